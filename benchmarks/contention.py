@@ -1,0 +1,50 @@
+"""What `publish` costs its caller while the process is busy: three other threads publish, and one computes.
+
+Each call on a socket gives up the GIL, and waits up to 5 ms to get it back from the thread that computes. A lock around
+it makes the others wait as long again, one behind the other: that is the reference here (`LockedReferenceClient`).
+"""
+
+from __future__ import annotations
+
+import threading
+from time import perf_counter
+
+from benchmarks.client import Client
+from benchmarks.spreads import percentiles
+
+THREADS = 4
+
+
+def run(client: Client, topic: str, count: int) -> dict[str, float]:
+    """`THREADS` threads publish `count` events each; percentiles of what `publish` took in one of them, in seconds."""
+    times: list[float] = []
+    begin = threading.Barrier(THREADS + 1)
+    over = threading.Event()
+
+    def publish() -> None:
+        begin.wait()
+        for _ in range(count):
+            client.publish(topic, client.event)
+
+    def measure() -> None:
+        begin.wait()
+        for _ in range(count):
+            before = perf_counter()
+            client.publish(topic, client.event)
+            times.append(perf_counter() - before)
+
+    def compute() -> None:
+        begin.wait()
+        number = 0
+        while not over.is_set():
+            number = (number * 31 + 7) % 1_000_003
+
+    publishers = [threading.Thread(target=work) for work in (measure, *[publish] * (THREADS - 1))]
+    computing = threading.Thread(target=compute)
+    for thread in (computing, *publishers):
+        thread.start()
+    for thread in publishers:
+        thread.join()
+    over.set()
+    computing.join()
+    return percentiles(times)

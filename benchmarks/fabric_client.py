@@ -1,0 +1,93 @@
+"""The fabric, through its public interface: `connect`, `Bus.publish`, `Bus.subscribe`, `wait_ready`, `stats`.
+
+Options: `loop`: subscribe inside a running event loop, so that callbacks run there; `coroutine`: they are `async def`,
+too, so each event becomes a task; `echo`: this process subscribes to what it publishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from itertools import cycle, islice
+from time import sleep
+from typing import Any, TypeVar
+
+from benchmarks.client import PATIENCE, PAYLOAD, Client, Event, Handle
+from fabric import Bus, connect
+
+_Result = TypeVar("_Result")
+
+
+class FabricClient(Client):
+    """A bus of its own, connected; local delivery at both ends included."""
+
+    event = PAYLOAD
+
+    def __init__(self, address: str, options: Mapping[str, Any]) -> None:
+        self._bus = Bus()
+        self._node = connect(url=address, bus=self._bus, autostart=False)
+        self._coroutine = bool(options.get("coroutine"))
+        self._loop = _loop_in_thread() if options.get("loop") or self._coroutine else None
+        if echo := options.get("echo"):
+            self._bus.subscribe(echo, _ignore)
+        self._node.wait_ready(PATIENCE)
+
+    def publish(self, topic: str, event: Event) -> None:
+        self._bus.publish(topic, event)
+
+    def subscribe(self, topics: Sequence[str], handle: Handle) -> None:
+        if self._loop is not None:
+            self._on_loop(self._subscribe_on_loop(topics, handle))
+            return
+        subscriptions = [self._bus.subscribe(topic, handle) for topic in topics]
+        for subscription in subscriptions:
+            subscription.wait_ready(PATIENCE)
+
+    async def _subscribe_on_loop(self, topics: Sequence[str], handle: Handle) -> None:
+        async def awaited(event: Event) -> None:
+            handle(event)
+
+        callback = awaited if self._coroutine else handle
+        subscriptions = [self._bus.subscribe(topic, callback) for topic in topics]
+        for subscription in subscriptions:
+            await subscription.ready(PATIENCE)
+
+    def blast(self, topics: Sequence[str], count: int) -> None:
+        publish, event = self._bus.publish, self.event
+        for topic in islice(cycle(topics), count):
+            publish(topic, event)
+        while self._node.stats()["waiting"]:
+            sleep(0.001)
+
+    def counters(self) -> dict[str, int]:
+        stats = self._node.stats()
+        return {
+            # Every event of ours is in one of these or was delivered …
+            "dropped": stats["dropped"] + stats["unwanted"] + stats["unencodable"] + stats["handlers_dropped"],
+            "missed": stats["missed"] + stats["joining"],
+            # … and these ought to be 0, and are told for their own sake.
+            "duplicates": stats["duplicates"],
+            "rejected": stats["rejected"],
+            "links_lost": stats["links_lost"],
+            "echoes": stats["echoes"],
+        }
+
+    def close(self) -> None:
+        self._node.close()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _on_loop(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+
+
+def _loop_in_thread() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
+
+
+def _ignore(_event: Event) -> None:
+    pass

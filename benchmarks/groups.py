@@ -1,0 +1,116 @@
+"""What is compared: groups of cases. To add a row is to add a case here; a new kind of row is a function in `measures`.
+
+The first case of a group is the reference: every ratio is to it, in the same repeat. `target` is what the ratio must be:
+at least, where more is better, at most, where less is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from benchmarks.measures import Case, Run, contention, one_way, round_trip, throughput
+
+_MANY = tuple(f"host.a{number}.load" for number in range(64))
+#: No two share a prefix with anything but themselves, so each is a route of its own.
+_ROUTES = tuple(f"route{number}.done" for number in range(8))
+_PEERS = {"mode": "peer"}
+_ROUTED = {"mode": "client"}
+
+
+class Group(NamedTuple):
+    """Cases that run interleaved. `unit` is for the JSON and as context; the table has ratios."""
+
+    name: str
+    title: str
+    unit: str
+    more_is_better: bool
+    measure: Callable[[Case, int], Run]
+    cases: tuple[Case, ...]
+    #: Of `--events`.
+    share: float = 1.0
+    #: A case of ours that every other one is compared with, in a table of its own.
+    ours: str = ""
+    #: What our ratio to a peer must be, by the peer's row.
+    against: tuple[tuple[str, float], ...] = ()
+
+
+def _latency_cases(rate: float = 0.0, target: float | None = None) -> tuple[Case, ...]:
+    """Every system with a callback that answers or notes the time; `express` so that zenoh sends at once."""
+    # One PUBLISH and its reply take redis-py some 100 µs: it cannot publish 20,000 a second.
+    redis = () if rate > 5_000 else (Case("redis-py", "redis", rate=rate),)
+    return (
+        Case("reference", "reference", rate=rate),
+        Case("fabric", "fabric", rate=rate, target=target),
+        Case("fabric, asyncio", "fabric", {"loop": True}, rate=rate),
+        Case("nats-py", "nats", rate=rate),
+        *redis,
+        Case("zenoh peers", "zenoh peers", {**_PEERS, "express": True}, rate=rate),
+        Case("zenoh router", "zenoh router", {**_ROUTED, "express": True}, rate=rate),
+        Case("paho + mosquitto", "mqtt", rate=rate),
+    )
+
+
+_THROUGHPUT = Group(
+    "throughput",
+    "Throughput, 200 bytes, dict to dict (ratio: more is better)",
+    "events/s",
+    True,
+    throughput,
+    (
+        Case("reference", "reference"),
+        Case("fabric, one topic", "fabric", patterns=("tui.**",), target=1.8),
+        Case("fabric, asyncio", "fabric", {"loop": True}, patterns=("tui.**",), target=1.5),
+        Case("fabric, coroutines", "fabric", {"coroutine": True}, patterns=("tui.**",), share=0.5),
+        Case("fabric, 64 topics", "fabric", topics=_MANY, patterns=("**",), target=1.7),
+        Case("fabric, 8 routes", "fabric", topics=_ROUTES, patterns=_ROUTES, target=1.1),
+        Case("fabric, echo", "fabric", publisher={"echo": "tui.**"}, patterns=("tui.**",)),
+        Case("nats-py", "nats", share=0.5),
+        Case("redis-py, pipelined", "redis", {"pipelined": True}, share=0.25),
+        Case("redis-py", "redis", share=0.05),
+        Case("zenoh peers", "zenoh peers", _PEERS),
+        Case("zenoh router", "zenoh router", _ROUTED),
+        Case("paho + mosquitto", "mqtt", share=0.1),
+    ),
+    ours="fabric, one topic",
+    against=(("nats-py", 2.0), ("zenoh peers", 1.0), ("zenoh router", 1.0)),
+)
+
+GROUPS: tuple[Group, ...] = (
+    _THROUGHPUT,
+    Group(
+        "round-trip",
+        "Round trip, one event under way (ratio: less is better)",
+        "s",
+        False,
+        round_trip,
+        _latency_cases(target=1.5),
+        share=0.02,
+        ours="fabric",
+    ),
+    *(
+        Group(
+            f"one-way-{rate // 1_000}k",
+            f"One way at {rate:,} events a second (ratio: less is better)",
+            "s",
+            False,
+            one_way,
+            _latency_cases(float(rate)),
+            share=0.25,
+            ours="fabric",
+        )
+        for rate in (1_000, 20_000)
+    ),
+    Group(
+        "publish",
+        "What publish() takes beside three publishing threads and a computing one, p90 (ratio: less is better)",
+        "s",
+        False,
+        contention,
+        (
+            # A send behind a lock takes up to 50 ms at its 90th percentile: a few must do.
+            Case("reference, locked", "reference, locked", share=0.01),
+            Case("fabric", "fabric", share=0.4, limit=0.001),
+        ),
+    ),
+)

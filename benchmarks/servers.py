@@ -1,0 +1,143 @@
+"""The systems that are compared, and how the broker of each is started: on loopback or in a directory, by our handle.
+
+Where client and server both speak it, the way is a Unix socket, as it is for the fabric and the reference: redis, zenoh,
+mosquitto. nats-server listens on tcp only. Brokers keep nothing on disk, and may queue as much as it takes: a peer
+shall not lose events to a default meant for slow consumers.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.processes import Process
+
+
+class Started(NamedTuple):
+    """A broker that listens (None: the system needs none), and where."""
+
+    address: str
+    process: Process | None
+
+
+class System(NamedTuple):
+    """A system: its client (`module:class`), what must be installed for it, and how its broker starts."""
+
+    title: str
+    client: str
+    start: Callable[[Path], Started]
+    package: str | None = None
+    program: str | None = None
+
+    def missing(self) -> str | None:
+        """Why it cannot run here; None if it can."""
+        if self.package is not None and find_spec(self.package) is None:
+            return f"{self.title} is skipped: its Python client is not installed (the extra `bench` has it)."
+        if self.program is not None and program(self.program) is None:
+            return f"{self.title} is skipped: there is no {self.program} on this machine."
+        return None
+
+
+def program(name: str) -> str | None:
+    """Where a server is; Debian puts some where only root's PATH looks."""
+    return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def free_port() -> int:
+    """A tcp port of loopback that nobody has."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def _run(name: str, command: list[str | Path], directory: Path, listens: Callable[[], bool]) -> Process:
+    process = Process(name, command, directory)
+    try:
+        process.wait_until(listens)
+    except BaseException:
+        process.close()
+        raise
+    return process
+
+
+def _on_tcp(port: int) -> Callable[[], bool]:
+    def listens() -> bool:
+        with socket.socket() as trial:
+            return trial.connect_ex(("127.0.0.1", port)) == 0
+
+    return listens
+
+
+def _on_unix(path: Path) -> Callable[[], bool]:
+    def listens() -> bool:
+        with socket.socket(socket.AF_UNIX) as trial:
+            return trial.connect_ex(str(path)) == 0
+
+    return listens
+
+
+def _fabric(directory: Path) -> Started:
+    place = directory / "fabric"
+    command: list[str | Path] = [sys.executable, "-m", "proxy", "--url", f"ipc://{place}", "--settle", "0"]
+    # Events-in is bound last.
+    return Started(f"ipc://{place}", _run("proxy", command, directory, _on_unix(place / "events-in")))
+
+
+def _reference(directory: Path) -> Started:
+    command: list[str | Path] = [sys.executable, "-m", "benchmarks.reference", directory]
+    return Started(str(directory), _run("zmq-proxy", command, directory, _on_unix(directory / "in")))
+
+
+def _nats(directory: Path) -> Started:
+    port = free_port()
+    config = directory / "nats.conf"
+    config.write_text(f"listen: 127.0.0.1:{port}\nmax_pending: 1GB\nwrite_deadline: 60s\n")
+    command: list[str | Path] = [program("nats-server") or "nats-server", "-c", config]
+    return Started(f"nats://127.0.0.1:{port}", _run("nats-server", command, directory, _on_tcp(port)))
+
+
+def _redis(directory: Path) -> Started:
+    place = directory / "redis.sock"
+    options = f"port 0\nunixsocket {place}\ndir {directory}\nsave ''\nappendonly no\n"
+    config = directory / "redis.conf"
+    config.write_text(options + "client-output-buffer-limit pubsub 0 0 0\n")
+    command: list[str | Path] = [program("redis-server") or "redis-server", config]
+    return Started(str(place), _run("redis-server", command, directory, _on_unix(place)))
+
+
+def _mosquitto(directory: Path) -> Started:
+    place = directory / "mqtt.sock"
+    config = directory / "mosquitto.conf"
+    options = "allow_anonymous true\npersistence false\nmax_queued_messages 0\nset_tcp_nodelay true\n"
+    # Started by root it would become another user, who may not write here.
+    config.write_text(f"user root\nlistener 0 {place}\n{options}")
+    command: list[str | Path] = [program("mosquitto") or "mosquitto", "-c", config]
+    return Started(str(place), _run("mosquitto", command, directory, _on_unix(place)))
+
+
+def _zenoh_peers(directory: Path) -> Started:
+    return Started(f"unixsock-stream/{directory / 'zenoh.sock'}", None)
+
+
+def _zenoh_router(directory: Path) -> Started:
+    place = directory / "zenoh.sock"
+    address = f"unixsock-stream/{place}"
+    command: list[str | Path] = [sys.executable, "-m", "benchmarks.peers_zenoh", address]
+    return Started(address, _run("zenoh-router", command, directory, _on_unix(place)))
+
+
+SYSTEMS: dict[str, System] = {
+    "reference": System("bare pyzmq", "reference:ReferenceClient", _reference),
+    "reference, locked": System("bare pyzmq", "reference:LockedReferenceClient", _reference),
+    "fabric": System("the fabric", "fabric_client:FabricClient", _fabric),
+    "nats": System("nats-py", "peers_nats:NatsClient", _nats, "nats", "nats-server"),
+    "redis": System("redis-py", "peers_redis:RedisClient", _redis, "redis", "redis-server"),
+    "zenoh peers": System("zenoh", "peers_zenoh:ZenohClient", _zenoh_peers, "zenoh"),
+    "zenoh router": System("zenoh", "peers_zenoh:ZenohClient", _zenoh_router, "zenoh"),
+    "mqtt": System("paho + mosquitto", "peers_mqtt:MqttClient", _mosquitto, "paho", "mosquitto"),
+}

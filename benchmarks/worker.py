@@ -1,0 +1,169 @@
+"""What runs in the publisher's and the subscriber's process: `python -m benchmarks.worker`, asked by the harness.
+
+    stdin   ["expect", {"count": 1000}]        stdout  {"answer": …}  or  {"error": "…"}
+
+A worker measures its own CPU (getrusage, all threads) from `expect` or the start of `blast` until the last event, or
+until everything has left. Moments are `time.monotonic()`, which is one clock for all processes of a Linux machine.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from resource import RUSAGE_SELF, getrusage
+from time import monotonic, sleep
+from typing import Any
+
+import orjson
+
+from benchmarks import contention, local
+from benchmarks.client import QUIET, Client, Tally, connected
+from benchmarks.spreads import percentiles
+
+
+class Worker:
+    """Every public method is a question that the harness may ask."""
+
+    def __init__(self) -> None:
+        self._client: Client | None = None
+        self._tally = Tally()
+        self._delays: list[float] = []
+        self._cpu_at = 0.0
+
+    @property
+    def _system(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("asked before `open`")
+        return self._client
+
+    def open(self, client: str, address: str, options: dict[str, Any]) -> None:
+        """Become an end of a system."""
+        self._client = connected(client, address, options)
+
+    def counters(self) -> dict[str, int]:
+        """What the library counts."""
+        return self._system.counters()
+
+    def cpu(self) -> float:
+        """CPU seconds used so far."""
+        return _cpu()
+
+    # Throughput
+
+    def tally(self, topics: list[str]) -> None:
+        """Subscribe, and count."""
+        self._system.subscribe(topics, self._tally)
+
+    def expect(self, count: int) -> None:
+        """Begin to count anew."""
+        self._tally.expect(count)
+        self._cpu_at = _cpu()
+
+    def heard(self, timeout: float) -> bool:
+        """Whether the first expected event comes within `timeout` seconds."""
+        return self._tally.reached.wait(timeout)
+
+    def settle(self) -> int:
+        """Wait until nothing comes any more; how many came since `expect`."""
+        while True:
+            count = self._tally.count
+            sleep(QUIET)
+            if count == self._tally.count:
+                return count
+
+    def wait(self, patience: float) -> dict[str, Any]:
+        """Wait for what is expected: how many came, when the last one did, and the CPU seconds that took."""
+        self._tally.wait(patience)
+        return {"count": self._tally.count, "last": self._tally.last, "cpu": _cpu() - self._cpu_at}
+
+    def publish(self, topic: str) -> None:
+        """Publish one event."""
+        self._system.publish(topic, self._system.event)
+
+    def blast(self, topics: list[str], count: int) -> dict[str, float]:
+        """Publish in a tight loop: when that began, how long it took to leave, and CPU seconds."""
+        cpu, first = _cpu(), monotonic()
+        self._system.blast(topics, count)
+        return {"first": first, "seconds": monotonic() - first, "cpu": _cpu() - cpu}
+
+    def contend(self, topic: str, count: int) -> dict[str, float]:
+        """See `contention`."""
+        return contention.run(self._system, topic, count)
+
+    # Latency
+
+    def answer(self, topic: str, reply: str) -> None:
+        """Answer each event from now on."""
+        self._system.answer(topic, reply)
+
+    def ping(self, topic: str, reply: str, count: int) -> dict[str, float]:
+        """Percentiles of `count` round trips; a tenth as many before are not counted."""
+        warm = count // 10
+        return percentiles(self._system.ping(topic, reply, warm + count)[warm:])
+
+    def record(self, topic: str) -> None:
+        """Note how old events are when they come."""
+        self._system.record(topic, self._delays)
+
+    def forget(self) -> int:
+        """Forget what was noted; how much that was."""
+        count = len(self._delays)
+        self._delays.clear()
+        return count
+
+    def noted(self) -> int:
+        """How many delays were noted."""
+        return len(self._delays)
+
+    def delays(self) -> dict[str, float]:
+        """Their percentiles."""
+        return percentiles(self._delays)
+
+    def pace(self, topic: str, rate: float, count: int) -> float:
+        """Publish at `rate`; the rate that it became."""
+        begin = monotonic()
+        self._system.pace(topic, rate, count)
+        return count / (monotonic() - begin)
+
+    # One process
+
+    def local(self, rows: list[str], scale: float, address: str | None) -> dict[str, float]:
+        """See `local`."""
+        return local.run(rows, scale, address)
+
+    def close(self) -> None:
+        """Leave."""
+        if self._client is not None:
+            self._client.close()
+
+
+def _cpu() -> float:
+    used = getrusage(RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    # Libraries may print: our stdout is for answers alone.
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    faulthandler.enable()  # see `processes.Worker.answer`
+    worker = Worker()
+    for line in sys.stdin.buffer:
+        question, arguments = orjson.loads(line)
+        try:
+            method: Callable[..., Any] = getattr(worker, question)
+            answer = {"answer": method(**arguments)}
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"error": f"{question}: {type(error).__name__}: {error}"}
+        answers.write(orjson.dumps(answer) + b"\n")
+    # Threads of client libraries do not keep us.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The `fabric` command: a shell around the library that can do nothing the library cannot."""

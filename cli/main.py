@@ -1,0 +1,125 @@
+"""The command `fabric`. Commands are looked up in a table and imported when they are used: `fabric pub` in a shell loop
+should not pay for the demo, and a Ctrl-C while something is imported is caught here like any other."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import click
+
+#: name → module:attribute, in the order that help lists them.
+COMMANDS = {
+    "demo": "cli.demo:demo",
+    "tap": "cli.tap:tap",
+    "pub": "cli.pub:pub",
+    "send": "cli.send:send",
+    "request": "cli.request:request",
+    "listen": "cli.listen:listen",
+    "ls": "cli.ls:ls",
+    "proxy": "cli.proxy:proxy",
+    "completion": "cli.completion:completion",
+}
+
+
+class Commands(click.Group):
+    """A group whose commands are in `COMMANDS`, and whose errors end as exit codes (see `cli.exits`)."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See click."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See click."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            similar = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {similar[0]!r}?" if similar else f" There are: {', '.join(COMMANDS)}."
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """See click. Errors are caught here, because click has plans of its own for Ctrl-C and closed pipes."""
+        try:
+            return super().invoke(ctx)
+        except (Exception, KeyboardInterrupt) as error:
+            from cli.exits import ended_by
+
+            return ended_by(error)
+
+
+def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        import fabric as library
+
+        click.echo(f"fabric {library.__version__} (event-fabric)")
+        ctx.exit()
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 no proxy, 4 nobody there, 5 timed out, 130 cut short by Ctrl-C.",
+)
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Its version.")
+def fabric() -> None:
+    """A multi-process event fabric: every process keeps a local bus, and all of them hear each other.
+
+    \b
+    The first minute:
+      fabric demo                           this machine, watched by three processes
+      fabric tap                            see everything that is published …
+      fabric pub hello '{"who": "you"}'     … from another terminal
+
+    Commands talk to the proxy at --url, else at $FABRIC_URL, else at the one in the settings file, else at your own
+    embedded default, where a proxy is started in the background if none answers (--no-autostart or FABRIC_AUTOSTART=0:
+    it is not). Tab completion: fabric completion --help
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments` (those of the process if None); the exit code."""
+    try:
+        code = fabric.main(arguments, prog_name="fabric", standalone_mode=False)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        from cli.exits import ended_by
+
+        return ended_by(error)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """The console script."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of this process
+    signal.signal(signal.SIGTERM, _terminated)
+    code = run()
+    # From here on there is nothing left to interrupt, only a traceback of the interpreter's own end to be had.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(143)  # unwinds: nodes close, and send what waits
+
+
+if __name__ == "__main__":
+    main()

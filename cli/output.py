@@ -1,0 +1,47 @@
+"""Standard output, for commands that write as events come."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from typing import TextIO
+
+
+class Output:
+    """Written at once, past Python's buffer: what a slow reader has not taken when Ctrl-C comes is not waited for.
+
+    BrokenPipeError when its reader has gone.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stdout
+        stream.flush()
+        self._fd = stream.fileno()
+        self._encoding = stream.encoding or "utf-8"
+        self._poll = select.poll()
+        self._poll.register(self._fd, 0)  # errors are always reported
+        self.is_terminal = os.isatty(self._fd)
+        self.has_colour = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def write(self, text: str) -> None:
+        """Write all of `text`, however long it takes."""
+        rest = memoryview(text.encode(self._encoding, "backslashreplace"))
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BlockingIOError:  # somebody who shares the terminal made it non-blocking
+                select.select([], [self._fd], [])
+
+    def check(self) -> None:
+        """BrokenPipeError if the reader has gone. Without asking, a quiet fabric would keep `tap | head` forever."""
+        if any(events & select.POLLERR for _, events in self._poll.poll(0)):
+            raise BrokenPipeError
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal; what is usual if it does not say."""
+        try:
+            columns, lines = os.get_terminal_size(self._fd)
+        except OSError:
+            columns = lines = 0
+        return columns or 80, lines or 24

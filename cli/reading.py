@@ -1,0 +1,164 @@
+"""Between delivery and printing: a bus that keeps what comes until somebody has time to show it.
+
+    delivery thread ──▸ put ──▸ [ at most 10,000 events, 64 MiB ] ──▸ take ──▸ the thread that prints
+
+A terminal takes a few thousand lines a second, and none at all while somebody scrolls. Nobody who publishes waits for
+that: the oldest events are dropped here, and counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from time import time
+from typing import Any, NamedTuple
+
+import orjson
+
+from fabric.bus import Bus, Subscription
+from fabric.envelope import Envelope
+from fabric.topics import RESERVED, PatternTable, is_reserved
+
+MAX_EVENTS = 10_000
+MAX_BYTES = 64 * 1024 * 1024
+#: Different (src, topic) of gaps that are told apart in one report.
+MAX_GAPS = 1_000
+#: Topics of which it is remembered whether they are ignored.
+REMEMBERED = 10_000
+
+
+class Event(NamedTuple):
+    """An event as it came: the topic it was routed by (its envelope's `type` may say something else)."""
+
+    topic: str
+    envelope: Envelope
+    #: Unix seconds.
+    arrived: float
+    #: Bytes of the envelope as JSON.
+    size: int
+
+
+class News(NamedTuple):
+    """What happened since the last look, besides events."""
+
+    #: Events dropped because they came faster than they were taken.
+    dropped: int = 0
+    #: (src, topic) → events that were published and did not arrive.
+    gaps: Mapping[tuple[str, str], int] = {}
+    #: States that the link went through: `up`, `down`.
+    links: tuple[str, ...] = ()
+
+
+class Reader(Bus):
+    """A bus that hands every event to `take`, whichever of `patterns` it matches and however many of them.
+
+    The system's own topics (`fabric.…`) are shown only where a pattern begins with `fabric`: somebody who reads along
+    with `**` wants to see what applications say, not who joins and leaves, as `#` leaves out `$SYS` in MQTT. What this
+    very node has to tell of its link and of gaps is `news` in any case.
+    """
+
+    def __init__(
+        self,
+        patterns: Iterable[str],
+        ignored: Iterable[str] = (),
+        *,
+        max_events: int = MAX_EVENTS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        super().__init__()
+        self._max_events, self._max_bytes = max_events, max_bytes
+        self._changed = threading.Condition()
+        self._events: deque[Event] = deque()
+        self._bytes = 0
+        self._dropped = 0
+        self._gaps: dict[tuple[str, str], int] = {}
+        self._links: list[str] = []
+        self._ignored, self._system = PatternTable[bool](), PatternTable[bool]()
+        for pattern in ignored:
+            self._ignored = self._ignored.adding(pattern, True)
+        self._is_ignored: dict[str, bool] = {}
+        for pattern in dict.fromkeys(patterns):
+            self.subscribe(pattern, _nothing)
+            if is_reserved(pattern):
+                self._system = self._system.adding(pattern, True)
+
+    # On the delivery and the control thread
+
+    def hand_over(self, subscription: Subscription, topic: str, envelope: Envelope) -> None:
+        """See `Bus`. Callbacks are not told the topic, which is what a reader is most interested in."""
+        subscribers = self.subscribers_of(topic)
+        if len(subscribers) > 1 and subscription is not subscribers[0]:
+            return  # one of several patterns that match it
+        ignored = self._is_ignored.get(topic)
+        if ignored is None:
+            if len(self._is_ignored) >= REMEMBERED:
+                self._is_ignored.clear()
+            ignored = self._is_ignored[topic] = self._ignores(topic)
+        if not ignored:
+            self._put(Event(topic, envelope, time(), _size(envelope)))
+
+    def announce(self, topic: str, payload: Mapping[str, Any] | None = None) -> None:
+        """See `Bus`: news of our own node."""
+        facts = payload or {}
+        with self._changed:
+            if topic == f"{RESERVED}.gap":
+                where = (str(facts.get("src")), str(facts.get("topic")))
+                if where not in self._gaps and len(self._gaps) >= MAX_GAPS:
+                    where = ("others", "other topics")
+                self._gaps[where] = self._gaps.get(where, 0) + int(facts.get("missed", 0))
+            elif topic.startswith(f"{RESERVED}.link.") and len(self._links) < MAX_GAPS:
+                self._links.append(topic.rpartition(".")[2])
+            self._changed.notify()
+        super().announce(topic, payload)
+
+    def _ignores(self, topic: str) -> bool:
+        return bool(self._ignored.match(topic)) or (is_reserved(topic) and not self._system.match(topic))
+
+    def _put(self, event: Event) -> None:
+        with self._changed:
+            events = self._events
+            events.append(event)
+            self._bytes += event.size
+            while len(events) > self._max_events or (self._bytes > self._max_bytes and len(events) > 1):
+                self._bytes -= events.popleft().size
+                self._dropped += 1
+            self._changed.notify()
+
+    # On the thread that prints
+
+    def take(self, timeout: float, limit: int = 500) -> list[Event]:
+        """Up to `limit` events; none if there were only news, or nothing for `timeout` seconds."""
+        with self._changed:
+            if not self._events and not self._has_news():
+                self._changed.wait(timeout)
+            taken = [self._events.popleft() for _ in range(min(limit, len(self._events)))]
+            for event in taken:
+                self._bytes -= event.size
+            return taken
+
+    def news(self) -> News:
+        """What happened since the last call."""
+        with self._changed:
+            if not self._has_news():
+                return _NO_NEWS
+            news = News(self._dropped, self._gaps, tuple(self._links))
+            self._dropped, self._gaps, self._links = 0, {}, []
+            return news
+
+    def _has_news(self) -> bool:
+        return bool(self._dropped or self._gaps or self._links)
+
+
+_NO_NEWS = News()
+
+
+def _nothing(_envelope: Envelope) -> None:
+    """`hand_over` has done it."""
+
+
+def _size(envelope: Envelope) -> int:
+    try:
+        return len(orjson.dumps(envelope))
+    except TypeError:  # nested deeper than what orjson writes
+        return 0

@@ -1,0 +1,86 @@
+"""A multi-process event fabric: every process keeps a local bus, and all of them hear each other.
+
+    import fabric
+
+    fabric.subscribe("tui.**", print)                       # in this process …
+    node = fabric.connect("gateway")                        # … and from now on in all of them
+    fabric.publish("tui.tool.start", {"name": "grep"})
+
+The public names are the ones below; `docs/` says what they promise.
+"""
+
+from fabric.bus import Bus, Subscription
+from fabric.endpoint import Endpoint, Message
+from fabric.envelope import Envelope
+from fabric.errors import (
+    AddressInUse,
+    AlreadyConnected,
+    BadMessage,
+    Closed,
+    DeliveryTimeout,
+    DeliveryUnknown,
+    EndpointBusy,
+    FabricError,
+    MessageError,
+    MessageTooLarge,
+    NameTaken,
+    NoSuchEndpoint,
+    NotConnected,
+    NotReady,
+    ProxyError,
+    Refused,
+    RemoteError,
+    SenderNotOwned,
+    SettingsError,
+    WireError,
+)
+from fabric.node import Node, connect, default_bus, send_once
+from fabric.receipt import Receipt
+from fabric.settings import Settings
+from fabric.streams import EventStream
+
+__version__ = "0.1.0"
+
+publish = default_bus.publish
+subscribe = default_bus.subscribe
+unsubscribe = default_bus.unsubscribe
+on = default_bus.on
+
+__all__ = [
+    "AddressInUse",
+    "AlreadyConnected",
+    "BadMessage",
+    "Bus",
+    "Closed",
+    "DeliveryTimeout",
+    "DeliveryUnknown",
+    "Endpoint",
+    "EndpointBusy",
+    "Envelope",
+    "EventStream",
+    "FabricError",
+    "Message",
+    "MessageError",
+    "MessageTooLarge",
+    "NameTaken",
+    "NoSuchEndpoint",
+    "Node",
+    "NotConnected",
+    "NotReady",
+    "ProxyError",
+    "Receipt",
+    "Refused",
+    "RemoteError",
+    "SenderNotOwned",
+    "Settings",
+    "SettingsError",
+    "Subscription",
+    "WireError",
+    "connect",
+    "default_bus",
+    "on",
+    "publish",
+    "send_once",
+    "subscribe",
+    "unsubscribe",
+]

@@ -1,0 +1,143 @@
+"""What a session asks: other nodes (ASK, answered by TELL), and the proxy (LIST, answered by LISTED).
+
+    ask  ──▸ open ──TELL──▸ Told, and open still: there may be more answers
+              ├─ ACK ─────▸ AskedAll (of all nodes: so many)
+              ├─ ERROR ───▸ Untold gone, busy: of one node
+              ├─ link lost, deadline ──▸ Untold without an origin: nothing more comes
+              └─ cancel
+    endpoints ──▸ open ──LISTED──▸ Listed
+                   └─ deadline ──▸ Failed      a lost link does not end it: it is asked again
+
+What the answer to a question is worth after a reconnect only its asker knows; who is there is worth asking anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from fabric import verbs
+from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected
+from fabric.outcomes import AskedAll, Failed, Listed, Told, Untold
+from fabric.sending import refusal
+
+MAX_OPEN = 10_000
+
+
+class _Question:
+    __slots__ = ("began", "deadline", "frames", "is_list")
+
+    def __init__(self, frames: list[bytes], began: float, deadline: float) -> None:
+        self.frames = frames
+        self.began = began
+        self.deadline = deadline
+        self.is_list = frames[0] == verbs.LIST
+
+
+class Asking:
+    """Questions that wait for answers. Frames go to `outgoing`, answers to `outcomes`."""
+
+    def __init__(self, outgoing: deque[list[bytes]], outcomes: deque[Any]) -> None:
+        self._outgoing = outgoing
+        self._outcomes = outcomes
+        self._up = False
+        self._open: dict[str, _Question] = {}
+
+    def ask(self, id: str, origin: bytes, body: bytes, deadline: float, now: float) -> None:
+        """Ask a node, or all others (`b"*"`)."""
+        frames = verbs.encode(verbs.Ask(id, origin, body))
+        if self._up:
+            self._begin(id, frames, deadline, now)
+        else:
+            self._outcomes.append(Untold(id, b"", "disconnected"))
+
+    def endpoints(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
+        """Ask the proxy who is there."""
+        self._begin(id, verbs.encode(verbs.List(id, query)), deadline, now)
+
+    def cancel(self, id: str) -> bool:
+        """Nobody wants to know any more."""
+        return self._open.pop(id, None) is not None
+
+    def up(self) -> None:
+        """There is a proxy (again)."""
+        self._up = True
+        self._outgoing.extend(question.frames for question in self._open.values())
+
+    def down(self) -> None:
+        """The link is lost."""
+        self._up = False
+        for id_, question in list(self._open.items()):
+            if not question.is_list:
+                self._end(id_, Untold(id_, b"", "disconnected"))
+
+    def close(self) -> None:
+        """Nothing more comes: what is open fails with Closed."""
+        self.down()
+        for id_ in list(self._open):
+            self._end(id_, Failed(id_, Closed("the node was closed before the proxy answered")))
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do; None: never."""
+        return min((question.deadline for question in self._open.values()), default=None)
+
+    def tick(self, now: float) -> None:
+        """End what has waited long enough."""
+        for id_, question in [item for item in self._open.items() if item[1].deadline <= now]:
+            if question.is_list:
+                self._end(id_, Failed(id_, self._overdue(question, now)))
+            else:
+                self._end(id_, Untold(id_, b"", "timeout"))
+
+    def asked_all(self, id: str, nodes: int) -> None:
+        """ACK: so many nodes were asked."""
+        if id in self._open:
+            self._outcomes.append(AskedAll(id, nodes))
+
+    def told(self, message: verbs.Telling) -> None:
+        """TELL: one answer."""
+        if message.id in self._open:
+            self._outcomes.append(Told(message.id, message.origin, message.body))
+
+    def listed(self, message: verbs.Listed) -> None:
+        """LISTED: who is there. WireError if it does not say."""
+        question = self._open.get(message.id)
+        if question is None or not question.is_list:
+            return
+        endpoints, nodes = message.listing.get("endpoints"), message.listing.get("nodes")
+        if not isinstance(endpoints, list) or not isinstance(nodes, list):
+            raise verbs.WireError("a listing has endpoints and nodes")
+        self._end(message.id, Listed(message.id, endpoints, nodes, message.listing.get("truncated") is True))
+
+    def refused(self, error: verbs.Error) -> None:
+        """ERROR about ASK or LIST."""
+        question = self._open.get(error.subject)
+        if question is None:
+            return
+        if question.is_list:
+            self._end(error.subject, Failed(error.subject, refusal("", error.code, error.detail)))
+            return
+        try:
+            origin = bytes.fromhex(str(error.detail.get("origin", "")))
+        except ValueError:
+            raise verbs.WireError("an origin is hexadecimal") from None
+        self._outcomes.append(Untold(error.subject, origin, error.code))
+
+    def _begin(self, id: str, frames: list[bytes], deadline: float, now: float) -> None:
+        if id in self._open:
+            raise ValueError(f"id {id!r} is being asked already: ids are used once")
+        if len(self._open) >= MAX_OPEN:
+            raise EndpointBusy(f"{MAX_OPEN:,} questions wait for an answer, no more are asked")
+        self._open[id] = _Question(frames, now, deadline)
+        if self._up:
+            self._outgoing.append(frames)
+
+    def _end(self, id: str, outcome: Untold | Failed | Listed) -> None:
+        del self._open[id]
+        self._outcomes.append(outcome)
+
+    def _overdue(self, question: _Question, now: float) -> FabricError:
+        waited = round(now - question.began, 3)
+        if self._up:
+            return DeliveryTimeout("the proxy", waited)
+        return NotConnected(f"no proxy was there for {waited:g} s to say who is there")

@@ -1,0 +1,145 @@
+"""Messages in and out: the session's socket. Owns the DEALER towards the proxy.
+
+    any thread       calls the session, under `_state`, and sends what it answers if nobody else is sending
+    control thread   (in `link`) is woken by the descriptor and by timers: receives, ticks, hands out the outcomes
+
+Two locks. `_state` is around the session, which computes and never waits; `_wire` is around the socket, and is only
+tried for, except by the control thread: whoever holds it looks at the outgoing frames again after letting go, so
+nothing is left behind, and nobody waits for somebody else's GIL.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import zmq
+from zmq.backend import Socket as _Backend
+
+from fabric.session import Session
+
+logger = logging.getLogger("fabric.link")
+
+#: Messages received before outcomes are handed out.
+BATCH = 256
+
+_send: Callable[..., Any] = _Backend.send
+_recv: Callable[..., Any] = _Backend.recv
+_get: Callable[..., Any] = _Backend.get
+_NOBLOCK = int(zmq.NOBLOCK)
+_MORE_NOBLOCK = int(zmq.SNDMORE | zmq.NOBLOCK)
+
+_Result = TypeVar("_Result")
+
+
+class Dealer:
+    """The message half of a link. `outcome(value)` is called on the control thread, without a lock held."""
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], session: Session, *, outcome: Callable[[Any], None], wake: Callable[[], None]
+    ) -> None:
+        self.session = session
+        self.descriptor: int = _get(socket, zmq.FD)
+        self._socket = socket
+        self._outcome = outcome
+        self._wake = wake
+        self._state = threading.Lock()
+        self._wire = threading.Lock()
+        self._planned = 0.0  # when the control thread comes back by itself
+        self._closed = False
+
+    def call(self, function: Callable[..., _Result], *arguments: Any, **keywords: Any) -> _Result:
+        """Call a method of the session, and send what it wants sent. Any thread."""
+        with self._state:
+            result = function(*arguments, **keywords)
+            due = self.session.next_deadline()
+        self._pump()
+        if self.session.outcomes or due < self._planned:
+            self._wake()  # outcomes are handed out by one thread only, in order
+        return result
+
+    def service(self, now: float) -> float:
+        """Receive, tick, hand out outcomes. The control thread; returns when it wants to be called next."""
+        session = self.session
+        while True:
+            batch = self._receive()
+            with self._state:
+                for frames in batch:
+                    session.receive(frames, now)
+                if len(batch) < BATCH and now >= session.next_deadline():
+                    session.tick(now)
+            self._pump()
+            self._hand_out()
+            if len(batch) < BATCH:
+                break
+        with self._state:
+            self._planned = session.next_deadline()
+        return self._planned
+
+    def _hand_out(self) -> None:
+        outcomes = self.session.outcomes
+        while outcomes:
+            outcome = outcomes.popleft()
+            try:
+                self._outcome(outcome)
+            except Exception:
+                logger.exception("handling %r failed", outcome)
+
+    def _receive(self) -> list[list[bytes]]:
+        batch: list[list[bytes]] = []
+        socket = self._socket
+        with self._wire:
+            if self._closed:
+                return batch
+            try:
+                while len(batch) < BATCH:
+                    frame = _recv(socket, _NOBLOCK, False)
+                    frames = [frame.bytes]
+                    while frame.more:
+                        frame = _recv(socket, _NOBLOCK, False)
+                        frames.append(frame.bytes)
+                    batch.append(frames)
+            except zmq.Again:
+                pass
+        return batch
+
+    def _pump(self) -> None:
+        outgoing = self.session.outgoing
+        socket = self._socket
+        while outgoing and not self._closed:
+            if not self._wire.acquire(blocking=False):
+                return  # its holder looks again
+            try:
+                while True:
+                    try:
+                        frames = outgoing.popleft()
+                    except IndexError:
+                        break
+                    try:
+                        _send(socket, frames[0], _MORE_NOBLOCK if len(frames) > 1 else _NOBLOCK)
+                    except zmq.Again:
+                        outgoing.appendleft(frames)  # the pipe is full: the control thread comes back to it
+                        return
+                    for frame in frames[1:-1]:
+                        _send(socket, frame, _MORE_NOBLOCK)
+                    if len(frames) > 1:
+                        _send(socket, frames[-1], _NOBLOCK)
+                # Sending may have taken in the news that the descriptor would have told about.
+                if _get(socket, zmq.EVENTS) & zmq.POLLIN:
+                    self._wake()
+            finally:
+                self._wire.release()
+
+    @property
+    def held_up(self) -> bool:
+        """Whether something waits for a full pipe."""
+        return bool(self.session.outgoing)
+
+    def close(self, linger: float) -> None:
+        """Close the socket; what was sent last may take `linger` seconds to leave."""
+        self._pump()
+        with self._wire:
+            self._closed = True
+            self._socket.close(linger=int(linger * 1_000))

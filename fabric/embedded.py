@@ -1,0 +1,138 @@
+"""The embedded default: a proxy in the background, started by whoever needs one first.
+
+Only at the default address, which belongs to this user alone. However many processes start one at once, one wins: the
+proxy takes a lock before it binds, and the others leave. It runs in a session of its own, from `/`, with `python -P`, so
+that a file called `proxy.py` in somebody's working directory is never run in its place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic, sleep
+
+from fabric.errors import ProxyError
+from fabric.settings import Address
+
+logger = logging.getLogger("fabric.link")
+
+LOG_NAME = "proxy.log"
+_START_LOCK = "start.lock"
+#: Seconds that a proxy may take to answer after it was started: Python, zmq, and a busy machine.
+START_TIMEOUT = 15.0
+#: Exit status of a background start that found another proxy at its address.
+TAKEN = 4
+
+
+def answers(address: Address) -> bool:
+    """Whether somebody listens at `address`. Says nothing about who, or how well."""
+    if address.directory is None:
+        try:
+            socket.create_connection((address.host.strip("[]"), address.port), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        trial.settimeout(1.0)
+        try:
+            trial.connect(str(address.directory / "messages"))
+        except OSError:
+            return False
+    return True
+
+
+def private_directory(directory: Path) -> None:
+    """Make `directory` ours alone (0700). ProxyError if it is a link, or somebody else's, or open to others."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = directory.lstat()
+    except OSError as error:
+        raise ProxyError(f"cannot make the directory {directory}: {error.strerror}") from None
+    if not directory.is_dir() or directory.is_symlink():
+        raise ProxyError(f"{directory} is no directory, or a link to one: sockets go into a directory that is ours")
+    if facts.st_uid != os.geteuid():
+        raise ProxyError(f"{directory} belongs to user {facts.st_uid}, not to us ({os.geteuid()})")
+    if facts.st_mode & 0o077:
+        raise ProxyError(
+            f"{directory} is open to others (mode {facts.st_mode & 0o777:04o}): whoever can reach the sockets can read "
+            f"and publish everything. Mend it with: chmod 700 {directory}"
+        )
+
+
+def ensure_proxy(address: Address, *, timeout: float = START_TIMEOUT) -> bool:
+    """Start a proxy at `address` (ipc) in the background unless one answers. Whether this call started one.
+
+    Returns when it answers. ProxyError if it does not within `timeout` seconds; its log says why.
+    """
+    if answers(address):
+        return False
+    directory = address.directory
+    assert directory is not None  # the embedded default is always ipc
+    private_directory(directory)
+    deadline = monotonic() + timeout
+    with (directory / _START_LOCK).open("w") as lock:
+        # One starts, the others wait here and find it running: twenty interpreters at once would only be slow.
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if answers(address):
+                    return False
+                if monotonic() > deadline:
+                    raise ProxyError(f"no proxy came up at {address.url} within {timeout:g} s") from None
+                sleep(0.01)
+        if answers(address):
+            return False
+        spawn(["--url", address.url], directory / LOG_NAME, timeout=timeout)
+        while not answers(address):
+            if monotonic() > deadline:
+                raise ProxyError(f"the proxy started at {address.url} did not answer; see {directory / LOG_NAME}")
+            sleep(0.01)
+    logger.info("started a proxy in the background at %s", address.url)
+    return True
+
+
+def spawn(arguments: Sequence[str], log: Path, *, timeout: float = START_TIMEOUT) -> bool:
+    """Run `python -m proxy --background` with these arguments and return when it serves; what it says goes to `log`.
+
+    False if another one holds the address: that is where a proxy is wanted, so it is as good. ProxyError if it ended
+    before it could serve.
+    """
+    # -P and `/`: a file called proxy.py in somebody's working directory is never run in its place.
+    command = [sys.executable, "-P", "-m", "proxy", "--background", *arguments]
+    environment = dict(os.environ)
+    if named := environment.get("FABRIC_CONFIG"):
+        environment["FABRIC_CONFIG"] = str(Path(named).expanduser().absolute())
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise ProxyError(f"cannot write the log {log}: {error.strerror}") from None
+    try:
+        # It forks once more by itself, so this leaves us no child.
+        status = subprocess.run(
+            command,
+            cwd="/",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            timeout=timeout,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise ProxyError(f"the proxy that was started did not serve within {timeout:g} s; see {log}") from None
+    except OSError as error:
+        raise ProxyError(f"cannot start a proxy in the background: {error}") from None
+    finally:
+        os.close(descriptor)
+    if status not in (0, TAKEN):
+        raise ProxyError(f"the proxy that was started ended at once; see {log}")
+    return status == 0

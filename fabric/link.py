@@ -1,0 +1,308 @@
+"""The node's sockets and threads towards the proxy.
+
+    publishers ─▸ Sender   ─ XPUB ─▸ events-in        tail thread: what publishers left
+                  Receiver ◂─ SUB ── events-out       delivery thread: reads and runs callbacks
+    endpoints  ◂─▸ Dealer ── DEALER ─ messages        control thread: subscriptions, messages, timers, state, barriers
+
+The state is **up** when a probe of our own has gone round: through our XPUB, the proxy, and our SUB. Nothing less proves
+that both directions work; a socket monitor says only that somebody accepted a connection.
+
+    connecting ──probe returned──▸ up ──`␀up` withdrawn──▸ down ──probe returned──▸ up        any ──close──▸ closed
+
+A **barrier** is the same round trip: subscribe a fresh prefix last, send it once it shows in our own interest, wait for
+it. Everything subscribed before is live then, and everything sent before has passed the proxy.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import zmq
+
+from fabric.bus import Bus, Subscription
+from fabric.dealer import Dealer
+from fabric.envelope import Envelope
+from fabric.loops import running_loop
+from fabric.outbox import Limits
+from fabric.receiver import Receiver
+from fabric.sender import Sender
+from fabric.session import Session
+from fabric.settings import Address, Settings
+from fabric.wire import PROBE
+
+logger = logging.getLogger("fabric.link")
+
+#: Milliseconds between attempts to reach the proxy, flat: with back-off subscribers come back too late (see `proxy`).
+RECONNECT_MS = 100
+#: Seconds between looks at timers while nothing happens, and while something is held up.
+TICK = 0.25
+BUSY_TICK = 0.02
+#: What a peer that does not read may pile up in our pipes: 64 MiB in messages of 16 KB.
+PIPE_MESSAGES = 4_096
+_ROOM = 4 * 1024
+#: Seconds that a goodbye may take to leave.
+GOODBYE = 0.2
+
+
+class Link:
+    """One node's connection to one proxy. `changed(state)` is called on the control thread."""
+
+    def __init__(
+        self,
+        address: Address,
+        settings: Settings,
+        bus: Bus,
+        session: Session,
+        *,
+        changed: Callable[[str], None],
+        outcome: Callable[[Any], None],
+    ) -> None:
+        self.state = "connecting"
+        #: The proxy's boot id, once it has greeted us.
+        self.boot = b""
+        self._changed = changed
+        self._bus = bus
+        self._lock = threading.Lock()  # around `_barriers`
+        self._barriers: dict[bytes, Future[None]] = {}
+        self._returned: deque[bytes] = deque()
+        self._up_barrier = b""  # the control thread's own
+        self._losses = 0
+        self._resend_at = 0.0
+        self._closing = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        xpub, sub, dealer = (self._socket(kind, address) for kind in (zmq.XPUB, zmq.SUB, zmq.DEALER))
+        xpub.setsockopt(zmq.XPUB_NODROP, 1)  # say EAGAIN instead of dropping: it has one peer, the proxy
+        xpub.immediate = True  # tell us that the peer is gone, instead of keeping its pipe
+        xpub.sndhwm = 4_096
+        xpub.rcvhwm = 0  # subscriptions only: a limit here loses them silently
+        xpub.maxmsgsize = 512
+        xpub.setsockopt(zmq.ONLY_FIRST_SUBSCRIBE, 1)  # frames after a first one are no subscriptions
+        sub.sndhwm = 0
+        sub.rcvhwm = PIPE_MESSAGES
+        sub.maxmsgsize = settings.max_bytes + _ROOM
+        dealer.sndhwm = dealer.rcvhwm = 1_000
+        dealer.maxmsgsize = settings.max_bytes + _ROOM
+        limits = Limits(settings.outbox_events, settings.outbox_bytes, settings.outbox_seconds)
+        self.sender = Sender(xpub, session.origin, limits=limits, max_bytes=settings.max_bytes, changed=self._wake)
+        self.receiver = Receiver(sub, bus, session.origin, probed=self._probed, greeted=self._greeted)
+        self.dealer = Dealer(dealer, session, outcome=outcome, wake=self._wake)
+        # Connected last: the first thing a socket reads must find its reader.
+        sub.connect(address.events_out)
+        xpub.connect(address.events_in)
+        dealer.connect(address.messages)
+        self._thread = threading.Thread(target=self._run, name="fabric-control", daemon=True)
+
+    def start(self) -> None:
+        """Begin: outcomes and changes of state are told from here on."""
+        self.dealer.call(self.dealer.session.start, monotonic())
+        self._thread.start()
+
+    def _socket(self, kind: int, address: Address) -> zmq.Socket[bytes]:
+        made = self._context.socket(kind)
+        made.linger = 0
+        made.handshake_ivl = 3_000
+        made.reconnect_ivl = RECONNECT_MS
+        if address.directory is None:
+            made.connect_timeout = 2_000
+            made.tcp_keepalive = 1
+            made.tcp_keepalive_idle = 5
+            made.tcp_keepalive_intvl = 2
+            made.tcp_keepalive_cnt = 3
+            made.setsockopt(zmq.TCP_MAXRT, 10_000)
+        return made
+
+    # The bus's Outside, as far as it is sockets
+
+    def forward(self, topic: str, envelope: Envelope) -> None:
+        """See `Sender.forward`."""
+        self.sender.forward(topic, envelope)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """See `Receiver.subscribe`."""
+        self.receiver.subscribe(subscription)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """See `Receiver.unsubscribe`."""
+        self.receiver.unsubscribe(subscription)
+
+    # Barriers
+
+    @contextmanager
+    def barrier(self) -> Iterator[Future[None]]:
+        """A round trip; the future is done when it is over. While the link is not up it waits."""
+        prefix, done = self._begin_barrier()
+        try:
+            yield done
+        finally:
+            self._end_barrier(prefix)
+
+    def _begin_barrier(self) -> tuple[bytes, Future[None]]:
+        prefix = PROBE + os.urandom(8)
+        done: Future[None] = Future()
+        with self._lock:
+            self._barriers[prefix] = done
+        self.receiver.subscribe_probe(prefix)
+        self.sender.begin_probe(prefix)
+        self._wake()
+        return prefix, done
+
+    def _end_barrier(self, prefix: bytes) -> None:
+        with self._lock:
+            self._barriers.pop(prefix, None)
+        self.sender.end_probe(prefix)
+        self.receiver.unsubscribe_probe(prefix)
+
+    def _probed(self, prefix: bytes) -> None:
+        # On the delivery thread, under its lock: only note it. The control thread settles the state before it tells
+        # those who wait, so that a node that is ready is up.
+        self._returned.append(prefix)
+        self._wake()
+
+    def _greeted(self, boot: bytes) -> None:
+        self.boot = boot
+
+    def may_block(self) -> None:
+        """RuntimeError on threads that must not wait for news of this link."""
+        if running_loop() is not None:
+            raise RuntimeError("this would block the running event loop: await it instead")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("this would wait inside a callback for the thread that the callback blocks")
+
+    def stats(self) -> dict[str, Any]:
+        """See `Node.stats`."""
+        outbox, sender, receiver = self.sender.outbox, self.sender, self.receiver
+        return {
+            "boot": self.boot.hex(),
+            "prefixes": len(sender.interest),
+            "sent": outbox.sent,
+            "waiting": len(outbox),
+            "dropped": outbox.dropped,
+            "unwanted": outbox.unwanted,
+            "unencodable": sender.unencodable,
+            "delivered": receiver.delivered,
+            "backlog": receiver.waiting,
+            "echoes": receiver.echoes,
+            "duplicates": receiver.duplicates,
+            "gaps": receiver.gaps,
+            "missed": receiver.missed,
+            "joining": receiver.joining,
+            "rejected": receiver.rejected + sender.rejected + sender.interest.rejected,
+            "links_lost": sender.interest.losses,
+            "messages": self.dealer.session.stats(),
+        }
+
+    # The control thread
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"\0")
+        except (BlockingIOError, OSError):
+            pass  # awake already, or closed
+
+    def _run(self) -> None:
+        poller = select.poll()
+        for descriptor in (self.sender.descriptor, self.dealer.descriptor, self._wake_read):
+            poller.register(descriptor, select.POLLIN)
+        events_at = 0.0
+        stirred = {self.sender.descriptor, self.dealer.descriptor}
+        while not self._closing:
+            now = monotonic()
+            try:
+                if now >= events_at or self.sender.descriptor in stirred or self._wake_read in stirred:
+                    self._step(now)
+                    events_at = monotonic() + (BUSY_TICK if self.sender.impatient else TICK)
+                messages_at = self.dealer.service(monotonic())
+                if self.dealer.held_up:
+                    messages_at = monotonic() + BUSY_TICK
+            except Exception:
+                logger.exception("the control thread of %s failed, and goes on", self)
+                messages_at = monotonic() + TICK
+            wait = max(min(events_at, messages_at) - monotonic(), 0.0)
+            stirred = {descriptor for descriptor, _ in poller.poll(wait * 1_000 + 0.5)}
+            if self._wake_read in stirred:
+                try:
+                    os.read(self._wake_read, 4_096)
+                except BlockingIOError:
+                    pass
+
+    def _step(self, now: float) -> None:
+        self.sender.service(now)
+        self.receiver.touch()
+        self._follow_losses(now)
+        self._settle_barriers(now)
+        with self._lock:
+            pending = bool(self._barriers)
+        if self.state != "up" and self.sender.interest.up and not self._up_barrier:
+            self._up_barrier, _ = self._begin_barrier()
+            pending = True
+        if pending and now >= self._resend_at:
+            if self._resend_at:
+                self.sender.resend_probes()
+            self._resend_at = now + TICK
+        elif not pending:
+            self._resend_at = 0.0
+
+    def _follow_losses(self, now: float) -> None:
+        losses = self.sender.interest.losses
+        if losses == self._losses:
+            return
+        self._losses = losses
+        self._returned.clear()  # they went round on the link that was lost
+        self.dealer.call(self.dealer.session.link_lost, now)
+        if self.state == "up":
+            self._enter("down")
+
+    def _settle_barriers(self, now: float) -> None:
+        while self._returned:
+            prefix = self._returned.popleft()
+            if self.state != "up" and self.sender.interest.up:
+                self.dealer.call(self.dealer.session.link_back, now, self.boot.hex())
+                self._enter("up")
+            if prefix == self._up_barrier:
+                self._end_barrier(prefix)
+                self._up_barrier = b""
+            else:
+                with self._lock:
+                    done = self._barriers.get(prefix)
+                if done is not None and not done.done():
+                    done.set_result(None)
+
+    def _enter(self, state: str) -> None:
+        self.state = state
+        self._changed(state)
+
+    def close(self, patience: float = 1.0) -> int:
+        """End threads and sockets; how many events were abandoned. Never hangs.
+
+        A thread that sits in a callback has `patience` seconds; then it is left behind, and ends after the callback.
+        """
+        self.dealer.call(self.dealer.session.close, monotonic())
+        self._closing = True
+        self._wake()
+        deadline = monotonic() + patience
+        if threading.current_thread() is not self._thread:
+            self._thread.join(patience)
+        self.dealer.close(GOODBYE)
+        abandoned = self.sender.close()
+        ended = self.receiver.close(max(deadline - monotonic(), 0.0))
+        if not self._thread.is_alive():
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        if ended:
+            self._context.term()
+        else:  # the last socket is closed by the thread that owns it, when the callback it runs is over
+            threading.Thread(target=self._context.term, name="fabric-term", daemon=True).start()
+        self.state = "closed"
+        return abandoned

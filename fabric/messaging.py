@@ -1,0 +1,310 @@
+"""Between the application's endpoints and receipts and the session: who is meant by what the session tells.
+
+node.send, request, endpoint ──▸ Messaging ──▸ session, through the dealer
+inboxes, receipts, barriers  ◂── Messaging ◂── outcomes, on the control thread
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from math import inf
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from fabric import outcomes
+from fabric.endpoint import Endpoint, Handler, Message
+from fabric.errors import Closed, FabricError, MessageError, NotConnected
+from fabric.loops import running_loop
+from fabric.receipt import Receipt
+from fabric.session import Session
+from fabric.verbs import POLICIES, encode_body, encode_value
+
+if TYPE_CHECKING:
+    from fabric.outcomes import Arrived
+
+logger = logging.getLogger("fabric.endpoint")
+
+#: Seconds that `endpoint()` waits for the proxy's answer, when there is a proxy: a round trip of a millisecond.
+REGISTER_WAIT = 1.0
+
+
+class Messaging:
+    """One node's messages. Its public methods may be called on any thread; `outcome` on the control thread."""
+
+    def __init__(self, url: str, call: Callable[..., Any], session: Session, *, may_block: Callable[[], None]) -> None:
+        self.url = url
+        self.may_block = may_block
+        self._call = call
+        self._session = session
+        self._ids = (f"{session.origin.hex()}-{number:x}" for number in itertools.count(1))
+        self._lock = threading.Lock()  # around the three below; held for look-ups only
+        self._receipts: dict[str, Receipt] = {}
+        self._futures: dict[str, Future[Any]] = {}
+        self._endpoints: dict[int, Endpoint] = {}
+        self._welcome: Future[None] = Future()
+        self._on_ask: Callable[[Any], Any] = lambda question: None
+        self._replies: dict[str, list[Any]] = {}
+        self._expected: dict[str, int] = {}
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            outcomes.Welcomed: self._welcomed,
+            outcomes.Disconnected: self._disconnected,
+            outcomes.Arrived: self._arrived,
+            outcomes.Delivered: self._delivered,
+            outcomes.Replied: self._replied,
+            outcomes.Failed: self._failed,
+            outcomes.Registered: self._registered,
+            outcomes.NotRegistered: self._not_registered,
+            outcomes.Lost: self._lost,
+            outcomes.Asked: self._asked,
+            outcomes.AskedAll: self._asked_all,
+            outcomes.Told: self._told,
+            outcomes.Untold: self._untold,
+            outcomes.Listed: self._listed,
+        }
+
+    def outcome(self, outcome: Any) -> None:
+        """One of the session's outcomes."""
+        if (handler := self._handlers.get(type(outcome))) is not None:
+            handler(outcome)
+
+    def welcomed(self) -> Future[None]:
+        """Done when the proxy knows us; another one after a disconnect."""
+        return self._welcome
+
+    # Endpoints
+
+    def endpoint(
+        self, name: str, handler: Handler | None, *, policy: str, max_inbox: int, max_workers: int
+    ) -> Endpoint:
+        """See `Node.endpoint`."""
+        if policy not in POLICIES:
+            raise ValueError(f"policy is one of {', '.join(POLICIES)}, not {policy!r}")
+        endpoint = Endpoint(name, handler, max_inbox=max_inbox, max_workers=max_workers, answers=self)
+        with self._lock:
+            # Registered under the lock, so that no outcome finds the key unknown.
+            endpoint.key = self._call(self._session.register, name, policy, inf, monotonic())
+            self._endpoints[endpoint.key] = endpoint
+        if self._welcome.done() and running_loop() is None:
+            try:
+                self.may_block()
+                endpoint.wait_ready(REGISTER_WAIT)
+            except (RuntimeError, TimeoutError):
+                pass  # it goes on by itself; `wait_ready` says how
+        return endpoint
+
+    def release(self, key: int) -> None:
+        """See `endpoint.Answers`."""
+        with self._lock:
+            self._endpoints.pop(key, None)
+        self._call(self._session.unregister, key)
+
+    # Sending
+
+    def send(
+        self,
+        to: str,
+        body: Mapping[str, Any],
+        *,
+        request: bool = False,
+        sender: str = "",
+        timeout: float = 5.0,
+        redeliver: bool = False,
+    ) -> Receipt:
+        """See `Node.send` and `Node.request`."""
+        encoded = encode_body(body, self._session.terms.max_bytes, to)
+        receipt = Receipt(next(self._ids), to, request=request, may_block=self.may_block)
+        with self._lock:
+            self._receipts[receipt.id] = receipt
+        now = monotonic()
+        try:
+            self._call(
+                self._session.send,
+                receipt.id,
+                to,
+                encoded,
+                ts=time(),
+                deadline=now + timeout,
+                now=now,
+                sender=sender,
+                request=request,
+                redeliver=redeliver,
+            )
+        except (FabricError, ValueError):
+            with self._lock:
+                del self._receipts[receipt.id]
+            raise
+        return receipt
+
+    def reply(self, arrived: Arrived, value: Any) -> bool:
+        """See `endpoint.Answers`."""
+        encoded = encode_value(value, self._session.terms.max_bytes, arrived.message["from"])
+        return bool(self._call(self._session.reply, arrived, encoded))
+
+    def reply_error(self, arrived: Arrived, error: Exception) -> bool:
+        """See `endpoint.Answers`."""
+        return bool(self._call(self._session.reply_error, arrived, type(error).__name__, str(error)))
+
+    # Other nodes
+
+    def listing(self, timeout: float) -> Future[outcomes.Listed]:
+        """Ask the proxy who is there."""
+        id_, future = self._future()
+        now = monotonic()
+        self._call(self._session.endpoints, id_, now + timeout, now)
+        return future
+
+    def ask_all(self, question: Any, timeout: float) -> Future[list[Any]]:
+        """Ask every other node; the answers, with None for a node that went away."""
+        id_, future = self._future()
+        with self._lock:
+            self._replies[id_] = []
+        now = monotonic()
+        self._call(self._session.ask, id_, b"*", orjson.dumps(question), now + timeout, now)
+        return future
+
+    def answer_questions(self, answer: Callable[[Any], Any]) -> None:
+        """Say how other nodes' questions are answered: `answer(question)` → JSON, on the control thread."""
+        self._on_ask = answer
+
+    def close(self) -> None:
+        """What still waits fails with Closed."""
+        error = Closed("the node was closed")
+        with self._lock:
+            receipts, self._receipts = list(self._receipts.values()), {}
+            futures, self._futures = list(self._futures.values()), {}
+            endpoints, self._endpoints = list(self._endpoints.values()), {}
+        for receipt in receipts:
+            receipt.failed(error)
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)
+        for endpoint in endpoints:
+            endpoint.lost(error, "closed")
+
+    def _future(self) -> tuple[str, Future[Any]]:
+        future: Future[Any] = Future()
+        id_ = next(self._ids)
+        with self._lock:
+            self._futures[id_] = future
+        return id_, future
+
+    # What the session tells
+
+    def _welcomed(self, outcome: outcomes.Welcomed) -> None:
+        if not self._welcome.done():
+            self._welcome.set_result(None)
+
+    def _disconnected(self, outcome: outcomes.Disconnected) -> None:
+        if self._welcome.done():
+            self._welcome = Future()
+
+    def _endpoint(self, key: int, *, forget: bool = False) -> Endpoint | None:
+        with self._lock:
+            return self._endpoints.pop(key, None) if forget else self._endpoints.get(key)
+
+    def _receipt(self, id_: str, *, forget: bool = True) -> Receipt | None:
+        with self._lock:
+            return self._receipts.pop(id_, None) if forget else self._receipts.get(id_)
+
+    def _arrived(self, arrived: Arrived) -> None:
+        endpoint = self._endpoint(arrived.key)
+        if endpoint is None:
+            self._call(self._session.refuse, arrived, "closing")
+        elif endpoint.put(Message(arrived, self)):
+            self._call(self._session.accept, arrived)
+        else:
+            self._call(self._session.refuse, arrived, "busy")
+
+    def _delivered(self, outcome: outcomes.Delivered) -> None:
+        receipt = self._receipt(outcome.id, forget=False)
+        if receipt is not None:
+            receipt.delivered(outcome.holders)
+            if receipt.done:
+                self._receipt(outcome.id)
+
+    def _replied(self, outcome: outcomes.Replied) -> None:
+        if (receipt := self._receipt(outcome.id)) is not None:
+            receipt.replied(outcome.value)
+
+    def _failed(self, outcome: outcomes.Failed) -> None:
+        if (receipt := self._receipt(outcome.id)) is not None:
+            receipt.failed(outcome.error)
+            return
+        with self._lock:
+            future = self._futures.pop(outcome.id, None)
+        if future is not None and not future.done():
+            future.set_exception(outcome.error)
+
+    def _registered(self, outcome: outcomes.Registered) -> None:
+        if (endpoint := self._endpoint(outcome.key)) is not None:
+            endpoint.registered(outcome.name, outcome.session)
+
+    def _not_registered(self, outcome: outcomes.NotRegistered) -> None:
+        if (endpoint := self._endpoint(outcome.key, forget=True)) is not None:
+            logger.warning("%s", outcome.error)
+            endpoint.lost(outcome.error, "failed")
+
+    def _lost(self, outcome: outcomes.Lost) -> None:
+        if (endpoint := self._endpoint(outcome.key, forget=True)) is not None:
+            error = outcome.error or MessageError(
+                f"the endpoint {outcome.name!r} is somebody else's now: {outcome.reason}", to=outcome.name
+            )
+            logger.warning("%s", error)
+            endpoint.lost(error, "lost")
+
+    def _asked(self, asked: outcomes.Asked) -> None:
+        try:
+            answer = self._on_ask(orjson.loads(asked.body))
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            answer = None  # of a version that we do not understand: an answer all the same, so that nobody waits
+        self._call(self._session.tell, asked, orjson.dumps(answer))
+
+    def _asked_all(self, outcome: outcomes.AskedAll) -> None:
+        self._expected[outcome.id] = outcome.nodes
+        self._collect(outcome.id)
+
+    def _told(self, outcome: outcomes.Told) -> None:
+        if outcome.id in self._replies:
+            try:
+                self._replies[outcome.id].append(orjson.loads(outcome.body))
+            except orjson.JSONDecodeError:
+                self._replies[outcome.id].append(None)
+            self._collect(outcome.id)
+
+    def _untold(self, outcome: outcomes.Untold) -> None:
+        if outcome.origin:
+            if outcome.id in self._replies:
+                self._replies[outcome.id].append(None if outcome.reason == "gone" else False)
+                self._collect(outcome.id)
+            return
+        self._finish(outcome.id, None, NotConnected(f"other nodes could not be asked: {outcome.reason}"))
+
+    def _collect(self, id_: str) -> None:
+        expected = self._expected.get(id_)
+        if expected is not None and len(self._replies.get(id_, ())) >= expected:
+            self._finish(id_, self._replies.get(id_, []), None)
+            self._call(self._session.cancel, id_, monotonic())
+
+    def _finish(self, id_: str, answers: list[Any] | None, error: FabricError | None) -> None:
+        self._replies.pop(id_, None)
+        self._expected.pop(id_, None)
+        with self._lock:
+            future = self._futures.pop(id_, None)
+        if future is None or future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(answers)
+
+    def _listed(self, outcome: outcomes.Listed) -> None:
+        with self._lock:
+            future = self._futures.pop(outcome.id, None)
+        if future is not None and not future.done():
+            future.set_result(outcome)

@@ -1,0 +1,573 @@
+"""A node: one process's membership in a fabric.
+
+    with fabric.connect("gateway") as node:
+        node.subscribe("tui.**", print)
+        node.publish("gateway.started", {"port": 8080})
+
+A node is a bus and the link that connects it. Without a proxy the bus works alone, and the link comes up when a proxy
+does. What it does is told as events on the same bus: `fabric.link.up`, `fabric.link.down`, `fabric.gap`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any, TypeVar
+
+from fabric.bus import Bus, Callback, Subscription
+from fabric.endpoint import Endpoint, Handler
+from fabric.envelope import Envelope
+from fabric.errors import AlreadyConnected, Closed, FabricError, NotConnected, NotReady, ProxyError
+from fabric.interest import NOBODY
+from fabric.link import Link
+from fabric.messaging import Messaging
+from fabric.outcomes import Listed
+from fabric.presence import Gate, present
+from fabric.receipt import Receipt
+from fabric.session import Session
+from fabric.settings import Settings, load
+from fabric.streams import EventStream
+from fabric.topics import check_topic
+from fabric.wire import ORIGIN_BYTES, prefixes
+
+logger = logging.getLogger("fabric.node")
+
+_Function = TypeVar("_Function", bound=Callback)
+
+#: Seconds between questions to everyone until everyone knows of a subscription: it takes them under a millisecond.
+ASK_AGAIN = 0.002
+#: Seconds that a callback still has to return when the timeout of `close` is over.
+LAST_PATIENCE = 0.1
+#: Seconds that a subscription with history waits to hear who is there.
+HISTORY_TIMEOUT = 5.0
+
+#: The bus that the module-level functions act on.
+default_bus = Bus()
+
+_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
+_connecting = threading.Lock()
+
+
+def connect(
+    name: str | None = None,
+    *,
+    url: str | None = None,
+    bus: Bus | None = None,
+    autostart: bool | None = None,
+    **settings: Any,
+) -> Node:
+    """Join the fabric with `bus` (the default bus if none is given). Returns at once, whether or not a proxy is there.
+
+    `name` becomes the node's name and, if the bus has no source of its own, the `src` of what it publishes. `url` is
+    the proxy's address; without one, and without FABRIC_URL or a settings file, it is the embedded default, where a
+    proxy is started in the background if none answers (`autostart=False` turns that off). Further keywords are the
+    fields of `fabric.settings.Settings`.
+
+    A bus that has joined that address already gets the same node again, which its last holder closes. AlreadyConnected
+    if it joined another, or with other settings; SettingsError for a setting that is wrong.
+    """
+    bus = default_bus if bus is None else bus
+    unknown = settings.keys() - Settings.__dataclass_fields__.keys()
+    if unknown:
+        raise TypeError(f"connect() has no setting {sorted(unknown)[0]!r}")
+    given = {"node": name, "url": url, "autostart": autostart, **settings}
+    wanted = load(Settings, "fabric", given)
+    with _connecting:
+        if isinstance(bus.outside, Node):
+            return bus.outside._hold(wanted, [option for option, value in given.items() if value is not None])
+        node = Node(bus, wanted)
+        if name and bus.source is None:
+            bus.source = name
+        node._join()
+        return node
+
+
+class Node:
+    """Made by `connect`. Every method may be called on any thread; blocking ones raise RuntimeError on the thread of a
+    running event loop, where their awaitable twins are meant."""
+
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        self.bus = bus
+        self.settings = settings
+        self.name = settings.node or f"{_program()}-{os.getpid()}"
+        self.address = settings.address()
+        #: This life of this process: 8 random bytes.
+        self.origin = os.urandom(ORIGIN_BYTES)
+        self._holders = 1
+        self._link: Link | None = None
+        self._messaging: Messaging | None = None
+        self._opening = threading.Lock()
+        self._closed = False
+
+    # Joining
+
+    def _join(self) -> None:
+        self._open()
+        self.bus.attach(self)
+        _nodes.add(self)
+
+    def _open(self) -> Link:
+        with self._opening:
+            if self._closed:
+                raise Closed(f"the node {self.name!r} was closed")
+            if self._link is None:
+                session = Session(self.name, self.origin, pid=os.getpid(), host=os.uname().nodename, program=_program())
+                self._link = Link(
+                    self.address, self.settings, self.bus, session, changed=self._link_changed, outcome=self._outcome
+                )
+                dealer = self._link.dealer
+                self._messaging = Messaging(self.url, dealer.call, session, may_block=self._link.may_block)
+                self._messaging.answer_questions(self._answer)
+                self._link.start()
+                self._start_proxy()
+            return self._link
+
+    def _start_proxy(self) -> None:
+        if self.settings.autostart and self.settings.is_default_address:
+            # In a thread of its own: `connect` returns at once, and the control thread has timers to keep.
+            threading.Thread(target=self._ensure_proxy, name="fabric-autostart", daemon=True).start()
+
+    def _ensure_proxy(self) -> None:
+        from fabric.embedded import ensure_proxy  # subprocess and socket cost as much to import as the rest of us
+
+        try:
+            ensure_proxy(self.address)
+        except ProxyError as error:
+            logger.warning("%s", error)
+
+    def _hold(self, wanted: Settings, given: list[str]) -> Node:
+        if wanted.address() != self.address:
+            raise AlreadyConnected(self.url, f"it cannot join {wanted.address().url} as well")
+        for option in given:
+            ours, theirs = getattr(self.settings, option), getattr(wanted, option)
+            if option == "node" and ours != theirs:
+                raise AlreadyConnected(self.url, f"as {self.name!r}, not as {theirs!r}")
+            if option != "url" and ours != theirs:
+                raise AlreadyConnected(self.url, f"with {option}={ours!r}, not {theirs!r}")
+        self._holders += 1
+        return self
+
+    def _link_changed(self, state: str) -> None:
+        self.bus.announce(f"fabric.link.{state}", {"node": self.name, "url": self.url})
+        logger.info("link of %s to %s is %s", self.name, self.url, state)
+        if state == "down" and not self._closed:
+            self._start_proxy()
+
+    def _forked(self) -> None:
+        """We are the child: the parent's sockets and threads are not ours. Open our own on first use."""
+        self._opening = threading.Lock()
+        self._link = self._messaging = None
+        self.origin = os.urandom(ORIGIN_BYTES)
+        self.bus.reattach()
+
+    # What the bus tells us (see `bus.Outside`)
+
+    @property
+    def forward(self) -> Callable[[str, Envelope], None]:
+        """What the bus calls for each event."""
+        return self._forward_first if self._link is None else self._link.forward
+
+    def _forward_first(self, topic: str, envelope: Envelope) -> None:
+        link = self._reopen()
+        link.forward(topic, envelope)
+
+    def _reopen(self) -> Link:
+        if (link := self._link) is None:
+            link = self._open()
+            for subscription in self.bus:
+                link.subscribe(subscription)
+            self.bus.reattach()
+        return link
+
+    def subscribed(self, subscription: Subscription) -> None:
+        """See `bus.Outside`."""
+        if self._link is None:
+            self._reopen()
+        else:
+            self._link.subscribe(subscription)
+
+    def unsubscribed(self, subscription: Subscription) -> None:
+        """See `bus.Outside`."""
+        if self._link is not None:
+            self._link.unsubscribe(subscription)
+
+    # The application's side
+
+    @property
+    def url(self) -> str:
+        """The proxy's address."""
+        return self.address.url
+
+    @property
+    def state(self) -> str:
+        """`connecting`, `up`, `down` or `closed`. Up means that a probe went round: both directions work."""
+        if self._closed:
+            return "closed"
+        return "connecting" if self._link is None else self._link.state
+
+    def publish(self, topic: str, payload: Mapping[str, Any] | None = None) -> None:
+        """Publish on this node's bus; see `Bus.publish`."""
+        self.bus.publish(topic, payload)
+
+    def has_interest(self, topic: str) -> bool:
+        """Whether somebody outside subscribes to what may match `topic`, as far as the proxy has told us.
+
+        Before the link has been up nobody can say, and the answer is yes. It never misses a subscriber that is ready,
+        but may say yes for a pattern with wildcards that in the end does not match.
+        """
+        check_topic(topic)
+        return self._reopen().sender.interest.routes.of(topic) != NOBODY
+
+    def subscribe(self, pattern: str, callback: Callback, *, history: bool = False) -> Subscription:
+        """Subscribe to local and remote events; see `Bus.subscribe`.
+
+        With `history`, a pattern that matches `fabric.node.joined` or `fabric.endpoint.joined` gets an event for each
+        present member first, marked `history`.
+        """
+        if not history:
+            return self.bus.subscribe(pattern, callback)
+        # Never matched by itself: it has the callback, its loop and its order; the gate's subscription has the pattern.
+        inner = Subscription(self.bus, pattern, callback, 0, self.bus.loop_queue())
+        held_back = Gate(lambda envelope: self.bus.hand_over(inner, pattern, envelope))
+        subscription = self.bus.subscribe(pattern, held_back)
+        threading.Thread(
+            target=self._tell_history, args=(subscription, held_back), name="fabric-history", daemon=True
+        ).start()
+        return subscription
+
+    def _tell_history(self, subscription: Subscription, held_back: Gate) -> None:
+        history: list[Envelope] = []
+        try:
+            subscription.wait_ready(HISTORY_TIMEOUT)
+            listed = self._messages().listing(HISTORY_TIMEOUT).result(HISTORY_TIMEOUT)
+            history = present(subscription.pattern, listed)
+        except (FabricError, TimeoutError, FutureTimeout) as error:
+            # Without a proxy nobody is there; whoever joins later is announced.
+            logger.info("no present members for %r: %s", subscription.pattern, error)
+        held_back.open(history)
+
+    def on(self, pattern: str) -> Callable[[_Function], _Function]:
+        """Decorator; see `Bus.on`."""
+        return self.bus.on(pattern)
+
+    def events(self, pattern: str = "**", *, limit: int = 1_000, timeout: float | None = None) -> EventStream:
+        """Iterate over events with `for` or `async for`; see `streams`."""
+        return EventStream(self.bus, pattern, limit=limit, timeout=timeout)
+
+    def wait_ready(self, timeout: float = 5.0) -> None:
+        """Block until the proxy knows us, and a probe of ours has gone round through it: what is published now arrives.
+
+        NotReady when `timeout` seconds are over. RuntimeError inside a callback (the delivery thread would wait for
+        itself), and on the thread of a running event loop (use `await node.ready()`).
+        """
+        self._wait(f"the node {self.name!r}", timeout)
+
+    async def ready(self, timeout: float = 5.0) -> None:
+        """The awaitable twin of `wait_ready`."""
+        await self._wait_async(f"the node {self.name!r}", timeout)
+
+    def wait_live(self, subscription: Subscription, timeout: float, everyone: bool) -> None:
+        """See `bus.Outside`; applications call `subscription.wait_ready`."""
+        self._wait(f"the subscription to {subscription.pattern!r}", timeout, subscription, everyone)
+
+    async def live(self, subscription: Subscription, timeout: float, everyone: bool) -> None:
+        """See `bus.Outside`; applications call `subscription.ready`."""
+        await self._wait_async(f"the subscription to {subscription.pattern!r}", timeout, subscription, everyone)
+
+    def _wait(self, what: str, timeout: float, live: Subscription | None = None, everyone: bool = False) -> None:
+        link = self._reopen()
+        link.may_block()
+        if link.receiver.on_delivery_thread:
+            raise RuntimeError("wait_ready inside a callback would wait for the thread it blocks")
+        deadline = monotonic() + timeout
+        try:
+            with link.barrier() as done:
+                done.result(timeout)
+            self._messages().welcomed().result(max(deadline - monotonic(), 0.0))
+            if live is not None and everyone:
+                while not self._known(self._ask_everyone(live, deadline).result(max(deadline - monotonic(), 0.0))):
+                    sleep(ASK_AGAIN)
+                link.receiver.ready(live)
+        except (TimeoutError, FutureTimeout, NotConnected):
+            raise NotReady(what, url=self.url, waited=timeout) from None
+
+    async def _wait_async(
+        self, what: str, timeout: float, live: Subscription | None = None, everyone: bool = False
+    ) -> None:
+        import asyncio
+
+        link = self._reopen()
+        deadline = monotonic() + timeout
+        try:
+            async with asyncio.timeout(timeout):
+                with link.barrier() as done:
+                    await asyncio.wrap_future(done)
+                await asyncio.shield(asyncio.wrap_future(self._messages().welcomed()))
+                if live is not None and everyone:
+                    while not self._known(await asyncio.wrap_future(self._ask_everyone(live, deadline))):
+                        await asyncio.sleep(ASK_AGAIN)
+                    link.receiver.ready(live)
+        except (TimeoutError, NotConnected):
+            raise NotReady(what, url=self.url, waited=timeout) from None
+
+    def _ask_everyone(self, subscription: Subscription, deadline: float) -> Future[list[Any]]:
+        question = {"interest": [prefix.decode("latin-1") for prefix in prefixes(subscription.pattern)]}
+        return self._messages().ask_all(question, max(deadline - monotonic(), 0.001))
+
+    def _known(self, answers: list[Any]) -> bool:
+        """Whether every node's interest has what we asked about; None is a node that has gone away meanwhile."""
+        return all(answer is None or answer is True for answer in answers)
+
+    def _answer(self, question: Any) -> Any:
+        """Another node asks; on the control thread."""
+        link = self._link
+        if link is None or not link.sender.interest.up:
+            return True  # what we publish is held until we have read everybody's subscriptions
+        return all(link.sender.interest.has(prefix.encode("latin-1")) for prefix in question["interest"])
+
+    # Messages
+
+    def endpoint(
+        self,
+        name: str,
+        handler: Handler | None = None,
+        *,
+        policy: str = "reject",
+        max_inbox: int = 1_000,
+        max_workers: int = 1,
+    ) -> Endpoint:
+        """Receive messages addressed to `name`, in an inbox or by `handler(message)`; see `endpoint`.
+
+        If the name is taken, `policy` decides: `reject` (NameTaken), `replace` (its holder loses it), `suffix` (we get
+        `name-2`, …), `share` (each message goes to one of its holders in turn). With a link this waits for the answer;
+        without one, and on a running event loop, it returns at once and `wait_ready`, or `await …ready()`, tells.
+        ValueError for a name that cannot be one.
+        """
+        return self._messages().endpoint(name, handler, policy=policy, max_inbox=max_inbox, max_workers=max_workers)
+
+    def send(
+        self,
+        to: str,
+        body: Mapping[str, Any],
+        *,
+        type: str | None = None,
+        channel: str | None = None,
+        sender: str = "",
+        timeout: float = 5.0,
+        redeliver: bool = False,
+    ) -> Receipt:
+        """Send `body` to the endpoint `to`, or to all of them but ours (`*`). The receipt tells what became of it.
+
+        `type` and `channel` go into the body. `sender` is an endpoint of ours; without one the message is from
+        `anonymous:` and this node's name. Until `timeout` seconds are over it is sent again after every reconnect, to
+        the session first chosen; with `redeliver` also to a successor of it. Raises BadMessage or MessageTooLarge for
+        a body that cannot be carried, SenderNotOwned, EndpointBusy when too many wait.
+        """
+        return self._messages().send(
+            to, _body(body, type, channel), sender=sender, timeout=timeout, redeliver=redeliver
+        )
+
+    def request(
+        self,
+        to: str,
+        body: Mapping[str, Any],
+        *,
+        type: str | None = None,
+        channel: str | None = None,
+        sender: str = "",
+        timeout: float = 5.0,
+        redeliver: bool = False,
+    ) -> Receipt:
+        """As `send`, but the receipt is done when the handler has answered, with what it returned."""
+        return self._messages().send(
+            to, _body(body, type, channel), request=True, sender=sender, timeout=timeout, redeliver=redeliver
+        )
+
+    def endpoints(self, timeout: float = 5.0) -> list[dict[str, Any]]:
+        """Who has which name now: `endpoint`, `session`, `node`, `origin`, `pid`, `host`, `since`, `seen` (unix seconds).
+
+        NotReady when no proxy answers within `timeout` seconds.
+        """
+        return self.members(timeout).endpoints
+
+    def members(self, timeout: float = 5.0) -> Listed:
+        """Endpoints and nodes; see `endpoints`. Blocks: RuntimeError on the thread of a running event loop."""
+        link = self._reopen()
+        link.may_block()
+        try:
+            return self._messages().listing(timeout).result(timeout + 1.0)
+        except (TimeoutError, FutureTimeout, NotConnected):
+            raise NotReady("the list of endpoints", url=self.url, waited=timeout) from None
+
+    async def amembers(self, timeout: float = 5.0) -> Listed:
+        """The awaitable twin of `members`."""
+        import asyncio
+
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(self._messages().listing(timeout)), timeout + 1.0)
+        except (TimeoutError, NotConnected):
+            raise NotReady("the list of endpoints", url=self.url, waited=timeout) from None
+
+    def _messages(self) -> Messaging:
+        self._reopen()
+        assert self._messaging is not None  # made with the link
+        return self._messaging
+
+    def _outcome(self, outcome: Any) -> None:
+        if (messaging := self._messaging) is not None:  # None only after a fork, in a thread that is not there
+            messaging.outcome(outcome)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of this node since it was opened; all are 0 or more, and none is ever reset.
+
+        `sent`, `delivered`: events. `waiting`: events in the outbox, `backlog`: messages read and not delivered.
+        Losses: `dropped` (outbox), `unwanted` (left nobody who wanted them while they waited), `unencodable`, `missed`
+        in so many `gaps`, `joining` (before a subscription was ready), `duplicates`, `rejected` (bytes that are not our
+        protocol), `handlers_dropped` (no loop, or one that is stuck).
+        """
+        facts: dict[str, Any] = {"node": self.name, "url": self.url, "state": self.state, "origin": self.origin.hex()}
+        bus = self.bus.stats()
+        facts |= {"subscriptions": bus["subscriptions"], "handlers_dropped": bus["dropped"]}
+        if (link := self._link) is not None:
+            facts |= link.stats()
+        return facts
+
+    # Leaving
+
+    def close(self, timeout: float | None = None) -> int:
+        """Leave: send what waits, wait until it has passed the proxy, close. How many events could not be sent.
+
+        It takes at most `timeout` seconds (the setting `close_timeout` if None), and never hangs. A node that `connect`
+        returned several times is closed by its last holder.
+        """
+        with _connecting:
+            if self._closed:
+                return 0
+            self._holders -= 1
+            if self._holders:
+                return 0
+            self._closed = True
+            self.bus.detach()
+        _nodes.discard(self)
+        with self._opening:
+            link, self._link = self._link, None
+        if link is None:
+            return 0
+        timeout = self.settings.close_timeout if timeout is None else timeout
+        deadline = monotonic() + timeout
+        _drain(link, timeout)
+        abandoned = link.close(max(deadline - monotonic(), LAST_PATIENCE))
+        if self._messaging is not None:
+            self._messaging.close()
+        if abandoned:
+            logger.warning("%s closed with %d events unsent: no link to %s in time", self.name, abandoned, self.url)
+        return abandoned
+
+    async def aclose(self, timeout: float | None = None) -> int:
+        """The awaitable twin of `close`."""
+        import asyncio
+
+        return await asyncio.to_thread(self.close, timeout)
+
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Node:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name!r} {self.state} at {self.url}>"
+
+
+def send_once(
+    to: str,
+    body: Mapping[str, Any],
+    *,
+    type: str | None = None,
+    channel: str | None = None,
+    sender: str = "",
+    url: str | None = None,
+    autostart: bool | None = None,
+    timeout: float = 5.0,
+) -> Receipt:
+    """Send one message from a program that is no node, and wait for its receipt. Raises what it fails with.
+
+    `sender` is a claim, shown to the receiver as `anonymous:<sender>`.
+    """
+    with connect(sender or None, url=url, bus=Bus(), autostart=autostart) as node:
+        receipt = node.send(to, body, type=type, channel=channel, timeout=timeout)
+        receipt.wait()
+        return receipt
+
+
+def _body(body: Mapping[str, Any], type: str | None, channel: str | None) -> Mapping[str, Any]:
+    given = {key: value for key, value in (("type", type), ("channel", channel)) if value is not None}
+    if not given or not isinstance(body, Mapping):
+        return body
+    for key, value in given.items():
+        if body.get(key, value) != value:
+            raise ValueError(f"the body has the {key} {body[key]!r}, and {key}={value!r} was given as well")
+    return {**body, **given}
+
+
+def _program() -> str:
+    """What the process was started as; the package's name for `python -m package`."""
+    path, _ = os.path.splitext(sys.argv[0] if sys.argv else "")
+    name = os.path.basename(path)
+    name = os.path.basename(os.path.dirname(path)) if name == "__main__" else name
+    return "".join(character if character.isalnum() or character in "._-" else "-" for character in name) or "python"
+
+
+def _drain(link: Link, timeout: float) -> None:
+    """Wait until the outbox is empty, and a probe sent after it has come back: all of it has passed the proxy then."""
+    deadline = monotonic() + timeout
+    while link.dealer.session.pending and monotonic() < deadline:
+        sleep(0.001)
+    if not link.sender.outbox and not link.sender.outbox.sent:
+        return
+    while link.sender.outbox:
+        if monotonic() > deadline:
+            return
+        sleep(0.001)
+    if link.receiver.on_delivery_thread:
+        return
+    with link.barrier() as done:
+        try:
+            done.result(max(deadline - monotonic(), 0))
+        except (TimeoutError, FutureTimeout):
+            logger.warning("closed before the proxy confirmed the last events")
+
+
+def _close_all() -> None:
+    # A program that ends without `close` loses nothing that can be sent within the timeout, and does not hang.
+    for node in list(_nodes):
+        node._holders = 1
+        node.close()
+
+
+def _after_fork() -> None:
+    global _connecting  # the parent may have held it
+    _connecting = threading.Lock()
+    for node in list(_nodes):
+        node._forked()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork)

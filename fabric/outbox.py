@@ -1,0 +1,185 @@
+"""What waits to leave this node, in order, within bounds; and how it is packed.
+
+    append ─▸ fresh ─┬────────────────────────▸ take ─▸ one message of one route
+     (any thread)    └─▸ hold ─▸ held (bounded) ─┘
+                        while nothing can be sent
+
+`append` is one `deque.append`: it is what a publisher does, and must cost nothing. Everything else is called by whoever
+holds the outgoing socket. Bounds are kept on what is *held*: while messages flow nothing is.
+
+Route and number are given when an event leaves, never before: what is dropped here was never numbered, so a loss is
+counted once, here; what is lost later leaves a hole in the numbers, and is counted there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from fabric.interest import NOBODY, Routes
+from fabric.sequence import Counter
+from fabric.wire import EVENT, encode_event, encode_event_head, encode_pack, encode_topic
+
+#: A message this full leaves. 16 KB (64 to 80 events of 200 bytes) has nearly all of the gain of packing; larger ones
+#: only wait longer.
+PACK_BYTES = 16_000
+#: What an event costs beside its envelope: topic, number, brackets, and the tuple that holds it.
+OVERHEAD = 100
+REMEMBERED = 10_000
+
+
+class Limits(NamedTuple):
+    """How much may wait while nothing can be sent: events, bytes, seconds. The oldest are dropped past any of them."""
+
+    events: int = 100_000
+    bytes: int = 64 * 1024 * 1024
+    seconds: float = 60.0
+
+
+class Outbox:
+    """See the module. `append` on any thread; the rest only by the holder of the outgoing socket."""
+
+    def __init__(self, origin: bytes, limits: Limits = Limits()) -> None:  # noqa: B008 - a NamedTuple is immutable
+        self._origin = origin
+        self._limits = limits
+        self._fresh: deque[tuple[str, bytes]] = deque()
+        self._held: deque[tuple[str, bytes]] = deque()
+        self._since: deque[float] = deque()  # beside `held`: when each was taken in
+        self._held_bytes = 0
+        self._heads: dict[str, tuple[bytes, bytes]] = {}
+        self.counter = Counter()
+        #: Put an event in: `(topic, envelope as JSON)`. Any thread.
+        self.append = self._fresh.append
+        #: Events that left, were dropped because they waited too long or were too many, or that nobody wanted any more.
+        self.sent = 0
+        self.dropped = 0
+        self.unwanted = 0
+
+    def __len__(self) -> int:
+        return len(self._fresh) + len(self._held)
+
+    @property
+    def fresh(self) -> int:
+        """Events that are not under the bounds yet."""
+        return len(self._fresh)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes held back while nothing can be sent."""
+        return self._held_bytes
+
+    def hold(self, now: float) -> None:
+        """Nothing can be sent: take what is there under the bounds, and drop what is over them, oldest first."""
+        held, since, limits = self._held, self._since, self._limits
+        for _ in range(len(self._fresh)):
+            item = self._fresh.popleft()
+            held.append(item)
+            since.append(now)
+            self._held_bytes += len(item[1]) + OVERHEAD
+        while held and (
+            len(held) > limits.events or self._held_bytes > limits.bytes or since[0] < now - limits.seconds
+        ):
+            self._discard_first()
+            self.dropped += 1
+
+    def next_topic(self, routes: Routes) -> str | None:
+        """The topic of the event that leaves next; None if there is none. Drops what nobody wants any more."""
+        for queue in (self._held, self._fresh):
+            while queue:
+                topic = queue[0][0]
+                if routes.of(topic) != NOBODY:
+                    return topic
+                self._discard_first()
+                self.unwanted += 1
+        return None
+
+    def head(self, topic: str) -> tuple[bytes, bytes]:
+        """What is the same for every event of `topic`: the first frame, and the beginning of the event."""
+        return self._heads.get(topic) or self._head(topic)
+
+    def take(self, routes: Routes) -> bytes:
+        """The second frame: the next events, as many as share the first one's route and fill a message.
+
+        Call it when the first frame has left: it gives the numbers.
+        """
+        queue = self._held or self._fresh
+        topic, envelope = queue[0]
+        route = routes.of(topic)
+        if len(queue) == 1 or (queue[1][0] is not topic and routes.of(queue[1][0]) != route):
+            self._discard_first()
+            return self.pass_by(topic, self.head(topic)[1], envelope)
+        return self._take_run(routes, route)
+
+    def _take_run(self, routes: Routes, route: int) -> bytes:
+        parts: list[bytes] = []
+        append = parts.append
+        size = 0
+        held = bool(self._held)
+        queue = self._held or self._fresh
+        take = queue.popleft
+        route_of, head_of, number_of = routes.memory.get, self._heads.get, self.counter.numbers.get
+        topic, head, number = "", (b"", b""), 0
+        while queue and size < PACK_BYTES:
+            item = take()
+            # By identity: runs of one topic are what there is most of, and mostly they are one literal.
+            if item[0] is topic:
+                number += 1
+            else:
+                if (route_of(item[0]) or routes.of(item[0])) != route:
+                    queue.appendleft(item)  # publishers append at the other end
+                    break
+                if number > 0:
+                    self.counter.numbers[topic] = number
+                topic = item[0]
+                head = head_of(topic) or self._head(topic)
+                number = number_of(topic, 0) + 1
+                if number == 1:
+                    number = self.counter.next(topic)
+                    if number < 0:
+                        append(EVENT % (head[1], number, item[1]))
+                        size += len(item[1])
+                        topic, number = "", 0
+                        continue
+            envelope = item[1]
+            append(EVENT % (head[1], number, envelope))
+            size += len(envelope)
+        if number > 0:
+            self.counter.numbers[topic] = number
+        if held:
+            for _ in parts:
+                self._since.popleft()
+            self._held_bytes -= size + OVERHEAD * len(parts)
+        self.sent += len(parts)
+        return encode_pack(parts)
+
+    def pass_by(self, topic: str, head: bytes, envelope: bytes) -> bytes:
+        """The second frame for one event that leaves now by itself; `head` is from `head`."""
+        self.sent += 1
+        return b"[%b%d,%b]]" % (head, self.counter.next(topic), envelope)
+
+    def mark(self, topic: str, number: int) -> bytes:
+        """The second frame of a mark."""
+        return encode_pack([encode_event(self.head(topic)[1], number, b"null")])
+
+    def abandon(self) -> int:
+        """Empty it; how many events that were."""
+        left = len(self)
+        self._fresh.clear()
+        self._held.clear()
+        self._since.clear()
+        self._held_bytes = 0
+        self.dropped += left
+        return left
+
+    def _discard_first(self) -> None:
+        if self._held:
+            self._since.popleft()
+            self._held_bytes -= len(self._held.popleft()[1]) + OVERHEAD
+        else:
+            self._fresh.popleft()
+
+    def _head(self, topic: str) -> tuple[bytes, bytes]:
+        if len(self._heads) >= REMEMBERED:
+            self._heads.clear()
+        head = self._heads[topic] = (encode_topic(topic, self._origin), encode_event_head(topic))
+        return head

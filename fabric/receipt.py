@@ -1,0 +1,91 @@
+"""What the sender of a message waits on.
+
+    receipt = node.send("worker", {"text": "hi"})
+    receipt.wait()                        # or: await receipt
+    answer = node.request("worker", {"n": 1}).wait()
+
+    waiting ──GOT──▸ delivered ──the handler's answer (requests only)──▸ replied
+       └──────────────┴──▸ failed       with a typed error, at the message's deadline at the latest
+
+Delivered means that the holder's node has the message in its inbox; no more and no less (see `docs/guarantees.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
+
+from fabric.errors import FabricError
+
+
+class Receipt:
+    """Waitable, on any thread but that of a running event loop, and awaitable, on any loop."""
+
+    def __init__(self, id: str, to: str, *, request: bool, may_block: Callable[[], None]) -> None:
+        self.id = id
+        self.to = to
+        #: `waiting`, `delivered`, `replied`, or `failed`.
+        self.state = "waiting"
+        #: How many endpoints have it: one, or for a broadcast any number.
+        self.holders = 0
+        self._request = request
+        self._future: Future[Any] = Future()
+        self._may_block = may_block
+
+    @property
+    def error(self) -> FabricError | None:
+        """Why it failed."""
+        error = self._future.exception() if self._future.done() else None
+        return error if isinstance(error, FabricError) else None
+
+    @property
+    def done(self) -> bool:
+        """Whether waiting would return at once."""
+        return self._future.done()
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """Block until the message is delivered, or for a request answered: the number of holders, or the answer.
+
+        Raises what the message failed with (see `fabric.errors`), by its deadline. TimeoutError when `timeout` seconds
+        are over before: the message goes on. RuntimeError on the thread of a running event loop (`await` it there).
+        """
+        if not self._future.done():
+            self._may_block()
+        try:
+            return self._future.result(timeout)
+        except FutureTimeout:
+            if self._future.done():
+                raise  # DeliveryTimeout is a TimeoutError, too
+            raise TimeoutError(f"the message to {self.to!r} is still {self.state} after {timeout:g} s") from None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio
+
+        # Shielded: who stops waiting does not take the message back.
+        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+
+    def delivered(self, holders: int) -> None:
+        """For the session's shell: it is in so many inboxes."""
+        self.holders = holders
+        self.state = "delivered"
+        if not self._request:
+            self._settle(lambda: self._future.set_result(holders))
+
+    def replied(self, value: Any) -> None:
+        """For the session's shell: the handler answered."""
+        self.state = "replied"
+        self._settle(lambda: self._future.set_result(value))
+
+    def failed(self, error: FabricError) -> None:
+        """For the session's shell: it has come to nothing."""
+        self.state = "failed"
+        self._settle(lambda: self._future.set_exception(error))
+
+    def _settle(self, settle: Callable[[], None]) -> None:
+        if not self._future.done():
+            settle()
+
+    def __repr__(self) -> str:
+        return f"<Receipt {self.id} to {self.to!r}: {self.state}>"

@@ -1,0 +1,93 @@
+"""Iterating over events, with `for` or `async for`.
+
+    with node.events("tui.**", timeout=5) as events:
+        for event in events: ...
+
+    async with node.events("tui.**") as events:
+        async for event in events: ...
+
+An iteration is a subscription with a bounded buffer: when it is full the oldest event is dropped, and counted in
+`dropped`. Nobody who publishes ever waits for one who iterates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+
+from fabric.buffer import Buffer
+from fabric.bus import Bus
+from fabric.envelope import Envelope
+from fabric.errors import Closed
+
+
+class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
+    """Events that match `pattern`, from its making on. Iterate it in one place at a time.
+
+    With `timeout`, an iteration ends after that many seconds without an event. Closing it, from any thread, ends it.
+    """
+
+    def __init__(self, bus: Bus, pattern: str, *, limit: int = 1_000, timeout: float | None = None) -> None:
+        self._buffer: Buffer[Envelope] = Buffer(f"the events of {pattern!r}", limit)
+        self._timeout = timeout
+        self.subscription = bus.subscribe(pattern, self._buffer.put_dropping)
+
+    @property
+    def dropped(self) -> int:
+        """Events dropped because the buffer was full."""
+        return self._buffer.dropped
+
+    def __len__(self) -> int:
+        """How many events wait in the buffer."""
+        return len(self._buffer)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get(self, timeout: float | None = None) -> Envelope:
+        """The next event. TimeoutError after `timeout` seconds without one, Closed if there will be none.
+
+        RuntimeError on the thread of a running event loop: use `async for`, or `await stream.aget()` there.
+        """
+        return self._buffer.get(timeout)
+
+    async def aget(self, timeout: float | None = None) -> Envelope:
+        """The awaitable twin of `get`."""
+        return await self._buffer.aget(timeout)
+
+    def __iter__(self) -> EventStream:
+        return self
+
+    def __next__(self) -> Envelope:
+        try:
+            return self._buffer.get(self._timeout)
+        except (TimeoutError, Closed):
+            raise StopIteration from None
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Envelope:
+        try:
+            return await self._buffer.aget(self._timeout)
+        except (TimeoutError, Closed):
+            raise StopAsyncIteration from None
+
+    def close(self) -> None:
+        """End the subscription. What is in the buffer can still be taken."""
+        self.subscription.cancel()
+        self._buffer.close()
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> EventStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()

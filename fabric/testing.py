@@ -1,0 +1,241 @@
+"""For tests that use the fabric, yours and ours: real parts, started and ended for you.
+
+pytest finds this module by itself (an entry point named `event-fabric`); nothing has to be imported for the fixtures.
+
+    def test_the_gateway_says_that_it_started(fabric_node):
+        watcher, gateway = fabric_node("watcher"), fabric_node("gateway")
+        started = watcher.events("gateway.started", timeout=5)
+        started.subscription.wait_ready(everyone=True)
+        gateway.publish("gateway.started", {"port": 8080})
+        assert next(started)["port"] == 8080
+
+    fixture         is
+    fabric_bus      a `Bus` of its own, cleared after the test
+    fabric_proxy    a real proxy, in a process and a directory of its own: `.url` `.log` `.kill()` `.restart()` `.stop()`
+    fabric_node     a function that makes connected nodes, each with a bus of its own, and closes them after the test:
+                    `fabric_node(name, url=…, ready=False, **settings)`; without `url` at `fabric_proxy`
+
+There are no fakes: a proxy starts in a tenth of a second, and a bus needs none. What happens in another thread or
+process is waited for with `wait_until(condition)`, never slept for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from fabric.bus import Bus
+from fabric.node import Node, connect
+from fabric.settings import parse_address
+
+__all__ = ["MakeNode", "ProxyProcess", "await_until", "fabric_bus", "fabric_node", "fabric_proxy", "wait_until"]
+
+#: Seconds that things which take milliseconds may take on a busy machine before a test fails.
+DEADLINE = 10.0
+#: Seconds between looks at a condition.
+_LOOK = 0.002
+#: What a proxy logs once it takes messages.
+_LISTENING = "listening on"
+
+_Value = TypeVar("_Value")
+
+
+def wait_until(condition: Callable[[], _Value], deadline: float = DEADLINE, what: str = "") -> _Value:
+    """Return what `condition()` returns once that is true; AssertionError after `deadline` seconds.
+
+    `what` says in the error what was waited for. Other threads run meanwhile; in a coroutine use `await_until`.
+    """
+    until = monotonic() + deadline
+    while not (value := condition()):
+        if monotonic() > until:
+            raise AssertionError(_too_late(condition, deadline, what, value))
+        sleep(_LOOK)
+    return value
+
+
+async def await_until(condition: Callable[[], _Value], deadline: float = DEADLINE, what: str = "") -> _Value:
+    """The awaitable twin of `wait_until`: the event loop goes on meanwhile."""
+    import asyncio  # this module is imported by every pytest run where the fabric is installed
+
+    until = monotonic() + deadline
+    while not (value := condition()):
+        if monotonic() > until:
+            raise AssertionError(_too_late(condition, deadline, what, value))
+        await asyncio.sleep(_LOOK)
+    return value
+
+
+def _too_late(condition: Callable[[], object], deadline: float, what: str, value: object) -> str:
+    what = what or getattr(condition, "__qualname__", repr(condition))
+    return f"still {value!r} after {deadline:g} s: {what}"
+
+
+class ProxyProcess:
+    """A real proxy in a process of its own, in a short private directory that goes when it does.
+
+    Also a context manager. `url` is for another address than one in that directory, `settings` are those of the proxy.
+    """
+
+    def __init__(self, url: str | None = None, **settings: object) -> None:
+        # Not below pytest's tmp_path: the address of a socket is 107 bytes at most.
+        self.directory = Path(tempfile.mkdtemp(prefix="fabric-"))
+        self.url = url or f"ipc://{self.directory / 'proxy'}"
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """All that it has logged, restarts included."""
+        path = self.directory / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        """Its process id. RuntimeError if it does not run."""
+        if self._process is None:
+            raise RuntimeError("this proxy is not running")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *, settle: float = 0.0) -> None:
+        """Start it, and return when publishers and subscribers can connect. `settle` as in the proxy's settings."""
+        if self.running:
+            raise RuntimeError("this proxy is running already")
+        command = [sys.executable, "-P", "-m", "proxy", "--url", self.url, "--settle", str(settle)]
+        # Whoever runs the tests may have settings of their own.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FABRIC_")}
+        environment |= {f"FABRIC_{name.upper()}": str(value) for name, value in self._settings.items()}
+        lives = self.log.count(_LISTENING)
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        wait_until(lambda: self._listens(lives) or not self.running, 15.0, f"the proxy at {self.url} listens")
+        if not self.running:
+            raise RuntimeError(f"the proxy at {self.url} ended at once:\n{self.log}")
+
+    def _listens(self, lives: int) -> bool:
+        if self.log.count(_LISTENING) == lives:
+            return False
+        address = parse_address(self.url)
+        try:
+            # Events-in is bound when the settle time is over.
+            if address.directory is None:
+                socket.create_connection((address.host.strip("[]"), address.port + 1), timeout=1.0).close()
+                return True
+            with socket.socket(socket.AF_UNIX) as trial:
+                trial.connect(str(address.directory / "events-in"))
+        except OSError:
+            return False
+        return True
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, such as SIGSTOP and SIGCONT."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it as a crash does (SIGKILL). What it held is lost; its socket files stay."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self, timeout: float = 10.0) -> int:
+        """End it as a service manager does (SIGTERM); its exit status."""
+        if self._process is None:
+            raise RuntimeError("this proxy is not running")
+        if self.running:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+        return self._process.wait(timeout)
+
+    def restart(self, *, settle: float = 0.3) -> None:
+        """Kill it if it runs, and start it at the same address. It settles: nodes are on their way back to it."""
+        self.kill()
+        self.start(settle=settle)
+
+    def close(self) -> None:
+        """End it, and remove its directory."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> ProxyProcess:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+class MakeNode(Protocol):
+    """What the fixture `fabric_node` is: a function that makes nodes."""
+
+    def __call__(
+        self,
+        name: str | None = None,
+        *,
+        url: str | None = None,
+        bus: Bus | None = None,
+        ready: bool = True,
+        **settings: Any,
+    ) -> Node:
+        """A node that is connected and, unless `ready` is False, ready."""
+
+
+@pytest.fixture
+def fabric_bus() -> Iterator[Bus]:
+    """A local bus of its own."""
+    bus = Bus()
+    yield bus
+    bus.clear()
+
+
+@pytest.fixture
+def fabric_proxy() -> Iterator[ProxyProcess]:
+    """A real proxy in a process of its own, running."""
+    proxy = ProxyProcess()
+    try:
+        proxy.start()
+        yield proxy
+    finally:
+        proxy.close()
+
+
+@pytest.fixture
+def fabric_node(request: pytest.FixtureRequest) -> Iterator[MakeNode]:
+    """A function that makes nodes; they are closed after the test, the last one first."""
+    made: list[Node] = []
+
+    def close() -> None:
+        while made:
+            made.pop().close()
+
+    def make(
+        name: str | None = None, *, url: str | None = None, bus: Bus | None = None, ready: bool = True, **settings: Any
+    ) -> Node:
+        if url is None:
+            url = request.getfixturevalue("fabric_proxy").url
+            request.node.addfinalizer(close)  # before the proxy ends, which may have been made just now
+        node = connect(name, url=url, bus=Bus() if bus is None else bus, autostart=False, **settings)
+        made.append(node)
+        if ready:
+            node.wait_ready(DEADLINE)
+        return node
+
+    yield make
+    close()

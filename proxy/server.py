@@ -1,0 +1,225 @@
+"""The proxy's life: lock, bind, run, end. Owns the planes.
+
+    lock ──▸ bind events-out ──settle──▸ bind events-in ──▸ … SIGTERM, SIGINT, or idle ──▸ planes end ──▸ unlock
+
+The lock comes before the bind: a second `bind` on a live ipc path succeeds, and steals it. It is an `flock`, so the
+kernel lets go of it however the process ends; what is written in the file only names the holder, and nobody is ever
+signalled because of it.
+
+The proxy is crash-only: nothing that matters is only in its memory. Nodes hold what they want and what they are called,
+and tell whoever is there when they come back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import ipaddress
+import logging
+import os
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from fabric import __version__
+from fabric.embedded import answers, private_directory
+from fabric.errors import AddressInUse, ProxyError
+from fabric.settings import Address
+from proxy import probe
+from proxy.event_plane import EventPlane
+from proxy.hooks import Hooks
+from proxy.message_plane import MessagePlane
+from proxy.settings import ProxySettings
+
+logger = logging.getLogger("fabric.proxy")
+
+LOCK_NAME = "proxy.lock"
+#: Below this many descriptors an ordinary load can run out of them, and an ipc listener that does aborts the process.
+MIN_DESCRIPTORS = 4_096
+
+
+class Server:
+    """One proxy. `run` blocks until `stop`, which any thread or signal handler may call."""
+
+    def __init__(self, settings: ProxySettings) -> None:
+        self.settings = settings
+        self.address = settings.address()
+        self.boot = os.urandom(8)
+        self._stopping = threading.Event()
+        self._reason = "stopped"
+        self._started = monotonic()
+        self._hooks = Hooks(
+            settings.hooks,
+            url=self.address.url,
+            timeout=settings.hook_timeout,
+            concurrency=int(settings.hook_concurrency),
+            queue=int(settings.hook_queue),
+        )
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Let `run` end."""
+        self._reason = reason
+        self._stopping.set()
+
+    def run(self, *, ready: Callable[[], object] = lambda: None) -> None:
+        """Serve until stopped; `ready` is called when nodes can connect.
+
+        AddressInUse if another proxy is there, ProxyError if it cannot listen.
+        """
+        _check_exposure(self.address, self.settings.insecure)
+        _raise_descriptor_limit()
+        with _lock(self.address), _umask(0o077):
+            events = self._event_plane()
+            events.start()
+            messages = self._message_plane(events)
+            try:
+                self._hooks.start()
+                messages.start()
+                logger.info("listening on %s (pid %d, boot %s)", self.address.url, os.getpid(), self.boot.hex())
+                ready()
+                self._serve(events, messages)
+            finally:
+                messages.stop()
+                self._hooks.stop()
+                events.stop()
+        logger.info("ended: %s", self._reason)
+
+    def _event_plane(self) -> EventPlane:
+        return EventPlane(
+            self.address,
+            boot=self.boot,
+            settle=self.settings.settle,
+            max_bytes=self.settings.max_bytes,
+            peer_bytes=self.settings.peer_bytes,
+        )
+
+    def _message_plane(self, events: EventPlane) -> MessagePlane:
+        return MessagePlane(
+            self.address,
+            boot=self.boot.hex(),
+            timeout=self.settings.timeout,
+            max_bytes=self.settings.max_bytes,
+            make_announcer=lambda: events.announcer(os.urandom(8), "proxy"),
+            routed=self._hooks.put if self.settings.hooks else None,
+            status=self._status,
+            stop=self.stop,
+        )
+
+    def _status(self) -> dict[str, Any]:
+        """What STATUS is answered with; on the message plane's thread."""
+        return {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "url": self.address.url,
+            "boot": self.boot.hex(),
+            "version": __version__,
+            "uptime": monotonic() - self._started,
+            "log": self.settings.log_file,
+            "hooks": {"programs": [argv[0] for argv in self.settings.hooks], **self._hooks.stats()},
+        }
+
+    def _serve(self, events: EventPlane, messages: MessagePlane) -> None:
+        while not self._stopping.wait(0.5):
+            if failure := events.failure or messages.failure:
+                raise ProxyError(failure)
+            if self.settings.idle_exit and messages.idle_for() >= self.settings.idle_exit:
+                self.stop(f"nobody has been here for {self.settings.idle_exit:g} s")
+
+    def stop_on_signals(self) -> None:
+        """End cleanly on SIGTERM and SIGINT. Main thread only."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            self.stop(signal.Signals(number).name)
+
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
+
+
+@contextlib.contextmanager
+def _lock(address: Address) -> Iterator[None]:
+    if address.directory is None:
+        _check_free(address)
+        yield
+        return
+    private_directory(address.directory)
+    path = address.directory / LOCK_NAME
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise AddressInUse(address.url, file.read().strip() or "which has not said who it is") from None
+        if answers(address):
+            raise AddressInUse(address.url, f"no proxy of ours, but something listens in {address.directory}")
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            _remove_sockets(address.directory)
+
+
+def _check_free(address: Address) -> None:
+    """tcp needs no lock, for a port cannot be bound twice; but who has it should be said, and before anything is bound."""
+    try:
+        holder = probe.status(address, timeout=1.0).who
+    except (probe.NotRunning, probe.NotReachable):
+        return
+    except probe.NotAnswering as error:
+        raise ProxyError(f"cannot listen on {address.url}: {error}") from None
+    raise AddressInUse(address.url, holder)
+
+
+def _remove_sockets(directory: Path) -> None:
+    # Still under the lock, so they are ours. libzmq leaves them behind when a context is terminated.
+    for name in ("messages", "events-in", "events-out"):
+        (directory / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _check_exposure(address: Address, insecure: bool) -> None:
+    if address.directory is not None:
+        return
+    host = address.host.strip("[]")
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if loopback:
+        return
+    if not insecure:
+        raise ProxyError(
+            f"{address.url} can be reached from other machines, and anybody there could read and publish everything. "
+            "Listen on 127.0.0.1, or say --insecure if the network is yours alone"
+        )
+    logger.warning("%s is open to everybody who can reach it: nothing is encrypted or checked", address.url)
+
+
+def _raise_descriptor_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft != resource.RLIM_INFINITY and soft < MIN_DESCRIPTORS:
+        logger.warning(
+            "only %d file descriptors are allowed: some %d nodes fit, more would abort the process (ulimit -n %d)",
+            soft,
+            soft // 4,
+            MIN_DESCRIPTORS * 4,
+        )

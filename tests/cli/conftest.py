@@ -1,0 +1,58 @@
+from uuid import uuid4
+
+import pytest
+
+from fabric.testing import wait_until
+from tests.cli.commands import Command, Forger
+
+
+@pytest.fixture
+def start(runtime_dir):
+    """A function that starts `fabric …`; ended after the test."""
+    started = []
+
+    def start_command(*arguments, **options):
+        started.append(Command(*arguments, **options))
+        return started[-1]
+
+    yield start_command
+    for command in started:
+        command.close()
+
+
+@pytest.fixture
+def url(shared_proxy):
+    """Where a proxy is."""
+    return shared_proxy.url
+
+
+@pytest.fixture
+def root():
+    """A first segment that no other test uses: the proxy is shared."""
+    return f"t{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def node(url, fabric_node):
+    """A node of the test's own, ready."""
+    return fabric_node("tester", url=url)
+
+
+@pytest.fixture
+def tap(start, url, root, node):
+    """A function that starts `fabric tap` on everything below `root`, and returns when it is heard of."""
+
+    def start_tap(*options, patterns=None, **how):
+        command = start("tap", *(patterns or [f"{root}.**"]), "--url", url, *options, **how)
+        wait_until(lambda: command.process.poll() is not None or node.has_interest(f"{root}.x"), what="it taps")
+        return command
+
+    return start_tap
+
+
+@pytest.fixture
+def forger(url):
+    """Publishes what no node of ours would."""
+    made = Forger(url)
+    yield made
+    made.close()

@@ -1,0 +1,212 @@
+"""`fabric listen`, in a process of its own: what it prints, what its programs answer, how it ends."""
+
+import os
+import re
+import signal
+
+import orjson
+import pytest
+
+from cli.listen import line
+from fabric.errors import NoSuchEndpoint, RemoteError
+from fabric.testing import ProxyProcess, wait_until
+
+
+@pytest.fixture
+def listen(start, url, root, node):
+    """A function that starts `fabric listen` at `root`, and returns when that is registered."""
+
+    def start_listening(*options, name=root, **how):
+        command = start("listen", "--url", url, name, *options, **how)
+        wait_until(lambda: command.process.poll() is not None or name in endpoints(node), what="it listens")
+        return command
+
+    return start_listening
+
+
+def endpoints(node):
+    return {each["endpoint"] for each in node.endpoints()}
+
+
+def test_what_arrives_is_printed_a_line_each(listen, node, root):
+    command = listen("--count", "3")
+    node.send(root, {"text": "hi\x1b[2J\nyou"}).wait()
+    node.send(root, {"text": "x", "type": "ack"}).wait()
+    node.send(root, {"n": 1}).wait()
+    assert command.end() == 0
+    assert [re.sub(r"^\d\d:\d\d:\d\d\.\d{3}  ", "", each) for each in command.lines] == [
+        "anonymous:tester   hi\\u001b[2J\\u000ayou",
+        'anonymous:tester   {"text":"x","type":"ack"}',
+        'anonymous:tester   {"n":1}',
+    ]
+    wait_until(lambda: root not in endpoints(node))
+
+
+def test_as_json_it_is_the_whole_message(listen, node, root):
+    command = listen("--json", "--count", "1")
+    id_ = node.send(root, {"text": "hi"}).id
+    assert command.end() == 0
+    message = orjson.loads(command.out)
+    assert message == {
+        "type": "message", "id": id_, "to": root, "from": "anonymous:tester", "ts": message["ts"], "body": {"text": "hi"},
+    }  # fmt: skip
+
+
+def test_who_asks_where_messages_are_only_printed_is_told_so_at_once(listen, node, root):
+    command = listen("--count", "1")
+    with pytest.raises(RemoteError, match="only prints what arrives"):
+        node.request(root, {"text": "?"}, timeout=30).wait()
+    assert command.end() == 0
+    assert "anonymous:tester ? ?" in command.out
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_ctrl_c_ends_it_well(terminal, listen, node, root):
+    command = listen(terminal=terminal)
+    assert command.interrupt() == 0
+    assert "Traceback" not in command.err
+    wait_until(lambda: root not in endpoints(node))
+
+
+def test_sigterm_gives_the_name_back(listen, node, root):
+    command = listen()
+    assert command.terminate() == 143
+    wait_until(lambda: root not in endpoints(node))
+
+
+def test_too_few_messages_in_time_end_with_5(listen):
+    command = listen("--count", "2", "--timeout", "0.5")
+    assert command.end() == 5
+    assert command.err == "fabric: 0 of 2 messages came within 0.5 s\n"
+
+
+def test_what_arrives_when_it_has_had_enough_is_told_by_id(listen, node, root, tmp_path):
+    gate = tmp_path / "gate"
+    command = listen("--count", "1", "--exec", "sh", "-c", f"while ! [ -e {gate} ]; do sleep 0.01; done")
+    receipts = [node.send(root, {"n": number}) for number in range(3)]
+    for receipt in receipts:
+        receipt.wait()
+    gate.touch()
+    assert command.end() == 0
+    assert command.err == f"-- 2 more had arrived for {root}, and are lost: {receipts[1].id}, {receipts[2].id}\n"
+
+
+def test_a_name_that_is_taken_ends_with_1_or_gets_a_suffix(listen, node, root):
+    with node.endpoint(root):
+        taken = listen()
+        assert taken.end() == 1
+        assert taken.err.startswith(f"fabric: the endpoint name {root!r} is held by tester (pid {os.getpid()}")
+        suffixed = listen("--policy", "suffix")
+        suffixed.wait_for(f"-- {root} is taken: listening as {root}-2", "err")
+
+
+def test_a_name_that_is_taken_away_ends_it_with_1(listen, node, root):
+    command = listen()
+    with node.endpoint(root, policy="replace"):
+        assert command.end() == 1
+    assert f"{root!r} is somebody else's now: replaced" in command.err
+
+
+def test_it_waits_for_a_proxy_that_comes_back_and_has_its_name_again(start, fabric_node):
+    with ProxyProcess() as proxy, fabric_node("asker", url=proxy.url) as node:
+        command = start("listen", "--url", proxy.url, "me", "--count", "1")
+        wait_until(lambda: "me" in endpoints(node))
+        proxy.restart()
+        command.wait_for("the link to", "err")
+        node.wait_ready()
+        wait_until(lambda: "me" in endpoints(node))
+        assert node.send("me", {"text": "again"}).wait() == 1
+        assert command.end() == 0
+        assert "is back" in command.err
+
+
+def test_without_a_proxy_it_ends_with_3(start, runtime_dir):
+    assert start("listen", "a", "--url", f"ipc://{runtime_dir}/nowhere").end() == 3
+
+
+# Programs
+
+
+def test_what_a_program_prints_answers_a_request(listen, node, root):
+    listen("--exec", "sh", "-c", 'echo "$FABRIC_FROM: $FABRIC_TEXT"')
+    assert node.request(root, {"text": "hi"}).wait() == "anonymous:tester: hi"
+
+
+@pytest.mark.parametrize(
+    ("printed", "answer"), [('{"a": 1}', {"a": 1}), ("7", 7), ("a\\nb\\n", "a\nb"), ("", None), ("\\n", None)]
+)
+def test_an_answer_is_json_if_it_is_that_else_text(printed, answer, listen, node, root):
+    listen("--exec", "printf", printed)
+    assert node.request(root, {"text": "hi"}).wait() == answer
+
+
+def test_a_program_gets_the_message_as_json_and_its_options_are_its_own(listen, node, root):
+    listen("--exec", "sh", "-c", "cat", "--count", "--json")
+    asked = node.request(root, {"n": 1}).wait()
+    assert (asked["to"], asked["body"], asked["request"]) == (root, {"n": 1}, True)
+
+
+def test_for_a_plain_message_what_it_prints_is_printed(listen, node, root):
+    command = listen("--count", "2", "--exec", "sh", "-c", 'echo "got $FABRIC_TEXT"; echo "warn" >&2')
+    node.send(root, {"text": "one"}).wait()
+    node.send(root, {"text": "two"}).wait()
+    assert command.end() == 0
+    assert (command.out, command.err) == ("got one\ngot two\n", "warn\nwarn\n")
+
+
+def test_a_program_that_fails_raises_at_the_asker_and_the_next_message_is_handled(listen, node, root):
+    script = '[ "$FABRIC_TEXT" = ok ] && echo fine || { echo "cannot do that" >&2; exit 3; }'
+    command = listen("--exec", "sh", "-c", script)
+    with pytest.raises(RemoteError, match="ProgramFailed: ended with exit status 3: cannot do that"):
+        node.request(root, {"text": "no"}).wait()
+    assert node.request(root, {"text": "ok"}).wait() == "fine"
+    command.wait_for("ended with exit status 3", "err")
+
+
+def test_a_program_that_runs_too_long_is_ended(listen, node, root):
+    listen("--exec-timeout", "0.3", "--exec", "sleep", "600")
+    with pytest.raises(RemoteError, match="was ended after"):
+        node.request(root, {"text": "x"}, timeout=10).wait()
+
+
+def test_a_program_ends_with_its_listener(listen, node, root, tmp_path):
+    command = listen("--exec", "sh", "-c", f"echo $$ > {tmp_path}/pid; sleep 600")
+    node.send(root, {"text": "x"}).wait()
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    command.process.send_signal(signal.SIGTERM)
+    assert command.end() == 143
+    assert not os.path.exists(f"/proc/{int((tmp_path / 'pid').read_text())}")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--exec"], "--exec needs a program"),
+        (["--json", "--exec", "true"], "--json and --exec"),
+        (["--exec-timeout", "1"], "--exec-timeout is for --exec"),
+        (["--policy", "steal"], "policy"),
+        (["--count", "0"], "count"),
+    ],
+)
+def test_wrong_usage_ends_with_2(options, problem, capfd):
+    from cli.main import run
+
+    assert run(["listen", "a", *options]) == 2
+    assert problem in capfd.readouterr().err
+
+
+def test_a_program_that_is_not_there_is_told_before_anything_is_accepted(url, node, root, capfd):
+    from cli.main import run
+
+    assert run(["listen", root, "--url", url, "--exec", "no-such-program"]) == 1
+    assert capfd.readouterr().err == "fabric: there is no program 'no-such-program' that can be run\n"
+    with pytest.raises(NoSuchEndpoint):
+        node.send(root, {}).wait()
+
+
+def test_a_time_stamp_that_is_none_breaks_no_line():
+    class Odd(dict):
+        sender, is_request, body = "a\x1b", False, {"text": 5}
+
+    assert line(Odd(ts="soon")).endswith('  a\\u001b   {"text":5}')
+    assert line(Odd(ts=1e300)).endswith('  a\\u001b   {"text":5}')

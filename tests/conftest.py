@@ -1,0 +1,96 @@
+"""What all tests share: a place of their own for the embedded default, and a look at what they left running."""
+
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from fabric.testing import ProxyProcess, wait_until
+
+#: Session fixtures that own processes are gone before the look at what is left, because they are made after this.
+_OURS = ("fabric-",)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_dir():
+    """Tests never meet the proxy of whoever runs them, and leave nothing behind: no process, no thread, no socket."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Not below pytest's own directory: a socket's address is 107 bytes at most.
+        directory = Path(tempfile.mkdtemp(prefix="fabric-tests-"))
+        for name in [name for name in os.environ if name.startswith("FABRIC_")]:
+            patch.delenv(name)
+        patch.setenv("FABRIC_RUNTIME_DIR", str(directory))
+        patch.setenv("XDG_CONFIG_HOME", str(directory / "config"))
+        yield directory
+        wait_until(lambda: not _children(), what="child processes end")
+        wait_until(lambda: not _mentioning(str(directory)), what="proxies in the background end")
+        left = [str(path) for path in directory.rglob("*") if path.is_socket()]
+        shutil.rmtree(directory)
+        assert not left, f"sockets left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left(runtime_dir):
+    """A node that a test forgot to close shows at that test."""
+    before = set(threading.enumerate())
+    yield
+    wait_until(lambda: not _threads_since(before), what="threads of the fabric end")
+
+
+@pytest.fixture(scope="session")
+def shared_proxy(runtime_dir):
+    """One proxy for all tests that do it no harm; their nodes go when they end."""
+    with ProxyProcess() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def node(fabric_node, shared_proxy):
+    """A function that makes nodes at the shared proxy; see `fabric_node`."""
+
+    def make(name=None, **options):
+        return fabric_node(name, **{"url": shared_proxy.url, **options})
+
+    return make
+
+
+@pytest.fixture
+def lonely_url():
+    """An address where there is no proxy."""
+    directory = tempfile.mkdtemp(prefix="fabric-")
+    yield f"ipc://{directory}/nobody"
+    shutil.rmtree(directory)
+
+
+def _threads_since(before):
+    return [thread for thread in threading.enumerate() if thread not in before and thread.name.startswith(_OURS)]
+
+
+def _children():
+    """Our child processes, zombies included: (pid, command)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            line = stat.read_text()
+        except OSError:
+            continue
+        command, _, rest = line.partition("(")[2].rpartition(")")
+        if int(rest.split()[1]) == os.getpid():
+            found.append((stat.parent.name, command))
+    return found
+
+
+def _mentioning(text):
+    """Processes with `text` in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:
+            continue
+        if text.encode() in command:
+            found.append((path.parent.name, command))
+    return found

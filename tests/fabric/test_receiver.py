@@ -1,0 +1,330 @@
+"""The receiver on a socket of its own: what it does with each message, without proxy and sender."""
+
+import logging
+import threading
+from itertools import count
+
+import orjson
+import pytest
+import zmq
+
+from fabric import receiver as module
+from fabric.bus import Bus
+from fabric.receiver import Receiver
+from fabric.testing import wait_until
+from fabric.wire import UP, encode_topic
+
+A, B, OWN = b"origin-a", b"origin-b", b"origin-0"
+ADDRESSES = count()
+
+
+class Bench:
+    """A receiver, and the XPUB that it is subscribed to."""
+
+    def __init__(self, context):
+        address = f"inproc://receiver-{next(ADDRESSES)}"
+        self.out = context.socket(zmq.XPUB)
+        self.out.linger = 0
+        self.out.sndhwm = 0
+        self.out.bind(address)
+        incoming = context.socket(zmq.SUB)
+        incoming.connect(address)
+        self.bus = Bus()
+        self.events = []
+        self.gaps = []
+        self.probed = []
+        self.greeted = []
+        self.receiver = Receiver(incoming, self.bus, OWN, probed=self.probed.append, greeted=self.greeted.append)
+        self.subscribe("fabric.gap", self.gaps.append)
+        self.subscriptions = {}
+
+    def subscribe(self, pattern, callback=None):
+        """Subscribe, and return when the other end knows."""
+        handle = self.bus.subscribe(pattern, callback or self.events.append)
+        self.receiver.subscribe(handle)
+        self.receiver.ready(handle)
+        self.read_subscriptions()
+        return handle
+
+    def read_subscriptions(self):
+        self.receiver.subscribe_probe(b"\0probe-end")
+        seen = set()
+        while b"\x01\0probe-end" not in seen:
+            assert self.out.poll(5_000)
+            seen.add(self.out.recv())
+        self.receiver.unsubscribe_probe(b"\0probe-end")
+        while b"\x00\0probe-end" not in seen:
+            assert self.out.poll(5_000)
+            seen.add(self.out.recv())
+
+    def send(self, *events, origin=A, under=None, hops=0):
+        """One message with `events`: (topic, number, envelope)."""
+        topic = under or events[0][0]
+        self.out.send_multipart([encode_topic(topic, origin, hops), orjson.dumps([list(event) for event in events])])
+
+    def settle(self):
+        """Return when everything sent before has been dealt with."""
+        before = len(self.greeted)
+        self.out.send(UP + b"settled")
+        wait_until(lambda: len(self.greeted) > before and not self.receiver.waiting)
+        done = threading.Event()
+        handle = self.bus.subscribe("bench.done", lambda event: done.set())
+        self.receiver.subscribe(handle)
+        self.read_subscriptions()
+        self.send(("bench.done", 1, {}), origin=len(self.greeted).to_bytes(8, "big"))
+        assert done.wait(5)
+        self.receiver.unsubscribe(handle)
+        handle.cancel()
+
+    def ns(self):
+        return [event["n"] for event in self.events if "n" in event]
+
+
+@pytest.fixture
+def bench():
+    with zmq.Context() as context:
+        made = Bench(context)
+        yield made
+        made.receiver.close()
+        made.out.close()
+
+
+def event(number, topic="a"):
+    return (topic, number, {"n": number})
+
+
+def test_an_event_is_delivered(bench):
+    bench.subscribe("a")
+    bench.send(event(1))
+    bench.settle()
+    assert bench.events == [{"n": 1}]
+
+
+def test_the_events_of_a_message_are_delivered_in_order(bench):
+    bench.subscribe("**")
+    bench.send(event(1), event(1, "b"), event(2), event(3))
+    bench.settle()
+    assert bench.ns() == [1, 1, 2, 3]
+
+
+def test_an_event_that_rides_under_another_topic_is_delivered_only_to_who_wants_it(bench):
+    bench.subscribe("a")
+    bench.send(event(1), event(1, "b"), event(2))
+    bench.settle()
+    assert bench.ns() == [1, 2]
+
+
+def test_a_repeated_event_is_dropped_and_counted(bench):
+    bench.subscribe("a")
+    for number in (1, 2, 2, 1, 3):
+        bench.send(event(number))
+    bench.settle()
+    assert (bench.ns(), bench.receiver.duplicates) == ([1, 2, 3], 2)
+
+
+def test_a_hole_is_counted_and_published_as_a_gap(bench):
+    bench.subscribe("a")
+    bench.send(("a", 1, {"n": 1, "src": "somebody"}))
+    bench.send(event(5))
+    bench.settle()
+    assert bench.ns() == [1, 5]
+    assert (bench.receiver.gaps, bench.receiver.missed) == (1, 3)
+    [gap] = bench.gaps
+    assert {name: gap[name] for name in ("topic", "missed", "origin", "src")} == {
+        "topic": "a",
+        "missed": 3,
+        "origin": A.hex(),
+        "src": "somebody",
+    }
+
+
+def test_a_gap_is_told_before_the_event_that_shows_it(bench):
+    order = []
+    bench.subscribe("fabric.gap", lambda event: order.append("gap"))
+    bench.subscribe("a", lambda event: order.append(event["n"]))
+    bench.send(event(1), event(3))
+    bench.settle()
+    assert order == [1, "gap", 3]
+
+
+def test_a_mark_shows_a_lost_tail(bench):
+    bench.subscribe("a")
+    bench.send(event(1))
+    bench.send(("a", 4, None))
+    bench.settle()
+    assert (bench.ns(), bench.receiver.missed) == ([1], 3)
+
+
+def test_a_mark_of_what_has_arrived_says_nothing(bench):
+    bench.subscribe("a")
+    bench.send(event(1))
+    bench.send(("a", 1, None))
+    bench.settle()
+    assert (bench.ns(), bench.receiver.missed, bench.receiver.duplicates) == ([1], 0, 0)
+
+
+def test_a_hole_on_another_origins_topic_is_its_own(bench):
+    bench.subscribe("a")
+    bench.send(event(1))
+    bench.send(event(7), origin=B)
+    bench.send(event(2))
+    bench.settle()
+    assert bench.receiver.missed == 0
+
+
+def test_a_hole_before_the_subscription_counts_as_ready_is_joining_and_no_gap(bench, monkeypatch):
+    handle = bench.subscribe("a")
+    bench.receiver._ready_at[handle] = float("inf")
+    bench.send(event(1), event(5))
+    bench.settle()
+    assert (bench.receiver.joining, bench.receiver.missed, bench.gaps) == (3, 0, [])
+
+
+def test_a_hole_is_a_gap_as_soon_as_one_of_the_subscriptions_is_ready(bench):
+    bench.subscribe("a")
+    late = bench.subscribe("a")
+    bench.receiver._ready_at[late] = float("inf")
+    bench.send(event(1), event(3))
+    bench.settle()
+    assert (bench.receiver.joining, bench.receiver.missed) == (0, 1)
+
+
+def test_a_topic_is_forgotten_with_its_subscription(bench):
+    handle = bench.subscribe("a")
+    bench.send(event(1))
+    bench.settle()
+    handle.cancel()
+    bench.receiver.unsubscribe(handle)
+    bench.settle()
+    bench.subscribe("a")
+    bench.send(event(9))
+    bench.settle()
+    assert (bench.ns(), bench.receiver.missed) == ([1, 9], 0)
+
+
+def test_a_topic_two_subscriptions_want_is_not_forgotten_with_one(bench):
+    bench.subscribe("a")
+    second = bench.subscribe("*")
+    bench.send(event(1))
+    bench.settle()
+    second.cancel()
+    bench.receiver.unsubscribe(second)
+    bench.send(event(3))
+    bench.settle()
+    assert bench.receiver.missed == 1
+
+
+def test_what_bears_our_own_origin_is_dropped_before_it_is_decoded(bench):
+    bench.subscribe("a")
+    bench.out.send_multipart([encode_topic("a", OWN), b"[not even JSON"])
+    bench.settle()
+    assert (bench.receiver.echoes, bench.receiver.rejected, bench.events) == (1, 0, [])
+
+
+@pytest.mark.parametrize(("hops", "arrives"), [(1, True), (4, True), (5, False), (255, False)])
+def test_what_was_over_too_many_bridges_is_dropped_and_counted(bench, hops, arrives):
+    bench.subscribe("a")
+    bench.send(event(1), hops=hops)
+    bench.settle()
+    assert (len(bench.events), bench.receiver.rejected) == ((1, 0) if arrives else (0, 1))
+
+
+def test_reserved_frames_are_skipped_with_all_their_parts(bench):
+    bench.subscribe("**")
+    bench.out.send_multipart([b"\0probe-of-another", b"part", b"part"])
+    bench.out.send_multipart([b"\0something", b"a", b"b"])
+    bench.send(event(1))
+    bench.settle()
+    assert (bench.ns(), bench.receiver.rejected) == ([1], 0)
+
+
+def test_a_probe_and_a_greeting_are_handed_on(bench):
+    bench.subscribe("**")
+    bench.out.send(b"\0probe12345678")
+    bench.out.send(UP + b"bootboot")
+    bench.settle()
+    assert bench.probed == [b"\0probe12345678"]
+    assert b"bootboot" in bench.greeted
+
+
+def test_a_flood_of_bad_messages_is_one_log_line(bench, caplog):
+    bench.subscribe("**")
+    with caplog.at_level(logging.WARNING):
+        for number in range(1_000):
+            bench.out.send_multipart([b"bad %d" % number, b"worse"])
+        bench.settle()
+    assert bench.receiver.rejected == 1_000
+    assert len(caplog.records) == 1
+
+
+def test_after_a_while_there_is_another_log_line_with_the_count(bench, caplog, monkeypatch):
+    monkeypatch.setattr(module, "COMPLAIN_EVERY", 0.0)
+    bench.subscribe("**")
+    for _ in range(2):
+        bench.out.send(b"bad")
+    bench.settle()
+    assert [record.getMessage()[:34] for record in caplog.records] == [
+        "rejected a message (1 so far): 3 b",
+        "rejected a message (2 so far): 3 b",
+    ]
+
+
+def test_a_topic_without_events_costs_no_other_message(bench):
+    bench.subscribe("**")
+    for number in range(1, 50):
+        bench.out.send(encode_topic("a", B))
+        bench.send(event(number))
+    bench.settle()
+    assert (bench.ns(), bench.receiver.rejected) == (list(range(1, 50)), 49)
+
+
+def test_first_frames_remembered_are_bounded(bench, monkeypatch):
+    monkeypatch.setattr(module, "REMEMBERED", 10)
+    bench.subscribe("**")
+    for number in range(100):
+        bench.send((f"t{number}", 1, {"n": number}))
+    bench.settle()
+    assert bench.ns() == list(range(100))
+    assert len(bench.receiver._first_frames) <= 10
+
+
+def test_past_the_bound_of_the_backlog_the_rest_stays_in_the_pipe_and_arrives_later(bench, monkeypatch):
+    monkeypatch.setattr(module, "BACKLOG_BYTES", 1_000)
+    inside, leave = threading.Event(), threading.Event()
+
+    def handle(event):
+        inside.set()
+        leave.wait(5)
+        bench.events.append(event)
+
+    bench.subscribe("a", handle)
+    bench.send(event(1))
+    assert inside.wait(5)
+    for number in range(2, 500):
+        bench.send(event(number))
+    leave.set()
+    bench.settle()
+    assert bench.ns() == list(range(1, 500))
+    assert bench.receiver._backlog_bytes == 0
+
+
+def test_subscribing_does_not_wait_for_a_handler(bench):
+    inside, leave = threading.Event(), threading.Event()
+    bench.subscribe("a", lambda event: (inside.set(), leave.wait(5)))
+    bench.send(event(1))
+    assert inside.wait(5)
+    bench.subscribe("b")  # and is known to the other end while the handler runs
+    leave.set()
+
+
+def test_closing_ends_the_thread(bench):
+    bench.receiver.close()
+    assert not bench.receiver._thread.is_alive()
+
+
+def test_a_callback_runs_on_the_delivery_thread(bench):
+    found = []
+    bench.subscribe("a", lambda event: found.append(bench.receiver.on_delivery_thread))
+    bench.send(event(1))
+    bench.settle()
+    assert (found, bench.receiver.on_delivery_thread) == ([True], False)

@@ -1,0 +1,288 @@
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fabric.errors import SettingsError
+from fabric.settings import Settings, default_url, load, parse_address, replace
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """One of each kind of setting."""
+
+    text: str = "default"
+    whole: int = 1
+    number: float = 1.5
+    yes: bool = False
+    several: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """Write the settings file."""
+    path = tmp_path / "fabric.toml"
+    monkeypatch.setenv("FABRIC_CONFIG", str(path))
+    path.write_text("")
+
+    def write(text):
+        path.write_text(text)
+        return path
+
+    return write
+
+
+# Order of sources
+
+
+def test_without_any_source_there_are_the_defaults():
+    assert load(Settings, "fabric", {}) == Settings()
+
+
+def test_the_file_comes_before_the_default(config):
+    config("[test]\ntext = 'file'")
+    assert load(Kinds, "test", {}).text == "file"
+
+
+def test_the_environment_comes_before_the_file(config, monkeypatch):
+    config("[test]\ntext = 'file'")
+    monkeypatch.setenv("FABRIC_TEXT", "environment")
+    assert load(Kinds, "test", {}).text == "environment"
+
+
+def test_the_argument_comes_before_the_environment(config, monkeypatch):
+    config("[test]\ntext = 'file'")
+    monkeypatch.setenv("FABRIC_TEXT", "environment")
+    assert load(Kinds, "test", {"text": "argument"}).text == "argument"
+
+
+def test_an_argument_of_none_counts_as_not_given(monkeypatch):
+    monkeypatch.setenv("FABRIC_TEXT", "environment")
+    assert load(Kinds, "test", {"text": None}).text == "environment"
+
+
+def test_an_argument_that_is_false_counts_as_given(monkeypatch):
+    monkeypatch.setenv("FABRIC_YES", "1")
+    assert load(Kinds, "test", {"yes": False}).yes is False
+
+
+def test_each_program_reads_its_own_table(config):
+    config("[test]\ntext = 'mine'\n[other]\ntext = 'theirs'\nunknown = 1")
+    assert load(Kinds, "test", {}).text == "mine"
+
+
+def test_the_file_is_looked_for_in_the_users_configuration(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "fabric").mkdir()
+    (tmp_path / "fabric" / "fabric.toml").write_text("[fabric]\nnode = 'from-home'")
+    assert load(Settings, "fabric", {}).node == "from-home"
+
+
+# Values
+
+
+@pytest.mark.parametrize(("word", "value"), [("1", True), ("true", True), ("Yes", True), (" on ", True), ("0", False)])
+@pytest.mark.parametrize("environment", [True, False])
+def test_words_for_yes_and_no(word, value, environment, monkeypatch):
+    if environment:
+        monkeypatch.setenv("FABRIC_YES", word)
+    assert load(Kinds, "test", {} if environment else {"yes": word}).yes is value
+
+
+@pytest.mark.parametrize("word", ["false", "No", "off", ""])
+def test_words_for_no(word, monkeypatch):
+    monkeypatch.setenv("FABRIC_YES", word)
+    assert load(Kinds, "test", {}).yes is False
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("whole", "12", 12),
+        ("number", "2.5", 2.5),
+        ("number", "2", 2.0),
+        ("text", " a ", "a"),
+        ("several", ["a"], ("a",)),
+    ],
+)
+def test_values_are_converted(name, given, value):
+    assert getattr(load(Kinds, "test", {name: given}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("whole", "many", "a whole number"),
+        ("whole", "1.5", "a whole number"),
+        ("whole", "-1", "a whole number"),
+        ("whole", True, "a whole number"),
+        ("whole", None.__class__, "a whole number"),
+        ("number", "nan", "a number"),
+        ("number", "inf", "a number"),
+        ("number", "-0.1", "a number"),
+        ("yes", "maybe", "a yes or no"),
+        ("text", 3, "text"),
+        ("several", "a", "a list"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_it_may_be(name, given, expected):
+    with pytest.raises(SettingsError, match=f"^{name} .*{expected}"):
+        load(Kinds, "test", {name: given})
+
+
+def test_an_error_names_an_argument_as_its_source():
+    with pytest.raises(SettingsError, match="from argument") as caught:
+        load(Kinds, "test", {"whole": "x"})
+    assert (caught.value.name, caught.value.source) == ("whole", "argument")
+
+
+def test_an_error_names_the_environment_variable_as_its_source(monkeypatch):
+    monkeypatch.setenv("FABRIC_WHOLE", "x")
+    with pytest.raises(SettingsError) as caught:
+        load(Kinds, "test", {})
+    assert caught.value.source == "FABRIC_WHOLE"
+
+
+def test_an_error_names_file_and_table_as_its_source(config):
+    path = config("[test]\nwhole = 'x'")
+    with pytest.raises(SettingsError) as caught:
+        load(Kinds, "test", {})
+    assert caught.value.source == f"{path} [test]"
+
+
+def test_a_setting_that_does_not_exist_is_named_with_those_that_do(config):
+    config("[test]\nwholes = 1")
+    with pytest.raises(SettingsError, match=r"wholes .*no such setting.*number, several, text, whole, yes"):
+        load(Kinds, "test", {})
+
+
+def test_a_file_that_is_no_toml_is_an_error(config):
+    config("not toml")
+    with pytest.raises(SettingsError, match="is no TOML"):
+        load(Kinds, "test", {})
+
+
+def test_a_file_that_is_no_text_is_an_error(config):
+    config("").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="is no TOML"):
+        load(Kinds, "test", {})
+
+
+def test_a_named_file_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setenv("FABRIC_CONFIG", "/nowhere/fabric.toml")
+    with pytest.raises(SettingsError, match=r"no file /nowhere/fabric\.toml"):
+        load(Kinds, "test", {})
+
+
+def test_a_table_that_is_no_table_is_an_error(config):
+    config("test = 3")
+    with pytest.raises(SettingsError, match=r"\[test\] is a table"):
+        load(Kinds, "test", {})
+
+
+def test_a_settings_error_is_a_value_error():
+    assert issubclass(SettingsError, ValueError)
+
+
+def test_replace_changes_some():
+    assert replace(Settings(node="a"), url="tcp://h").node == "a"
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("tcp://127.0.0.1:7400", ("tcp://127.0.0.1:7400", "tcp://127.0.0.1:7401", "tcp://127.0.0.1:7402")),
+        ("tcp://host", ("tcp://host:7400", "tcp://host:7401", "tcp://host:7402")),
+        ("tcp://host:9", ("tcp://host:9", "tcp://host:10", "tcp://host:11")),
+        ("tcp://[::1]:7500", ("tcp://[::1]:7500", "tcp://[::1]:7501", "tcp://[::1]:7502")),
+        ("tcp://[::1]", ("tcp://[::1]:7400", "tcp://[::1]:7401", "tcp://[::1]:7402")),
+        ("tcp://*:7400", ("tcp://*:7400", "tcp://*:7401", "tcp://*:7402")),
+        ("ipc:///run/fabric", tuple(f"ipc:///run/fabric/{name}" for name in ("messages", "events-in", "events-out"))),
+    ],
+)
+def test_one_address_names_three_endpoints(url, expected):
+    address = parse_address(url)
+    assert (address.messages, address.events_in, address.events_out) == expected
+
+
+@pytest.mark.parametrize("url", ["ipc:///run/fabric/", "ipc:////run/fabric", "ipc:///run//fabric"])
+def test_spellings_of_one_directory_are_one_address(url):
+    assert parse_address(url).messages.endswith("run/fabric/messages")
+    assert parse_address(url).directory.name == "fabric"
+
+
+def test_an_address_without_port_equals_the_one_with_the_default_port():
+    assert parse_address("tcp://host") == parse_address("tcp://host:7400")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "host",
+        "host:7400",
+        "udp://host:7400",
+        "inproc://x",
+        "tcp://",
+        "tcp://:7400",
+        "tcp://host:",
+        "tcp://host:x",
+        "tcp://host:0",
+        "tcp://host:65534",
+        "tcp://host:-1",
+        "ipc://",
+        "ipc://relative",
+        "ipc:///" + "x" * 100,
+    ],
+)
+def test_a_wrong_address_is_an_error_that_shows_how_one_looks(url):
+    with pytest.raises(SettingsError, match=r"addresses look like tcp://127\.0\.0\.1:7400 or ipc:///run/fabric"):
+        parse_address(url)
+
+
+def test_the_highest_port_leaves_room_for_two_more():
+    assert parse_address("tcp://h:65533").events_out == "tcp://h:65535"
+
+
+def test_a_path_that_just_fits_a_socket_is_an_address():
+    parse_address("ipc:///" + "x" * (107 - len("//events-out")))
+    with pytest.raises(SettingsError, match="too long"):
+        parse_address("ipc:///" + "x" * (108 - len("//events-out")))
+
+
+# The embedded default
+
+
+def test_the_embedded_default_is_in_the_runtime_directory_of_the_settings(monkeypatch, tmp_path):
+    monkeypatch.setenv("FABRIC_RUNTIME_DIR", str(tmp_path))
+    assert default_url() == f"ipc://{tmp_path}/fabric"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Neither FABRIC_RUNTIME_DIR nor /run/user: what is left."""
+    monkeypatch.delenv("FABRIC_RUNTIME_DIR", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    real = Path.is_dir
+    run = str(Path("/run/user") / str(os.getuid()))
+    monkeypatch.setattr(Path, "is_dir", lambda path: False if str(path) == run else real(path))
+
+
+def test_the_embedded_default_is_in_xdg_runtime_dir_next(elsewhere, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/some/dir")
+    assert default_url() == "ipc:///some/dir/fabric"
+
+
+def test_the_embedded_default_is_the_users_own_folder_among_temporary_files_last(elsewhere, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert default_url() == f"ipc://{tmp_path}/fabric-{os.getuid()}"
+
+
+def test_settings_without_url_mean_the_embedded_default():
+    assert Settings().is_default_address
+    assert Settings().address() == parse_address(default_url())
+    assert not Settings(url="tcp://h").is_default_address

@@ -1,0 +1,143 @@
+"""The pytest plugin, as a user's test suite sees it."""
+
+import asyncio
+import signal
+
+import pytest
+
+from fabric.testing import ProxyProcess, await_until, wait_until
+
+
+def test_wait_until_returns_what_the_condition_did():
+    values = iter([0, "", None, "there"])
+    assert wait_until(lambda: next(values)) == "there"
+
+
+def test_wait_until_says_what_it_waited_for():
+    with pytest.raises(AssertionError, match=r"still \[\] after 0\.01 s: the events arrive"):
+        wait_until(list, 0.01, "the events arrive")
+
+
+def test_wait_until_asks_at_least_once():
+    assert wait_until(lambda: True, 0.0)
+
+
+def test_await_until_lets_the_loop_go_on():
+    async def main():
+        done = []
+        asyncio.get_running_loop().call_soon(done.append, 1)
+        return await await_until(lambda: done)
+
+    assert asyncio.run(main()) == [1]
+
+
+def test_await_until_says_what_it_waited_for():
+    async def main():
+        await await_until(list, 0.01, "nothing comes")
+
+    with pytest.raises(AssertionError, match="nothing comes"):
+        asyncio.run(main())
+
+
+def test_the_example_of_the_docstring(fabric_node):
+    watcher, gateway = fabric_node("watcher"), fabric_node("gateway")
+    started = watcher.events("gateway.started", timeout=5)
+    started.subscription.wait_ready(everyone=True)
+    gateway.publish("gateway.started", {"port": 8080})
+    assert next(started)["port"] == 8080
+
+
+def test_a_bus_of_its_own_is_empty(fabric_bus):
+    assert len(fabric_bus) == 0
+
+
+def test_a_node_is_ready_when_it_is_made(fabric_node):
+    assert fabric_node().state == "up"
+
+
+def test_each_node_has_a_bus_of_its_own(fabric_node):
+    assert fabric_node().bus is not fabric_node().bus
+
+
+def test_settings_reach_the_node(fabric_node):
+    assert fabric_node("me", outbox_events=7).settings.outbox_events == 7
+
+
+def test_a_proxy_can_be_killed_and_restarted(fabric_proxy):
+    first = fabric_proxy.pid
+    fabric_proxy.kill()
+    assert not fabric_proxy.running
+    fabric_proxy.restart(settle=0.0)
+    assert fabric_proxy.running
+    assert fabric_proxy.pid != first
+    assert fabric_proxy.log.count("listening on") == 2
+
+
+def test_a_stopped_proxy_says_its_exit_status(fabric_proxy):
+    assert fabric_proxy.stop() == 0
+
+
+def test_a_proxy_that_hangs_can_be_stopped(fabric_proxy):
+    fabric_proxy.signal(signal.SIGSTOP)
+    assert fabric_proxy.stop() == 0
+
+
+def test_settings_reach_the_proxy():
+    with ProxyProcess("tcp://0.0.0.0:17400", insecure=True) as proxy:
+        assert "open to everybody" in proxy.log
+
+
+def test_a_proxy_that_cannot_start_shows_its_log():
+    proxy = ProxyProcess("tcp://0.0.0.0:17400")
+    try:
+        with pytest.raises(RuntimeError, match="--insecure"):
+            proxy.start()
+    finally:
+        proxy.close()
+
+
+def test_a_closed_proxy_leaves_no_directory():
+    with ProxyProcess() as proxy:
+        directory = proxy.directory
+        assert directory.exists()
+    assert not directory.exists()
+
+
+def test_a_proxy_that_does_not_run_says_so():
+    proxy = ProxyProcess()
+    try:
+        with pytest.raises(RuntimeError, match="not running"):
+            proxy.signal(signal.SIGTERM)
+        with pytest.raises(RuntimeError, match="not running"):
+            proxy.stop()
+    finally:
+        proxy.close()
+
+
+def test_a_suite_of_somebody_else_finds_the_fixtures(pytester_free_run):
+    assert "1 passed" in pytester_free_run(
+        """
+        def test_mine(fabric_node):
+            node = fabric_node("mine")
+            seen = []
+            node.subscribe("a", seen.append)
+            node.publish("a")
+            assert len(seen) == 1
+        """
+    )
+
+
+@pytest.fixture
+def pytester_free_run(tmp_path):
+    """Run pytest on some code in a directory that knows nothing of this one; what it printed."""
+    import subprocess
+    import sys
+    import textwrap
+
+    def run(code):
+        (tmp_path / "test_mine.py").write_text(textwrap.dedent(code))
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+        return result.stdout + result.stderr
+
+    return run

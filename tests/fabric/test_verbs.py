@@ -1,0 +1,303 @@
+"""The message plane's wire: what is written is read, what is not allowed is not written, and garbage is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from types import MappingProxyType
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabric import bodies, verbs
+from fabric.errors import BadMessage, MessageTooLarge, WireError
+from fabric.verbs import Identity, Meta, ReplyMeta, Terms, check_name, encode_body, encode_value
+
+ORIGIN = b"\x00\xff123456"
+
+TO_PROXY = [
+    verbs.Hello(1, 3, Identity("gateway", ORIGIN, 42, "host", "python -m app")),
+    verbs.Register(1, "worker", "suffix", "boot-1", "worker-2"),
+    verbs.Register(2, "wörker", "reject"),
+    verbs.Unregister(7),
+    verbs.Find("worker"),
+    verbs.Find("worker", "boot-1"),
+    verbs.Send("id-1", "worker", "boot-1", "lead", Meta(1.5, 2.0, True, True), b'{"text":"hi"}'),
+    verbs.Send("id-1", "*", "*", "anonymous:cli", Meta(), b""),
+    verbs.Got("id-1", "boot-1", ORIGIN),
+    verbs.Refused("id-1", "boot-1", ORIGIN, "busy", {}),
+    verbs.Reply("id-1", ORIGIN, ReplyMeta(("ValueError", "no")), b"null"),
+    verbs.Ask("id-1", ORIGIN, b"what"),
+    verbs.Ask("id-1", b"*", b"what"),
+    verbs.Tell("id-1", ORIGIN, b"that"),
+    verbs.List("id-1", {"nodes": False}),
+    verbs.Ping("ping-1"),
+    verbs.Status("id-1"),
+    verbs.Stop("id-1"),
+    verbs.Bye("close"),
+]
+TO_NODE = [
+    verbs.Welcome(1, 3, Terms("boot", 5.0, 15.0, 1_000)),
+    verbs.Registered(1, "worker-2", "boot-1"),
+    verbs.Found("worker", "", "boot-1", False),
+    verbs.Gone("worker", "boot-1", "timeout"),
+    verbs.Deliver("id-1", "boot-1", "*", "lead", b"broadcast1", Meta(1.5), b"{}"),
+    verbs.Ack("id-1", 3),
+    verbs.Replied("id-1", ReplyMeta(), b"1"),
+    verbs.Asking("id-1", ORIGIN, b"what"),
+    verbs.Telling("id-1", ORIGIN, b"that"),
+    verbs.Listed("id-1", {"endpoints": [], "nodes": []}),
+    verbs.Pong("ping-1", True),
+    verbs.State("s-1", {"pid": 7}),
+    verbs.State("id-1", {"pid": 42, "uptime": 1.5}),
+    verbs.Error("FIND", "wörker", "no_such_endpoint", {"similar": ["worker"]}),
+    verbs.Bye("replaced", "boot-1"),
+]
+
+
+def test_the_frames_of_a_message_are_these():
+    assert verbs.encode(verbs.Send("i", "worker", "s-1", "lead", Meta(1.5, 2.0), b"{}")) == [
+        b"SEND",
+        b"i",
+        b"worker",
+        b"s-1",
+        b"lead",
+        b'{"ts":1.5,"ttl":2.0}',
+        b"{}",
+    ]
+
+
+def test_the_frames_of_a_hello_are_these():
+    assert verbs.encode(verbs.Hello(1, 2, Identity("n", b"12345678", 7))) == [
+        b"HELLO",
+        b"1",
+        b"2",
+        b'{"node":"n","origin":"3132333435363738","pid":7,"host":"","program":""}',
+    ]
+
+
+@pytest.mark.parametrize("message", TO_PROXY, ids=lambda message: type(message).__name__)
+def test_what_a_node_writes_a_proxy_reads(message):
+    assert verbs.decode_for_proxy(verbs.encode(message)) == message
+
+
+@pytest.mark.parametrize("message", TO_NODE, ids=lambda message: type(message).__name__)
+def test_what_a_proxy_writes_a_node_reads(message):
+    assert verbs.decode_for_node(verbs.encode(message)) == message
+
+
+def test_every_verb_of_the_tables_has_an_example_here():
+    examples = {verbs.encode(message)[0] for message in TO_PROXY} | {verbs.encode(message)[0] for message in TO_NODE}
+    assert examples == set(verbs.TO_PROXY) | set(verbs.TO_NODE)
+
+
+def test_every_verb_is_drawn_in_the_docstring():
+    assert [verb for verb in verbs.TO_PROXY | verbs.TO_NODE if f"    {verb.decode()} " not in str(verbs.__doc__)] == []
+
+
+@pytest.mark.parametrize("decode", [verbs.decode_for_proxy, verbs.decode_for_node])
+@pytest.mark.parametrize("frames", [[], [b""], [b"NOPE"], [b"send"], [b"\xff"], [b"PING"], [b"PONG", b"1"]])
+def test_frames_that_are_no_message_are_refused(decode, frames):
+    with pytest.raises(WireError):
+        decode(frames)
+
+
+_JUNK = st.binary(max_size=80) | st.sampled_from(
+    [b"", b"0", b"1", b"*", b"{}", b"[]", b"null", b'{"origin":"zz"}', b"worker", b"anonymous:x", b"x" * 65, ORIGIN]
+)
+
+
+@given(st.sampled_from([*sorted(verbs.TO_PROXY), b"", b"X"]), st.lists(_JUNK, max_size=9))
+def test_whatever_the_bytes_a_proxy_reads_a_message_or_raises_wire_error(verb, rest):
+    try:
+        verbs.encode(verbs.decode_for_proxy([verb, *rest]))
+    except WireError:
+        pass
+
+
+@given(st.sampled_from([*sorted(verbs.TO_NODE), b"", b"X"]), st.lists(_JUNK, max_size=9))
+def test_whatever_the_bytes_a_node_reads_a_message_or_raises_wire_error(verb, rest):
+    try:
+        verbs.encode(verbs.decode_for_node([verb, *rest]))
+    except WireError:
+        pass
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=8,
+)
+_KEYS = st.sampled_from(["version", "node", "origin", "pid", "host", "program", "ts", "ttl", "error", "heartbeat"])
+
+
+@given(st.dictionaries(_KEYS, _JSON), st.sampled_from(["HELLO", "WELCOME", "SEND", "REPLIED"]))
+def test_whatever_the_json_it_is_read_or_refused(facts, verb):
+    data = orjson.dumps(facts)
+    frames = {
+        "HELLO": [b"HELLO", b"1", b"1", data],
+        "WELCOME": [b"WELCOME", b"1", b"1", data],
+        "SEND": [b"SEND", b"i", b"to", b"", b"from", data, b"{}"],
+        "REPLIED": [b"REPLIED", b"i", data, b"{}"],
+    }[verb]
+    try:
+        (verbs.decode_for_node if verb in ("WELCOME", "REPLIED") else verbs.decode_for_proxy)(frames)
+    except WireError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        verbs.Send("", "worker", "s", "lead", Meta(), b""),
+        verbs.Send("x" * 65, "worker", "s", "lead", Meta(), b""),
+        verbs.Send("a b", "worker", "s", "lead", Meta(), b""),
+        verbs.Send("i", "", "s", "lead", Meta(), b""),
+        verbs.Send("i", "worker", "s", "*", Meta(), b""),
+        verbs.Send("i", "worker", "s", "lead", Meta(ttl=1e9), b""),
+        verbs.Register(1, "worker", "steal"),
+        verbs.Register(-1, "worker", "reject"),
+        verbs.Register(1, "anonymous:worker", "reject"),
+        verbs.Ask("i", b"short", b""),
+        verbs.Got("i", "s", b""),
+        verbs.Got("i", "s", b"x" * 65),
+        verbs.Bye("for no reason"),
+        verbs.Hello(1, 1, Identity("two words", ORIGIN)),
+        verbs.Hello(1, 1, Identity("node", b"short")),
+        verbs.Welcome(1, 1, Terms("boot", 15.0, 5.0, 1)),
+    ],
+    ids=str,
+)
+def test_what_the_table_forbids_is_not_written(message):
+    with pytest.raises((ValueError, TypeError)):
+        verbs.encode(message)
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["a", "lead-agent", "worker.2", "größer", "名前", "a:b/c@d", "x" * 255])
+def test_an_endpoint_may_be_called(name):
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("", "must not be empty"),
+        ("*", "addresses everybody"),
+        ("anonymous:me", "marks senders without a name"),
+        ("two words", "white space"),
+        ("tab\t", "white space"),
+        ("line\n", "white space"),
+        ("nul\0", "control character"),
+        ("bidi\u202e", "control character"),
+        ("zero\u200bwidth", "control character"),
+        ("nbsp\u00a0", "white space"),
+        ("\ud800", "no valid Unicode"),
+        ("x" * 256, "255 are allowed"),
+        ("ä" * 128, "256 bytes long"),
+    ],
+)
+def test_an_endpoint_may_not_be_called(name, what):
+    with pytest.raises(ValueError, match=what):
+        check_name(name)
+
+
+def test_a_name_is_a_str():
+    with pytest.raises(TypeError, match="not bytes"):
+        check_name(b"worker")
+
+
+# Bodies
+
+
+class Colour(enum.Enum):
+    BAD = math.nan
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+
+
+def _nested(levels):
+    value = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+def test_a_body_is_written_as_json():
+    assert encode_body({"text": "hi", "n": None}, 1_000) == b'{"text":"hi","n":null}'
+
+
+def test_a_mapping_that_is_no_dict_is_a_body():
+    assert encode_body(MappingProxyType({"a": 1}), 1_000) == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"n": math.nan},
+        {"n": [1, {"deep": -math.inf}]},
+        {"n": (math.inf,)},
+        {"n": Colour.BAD},
+        {"n": Point(math.nan)},
+        {"n": "\ud800"},
+        {"\ud800": 1},
+        {1: 2},
+        {"n": {1, 2}},
+        {"n": b"bytes"},
+        {"n": 2**64},
+        {"n": object()},
+        _nested(251),
+        _nested(300),
+        _nested(5_000),
+        [1, 2],
+        "text",
+        None,
+    ],
+    ids=lambda body: type(body).__name__,
+)
+def test_a_body_that_cannot_be_carried_is_refused_at_the_sender(body):
+    with pytest.raises(BadMessage):
+        encode_body(body, 1_000_000, "worker")
+
+
+def test_a_body_that_contains_itself_is_refused():
+    body = {}
+    body["me"] = body
+    with pytest.raises(BadMessage):
+        encode_body(body, 1_000_000)
+
+
+def test_the_deepest_body_can_still_be_passed_on_inside_its_message():
+    body = orjson.loads(encode_body(_nested(bodies.MAX_DEPTH), 1_000_000))
+    assert orjson.dumps({"type": "message", "body": body})
+
+
+def test_a_wide_body_is_not_a_deep_one():
+    assert encode_body({"rows": [[]] * 1_000}, 1_000_000)
+
+
+def test_a_body_over_the_limit_names_its_size_and_the_limit():
+    with pytest.raises(MessageTooLarge) as caught:
+        encode_body({"text": "x" * 100}, 50, "worker")
+    assert (caught.value.to, caught.value.size, caught.value.limit) == ("worker", 111, 50)
+
+
+def test_an_answer_may_be_any_json_value():
+    assert [encode_value(value, 100) for value in (None, 1, "a", [1])] == [b"null", b"1", b'"a"', b"[1]"]
+
+
+def test_what_a_handler_raised_can_be_sent_whatever_its_text():
+    meta = verbs.encode_error("Odd" * 100, "\ud800\x00" * 5_000)
+    assert verbs.decode_for_node([b"REPLIED", b"i", meta, b"null"]).meta.error[0].startswith("Odd")

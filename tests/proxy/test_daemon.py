@@ -1,0 +1,242 @@
+"""Starting, stopping and restarting proxies in the background: real ones."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from fabric.errors import ProxyError
+from fabric.settings import default_url, parse_address
+from fabric.testing import wait_until
+from proxy import __main__ as entry
+from proxy import daemon, probe
+from proxy.settings import ProxySettings
+
+
+@pytest.fixture
+def settings(runtime_dir):
+    """A function that makes settings for a proxy at an address of the test's own, which is stopped after the test."""
+    with tempfile.TemporaryDirectory(prefix="fabric-tests-") as directory:
+        used = set()
+
+        def make(url="", **more):
+            made = ProxySettings(url=url or f"ipc://{directory}/p", settle=0.0, **more)
+            used.add(made.address())
+            return made
+
+        yield make
+        for address in used:
+            daemon.stop(address)
+
+
+def has_ended(pid):
+    """Whether there is no such process any more; a zombie, which is init's to bury, has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def free_url():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{min(one.getsockname()[1], 65_000)}"
+
+
+def test_a_started_proxy_serves_in_a_session_of_its_own_and_logs_into_its_directory(settings, fabric_node):
+    wanted = settings()
+    started = daemon.start(wanted)
+    pid = started.status.state["pid"]
+    assert started.fresh
+    assert pid != os.getpid()
+    assert os.getsid(pid) not in (os.getsid(0), pid)
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+    log = wanted.address().directory / "proxy.log"
+    assert (os.readlink(f"/proc/{pid}/fd/2"), started.status.state["log"]) == (str(log), str(log))
+    assert f"listening on {wanted.url}" in log.read_text()
+    assert fabric_node("app", url=wanted.url).state == "up"
+
+
+def test_it_inherits_no_descriptor_of_ours(settings, tmp_path):
+    with (tmp_path / "mine").open("w") as mine:
+        os.set_inheritable(mine.fileno(), True)
+        pid = daemon.start(settings()).status.state["pid"]
+        assert str(tmp_path / "mine") not in {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def test_starting_where_one_runs_finds_that_one(settings):
+    first = daemon.start(settings())
+    second = daemon.start(settings())
+    assert (second.fresh, second.status.state["boot"]) == (False, first.status.state["boot"])
+
+
+@pytest.mark.parametrize("url", ["", "tcp"])
+def test_however_many_start_at_once_there_is_one_and_all_find_it(url, settings):
+    wanted = settings(free_url() if url else "")
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(daemon.start(wanted))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 5
+    assert len({each.status.state["pid"] for each in found}) == 1
+    assert sum(each.fresh for each in found) == 1
+
+
+def test_stopping_returns_when_it_is_gone_and_nothing_is_left_but_its_log(settings):
+    address = settings().address()
+    pid = daemon.start(settings()).status.state["pid"]
+    assert daemon.stop(address).state["pid"] == pid
+    wait_until(lambda: has_ended(pid))
+    assert {path.name for path in address.directory.iterdir()} == {"proxy.log", "proxy.lock"}
+    assert daemon.stop(address) is None
+
+
+def test_one_can_be_started_as_soon_as_the_other_was_stopped(settings):
+    boots = set()
+    for _ in range(4):
+        started = daemon.start(settings())
+        assert started.fresh
+        boots.add(started.status.state["boot"])
+        daemon.stop(settings().address())
+    assert len(boots) == 4
+
+
+def test_the_settings_arrive_whatever_is_in_the_environment(settings, monkeypatch, tmp_path):
+    (tmp_path / "fabric.toml").write_text("[proxy]\nmax_bytes = 1\n")
+    monkeypatch.setenv("FABRIC_HOOKS", "/nonexistent")
+    monkeypatch.setenv("FABRIC_CONFIG", "fabric.toml")
+    monkeypatch.chdir(tmp_path)
+    started = daemon.start(settings(hooks=(("/bin/true", "a b"),)))
+    assert started.status.state["hooks"]["programs"] == ["/bin/true"]
+
+
+def test_a_start_that_fails_says_why(settings, tmp_path):
+    (tmp_path / "f").write_text("")
+    wanted = settings(log_file=str(tmp_path / "log"), hooks=((str(tmp_path / "f"),),))
+    with pytest.raises(daemon.StartFailed, match="ended at once") as caught:
+        daemon.start(wanted)
+    assert "is not executable" in caught.value.lines[-1]
+
+
+def test_only_what_this_start_has_logged_is_shown(settings, tmp_path):
+    (tmp_path / "log").write_text("old\n" * 100)
+    with pytest.raises(daemon.StartFailed) as caught:
+        daemon.start(settings(log_file=str(tmp_path / "log"), hooks=(("/nonexistent",),)))
+    assert not any("old" in line for line in caught.value.lines)
+
+
+def test_a_log_that_cannot_be_written_is_an_error(settings, tmp_path):
+    with pytest.raises(ProxyError, match=f"cannot write the log {tmp_path}/no/log: No such file"):
+        daemon.start(settings(log_file=f"{tmp_path}/no/log"))
+
+
+def test_a_directory_that_is_open_to_others_is_refused(settings):
+    settings().address().directory.mkdir(mode=0o755)
+    with pytest.raises(ProxyError, match="is open to others"):
+        daemon.start(settings())
+
+
+def test_a_tcp_proxy_logs_in_the_directory_of_the_embedded_default(settings):
+    wanted = settings(free_url())
+    started = daemon.start(wanted)
+    directory = parse_address(default_url()).directory
+    assert started.status.state["log"] == f"{directory}/proxy-127-0-0-1-{wanted.address().port}.log"
+    daemon.stop(wanted.address())
+    with pytest.raises(probe.NotRunning):
+        probe.status(wanted.address())
+
+
+def test_a_proxy_that_does_not_answer_is_neither_started_again_nor_signalled(settings, monkeypatch):
+    monkeypatch.setattr(probe, "TIMEOUT", 0.2)
+    monkeypatch.setattr(probe.status, "__defaults__", (0.2,))
+    pid = daemon.start(settings()).status.state["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for action in (lambda: daemon.start(settings()), lambda: daemon.stop(settings().address())):
+            with pytest.raises(probe.NotAnswering):
+                action()
+        assert daemon.lock_says(settings().address()) == f"pid {pid} on {socket.gethostname()}"
+        assert not has_ended(pid)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_pid_in_the_lock_file_is_never_signalled(settings):
+    """BUG-12: a pid file of a proxy that is gone names somebody else by now."""
+    directory = settings().address().directory
+    directory.mkdir(mode=0o700)
+    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        for text in (f"pid {bystander.pid} on {socket.gethostname()}\n", "garbage", ""):
+            (directory / "proxy.lock").write_text(text)
+            assert daemon.stop(settings().address()) is None
+            assert daemon.start(settings()).fresh
+            daemon.stop(settings().address())
+        assert bystander.poll() is None
+    finally:
+        bystander.communicate(b"\n")
+
+
+def test_after_a_kill_the_next_one_starts(settings):
+    pid = daemon.start(settings()).status.state["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: has_ended(pid))
+    assert daemon.start(settings()).fresh
+
+
+# The log
+
+
+@pytest.fixture
+def root_logger():
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield root
+    for handler in root.handlers:
+        if handler not in before[0]:
+            handler.close()
+    root.handlers[:], root.level = before[0], before[1]
+
+
+def test_a_full_log_is_put_aside_and_so_many_old_ones_are_kept(root_logger, tmp_path):
+    root_logger.setLevel(logging.INFO)
+    path = tmp_path / "log"
+    entry.log_to_file(path, ProxySettings(log_bytes=500, log_backups=2), in_background=False)
+    for number in range(100):
+        root_logger.info("line %d", number)
+    assert {each.name for each in tmp_path.iterdir()} == {"log", "log.1", "log.2"}
+    assert all(each.stat().st_size <= 500 for each in tmp_path.iterdir())
+    assert path.read_text().rstrip().endswith("line 99")
+
+
+def test_what_is_written_past_the_log_is_always_in_its_newest_file(tmp_path):
+    script = (
+        "import logging, os, sys; from pathlib import Path; from proxy.__main__ import log_to_file;"
+        "from proxy.settings import ProxySettings; logging.getLogger().setLevel(logging.INFO);"
+        "log_to_file(Path(sys.argv[1]), ProxySettings(log_bytes=300, log_backups=1), in_background=True);"
+        "[logging.info('line %d', n) for n in range(50)]; os.write(2, b'abort\\n')"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "log")], check=True)
+    assert (tmp_path / "log").read_text().endswith("abort\n")
+
+
+def test_in_the_foreground_what_is_wrong_is_on_stderr_too(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", "--url", "tcp://0.0.0.0:7400", "--log-file", str(tmp_path / "log")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "can be reached from other machines" in done.stderr
+    assert "can be reached from other machines" in (tmp_path / "log").read_text()

@@ -1,0 +1,179 @@
+"""Programs that do everything a program should not."""
+
+import os
+import sys
+import threading
+from time import monotonic
+
+import orjson
+import pytest
+
+from fabric.testing import wait_until
+from proxy import programs
+from proxy.programs import MAX_VALUE, environment, run
+
+
+def shell(script, data=b"", *, timeout=10.0, limit=100_000, **options):
+    return run(["/bin/sh", "-c", script], data, dict(os.environb), timeout=timeout, limit=limit, **options)
+
+
+def python(script, *arguments, **options):
+    return run([sys.executable, "-c", script, *arguments], b"", dict(os.environb), limit=10_000, **options)
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch):
+    monkeypatch.setattr(programs, "GRACE", 0.3)
+
+
+def test_a_program_gets_its_input_and_its_output_and_errors_are_kept_apart():
+    ran = shell("cat; echo bad >&2; exit 3", b"hello")
+    assert (ran.output, ran.errors, ran.status, ran.timed_out) == (b"hello", b"bad\n", 3, False)
+    assert ran.problem == "ended with exit status 3"
+
+
+def test_an_input_larger_than_any_pipe_goes_through_while_output_comes_back():
+    data = os.urandom(1024 * 1024)
+    assert shell("cat", data, limit=len(data)).output == data
+
+
+def test_a_program_that_never_reads_its_input_is_none_the_worse_for_it():
+    assert shell("exit 0", b"x" * 1_000_000).problem == ""
+
+
+def test_a_program_that_prints_without_end_costs_no_memory_and_is_ended():
+    ran = shell("yes", timeout=0.5, limit=1_000)
+    assert (len(ran.output), ran.cut, ran.timed_out) == (1_000, True, True)
+    assert ran.seconds < 5
+
+
+def test_what_is_over_the_limit_is_read_and_forgotten_so_that_the_program_can_end():
+    ran = shell("head -c 5000000 /dev/zero; echo end >&2", limit=100)
+    assert (ran.output, ran.cut, ran.errors, ran.problem) == (b"\0" * 100, True, b"end\n", "")
+
+
+def test_a_program_that_hangs_is_ended_and_so_are_its_children(tmp_path):
+    ran = shell(f"sleep 600 & echo $! > {tmp_path}/pid; wait", timeout=0.3)
+    assert ran.timed_out
+    assert ran.problem.startswith("was ended after 0.")
+    assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+def test_one_that_ignores_being_asked_is_killed():
+    ran = python("import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)", timeout=0.5)
+    assert ran.status == -9
+    assert ran.seconds < 5
+
+
+def test_one_that_listens_when_asked_to_end_may_say_a_last_word():
+    ran = shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done", timeout=0.3)
+    assert (ran.output, ran.timed_out) == (b"ready\nbye\n", True)
+
+
+def test_what_it_leaves_in_its_group_ends_with_it_and_is_not_waited_for(tmp_path):
+    began = monotonic()
+    ran = shell(f"sleep 600 & echo $! > {tmp_path}/pid; echo done")
+    assert (ran.output, ran.problem) == (b"done\n", "")
+    assert monotonic() - began < 5
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(pid))
+
+
+def test_somebody_in_another_session_who_keeps_its_output_open_is_not_waited_for(tmp_path):
+    script = "import subprocess,sys; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
+    ran = python(script, timeout=10.0)
+    os.kill(int(ran.output), 9)
+    assert ran.seconds < 5
+
+
+def test_a_program_that_closes_everything_and_goes_on_is_still_waited_for():
+    ran = shell("exec 0<&- 1>&- 2>&-; sleep 0.3; exit 4")
+    assert (ran.status, ran.seconds >= 0.3) == (4, True)
+
+
+def test_without_a_descriptor_for_its_end_it_is_noticed_all_the_same(monkeypatch):
+    monkeypatch.setattr(programs, "_watch", lambda pid: None)
+    assert shell("cat; sleep 0.05; exit 5", b"in").status == 5
+
+
+def test_it_ends_when_it_is_cancelled():
+    enough = threading.Event()
+    threading.Timer(0.1, enough.set).start()
+    ran = shell("sleep 600", timeout=None, cancelled=enough.is_set)
+    assert ran.timed_out
+    assert ran.seconds < 5
+
+
+def test_what_killed_it_is_named():
+    assert shell("kill -SEGV $$").problem == "was killed by SIGSEGV"
+
+
+def test_a_program_that_is_not_there_is_an_error():
+    with pytest.raises(FileNotFoundError):
+        run(["/nonexistent"], b"", {}, limit=10)
+
+
+def test_no_descriptor_and_no_process_is_left():
+    before = len(os.listdir("/proc/self/fd"))
+    for script in ("exit 0", "cat", "exit 1"):
+        shell(script, b"x")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# The environment
+
+MESSAGE = {"type": "message", "id": "i-1", "to": "worker", "from": "lead", "ts": 1.5, "holders": 2, "request": True}
+
+
+def test_the_facts_of_a_message_are_in_the_environment():
+    found = environment({**MESSAGE, "body": {"text": "hé", "type": "ack", "channel": "c:1"}}, "ipc:///run/x")
+    facts = {
+        name: found[f"FABRIC_{name}".encode()].decode() for name in ("ID", "TO", "FROM", "TS", "HOLDERS", "REQUEST")
+    }
+    assert facts == {"ID": "i-1", "TO": "worker", "FROM": "lead", "TS": "1.5", "HOLDERS": "2", "REQUEST": "1"}
+    assert [found[f"FABRIC_{name}".encode()] for name in ("TEXT", "TYPE", "CHANNEL", "URL")] == [
+        "hé".encode(), b"ack", b"c:1", b"ipc:///run/x",
+    ]  # fmt: skip
+    assert found[b"PATH"] == os.environb[b"PATH"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a\0b", b"ab"),
+        ("x" * (MAX_VALUE + 1), b"x" * MAX_VALUE),
+        ("é" * MAX_VALUE, "é".encode() * (MAX_VALUE // 2)),
+        (None, b""),
+        (7, b"7"),
+        ({"a": 1}, b'{"a":1}'),
+        (True, b"1"),
+        ("\ud800", b"?"),
+        (2**70, b""),
+    ],
+)
+def test_whatever_a_body_says_it_is_a_value_that_execve_takes(text, value):
+    found = environment({**MESSAGE, "body": {"text": text}}, "u")
+    assert found[b"FABRIC_TEXT"] == value
+    run(["/bin/true"], b"", found, limit=0)
+
+
+@pytest.mark.parametrize("body", [None, [], "text", 5])
+def test_a_body_that_is_no_object_has_no_text(body):
+    assert environment({**MESSAGE, "body": body}, "u")[b"FABRIC_TEXT"] == b""
+
+
+def test_what_was_in_our_environment_does_not_pass_for_a_message(monkeypatch):
+    monkeypatch.setenv("FABRIC_TEXT", "mine")
+    assert environment({**MESSAGE, "body": {}}, "u")[b"FABRIC_TEXT"] == b""
+
+
+def test_messages_are_json_for_whoever_reads_stdin():
+    assert orjson.loads(shell("cat", orjson.dumps(MESSAGE)).output) == MESSAGE
