@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Set QUICK=1 for the shortest benchmark run that still says something.
+# How many tests run at a time.
+JOBS ?= 2
+# BENCH_ARGS=--quick is the shortest benchmark run that still says something.
 BENCH_ARGS ?=
 
 .PHONY: demo test check soak bench clean help
@@ -33,7 +35,7 @@ demo: $(VENV)/.run
 	@$(BIN)/fabric demo $(DEMO_ARGS)
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .

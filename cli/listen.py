@@ -110,23 +110,24 @@ def listen(
     out = Output()
     bus = Bus()
     bus.subscribe("fabric.link.*", _Links().tell)
-    with (
-        told_otherwise(),
-        joined(url, autostart, name=f"listen-{os.getpid()}", bus=bus) as node,
-        node.endpoint(name, policy=policy) as inbox,
-    ):
-        inbox.wait_ready()
-        if inbox.name != name:
-            note(f"{safe(name)} is taken: listening as {safe(inbox.name)}")
-        note_to_a_person(f"listening as {safe(inbox.name)} at {node.url}; Ctrl-C ends")
-        show = _Program(argv, exec_timeout, node, out) if argv else _Printed(out, json_)
-        shown = _Count()
-        try:
-            _follow(inbox, show, shown, out, count, timeout)
-        except KeyboardInterrupt:
-            return DONE if count is None and timeout is None else INTERRUPTED
-        finally:
-            _leave(inbox)
+    shown = _Count()
+    try:
+        with (
+            told_otherwise(),
+            joined(url, autostart, name=f"listen-{os.getpid()}", bus=bus) as node,
+            node.endpoint(name, policy=policy) as inbox,
+        ):
+            inbox.wait_ready()
+            if inbox.name != name:
+                note(f"{safe(name)} is taken: listening as {safe(inbox.name)}")
+            note_to_a_person(f"listening as {safe(inbox.name)} at {node.url}; Ctrl-C ends")
+            show = _Program(argv, exec_timeout, node, out) if argv else _Printed(out, json_)
+            try:
+                _follow(inbox, show, shown, out, count, timeout)
+            finally:
+                _leave(inbox)
+    except KeyboardInterrupt:
+        return DONE if count is None and timeout is None else INTERRUPTED
     if count is not None and shown.value < count:
         complain(f"{shown.value} of {count} messages came within {timeout:g} s")
         return TIMED_OUT

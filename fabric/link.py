@@ -47,7 +47,7 @@ RECONNECT_MS = 100
 TICK = 0.25
 BUSY_TICK = 0.02
 #: What a peer that does not read may pile up in our pipes: 64 MiB in messages of 16 KB.
-PIPE_MESSAGES = 4_096
+PIPE_MESSAGES = 16_384
 _ROOM = 4 * 1024
 #: Seconds that a goodbye may take to leave.
 GOODBYE = 0.2

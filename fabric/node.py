@@ -174,7 +174,7 @@ class Node:
     @property
     def forward(self) -> Callable[[str, Envelope], None]:
         """What the bus calls for each event."""
-        return self._forward_first if self._link is None else self._link.forward
+        return self._forward_first if self._link is None else self._link.sender.forward
 
     def _forward_first(self, topic: str, envelope: Envelope) -> None:
         link = self._reopen()

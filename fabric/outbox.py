@@ -22,7 +22,7 @@ from fabric.wire import EVENT, encode_event, encode_event_head, encode_pack, enc
 
 #: A message this full leaves. 16 KB (64 to 80 events of 200 bytes) has nearly all of the gain of packing; larger ones
 #: only wait longer.
-PACK_BYTES = 16_000
+PACK_BYTES = 8_000
 #: What an event costs beside its envelope: topic, number, brackets, and the tuple that holds it.
 OVERHEAD = 100
 REMEMBERED = 10_000

@@ -263,11 +263,15 @@ class Sender:
         return True
 
     def _look(self, now: float) -> None:
-        """Sending may have taken in the news that the descriptor would have told about: ask (2 µs, so not each time)."""
+        """Sending may have taken in the news that the descriptor would have told about: ask (2 µs, so not each time).
+
+        Asking keeps the GIL. To read, and be told that there is nothing, would give it up, and keep the lock meanwhile.
+        """
         self._look_at = now + LOOK_SECONDS
         self._unlooked = False
         if _get(self._socket, _EVENTS) & _POLLIN:
             self._read_subscriptions(now)
+        self.interest.expire(now)
 
     def _read_subscriptions(self, now: float) -> None:
         before = (self.interest.up, self.interest.losses)
@@ -310,16 +314,21 @@ class Sender:
 
     def service(self, now: float) -> None:
         """Read subscriptions, and let go of what was held up. Called when the descriptor stirs, and now and then."""
-        with self._lock:
-            self._unlooked = False
-            self._read_subscriptions(now)
-            self.interest.expire(now)
+        # Not waited for: a thread that waits for a lock gives up the GIL, and has the lock while it waits for that. Who
+        # has it now looks by itself.
+        if not self._lock.acquire(False):
+            sleep(LOOK_SECONDS)
+            return
+        try:
+            self._look(now)
             self._full_until = 0.0  # a full pipe will say so again
             if self._down:
                 self.outbox.hold(now)
             if now - self._marks_at >= MARK_INTERVAL:
                 self._marks_at = now
                 self._send_marks(now)
+        finally:
+            self._lock.release()
         # Sending is left to the others: this thread would hold the lock while it waits for the GIL after each message.
         if self.outbox and not self._down and not self._armed:
             self._arm()
@@ -379,24 +388,32 @@ class Sender:
         while self._wakes.get():
             self._armed = False  # before the look: what is appended from here on wakes us again
             pause = TAIL_DELAY
-            seen = self._sent_at
+            seen = self._activity()
             while self.outbox and not self._down:
                 if pause:
                     sleep(pause)
-                if self._sent_at != seen:
-                    # Publishers send by themselves. To look on costs them the GIL: the longer they do, the rarer.
-                    seen = self._sent_at
+                if self._activity() != seen or not self._lock.acquire(False):
+                    # Publishers are at work, and send by themselves. To look on costs them the GIL, and to send keeps
+                    # the lock from them for the 5 ms that each message waits for it: the longer they go on, the rarer.
+                    seen = self._activity()
                     pause = min(2 * pause or TAIL_DELAY, TAIL_PATIENCE)
                     continue
-                with self._lock:
+                try:
                     began = monotonic()
                     if not self._down:
                         self._flush(began, PACK_BYTES)
                     self._unlooked = True
-                    seen = self._sent_at = monotonic()
-                if seen - began > TURN_SECONDS:
-                    pause = TAIL_PATIENCE  # somebody computes: publishers, most likely, who will send by themselves
-                elif self._full_until > seen:
+                    self._sent_at = ended = monotonic()
+                finally:
+                    self._lock.release()
+                seen = self._activity()
+                if ended - began > TURN_SECONDS:
+                    pause = TAIL_PATIENCE  # somebody computes
+                elif self._full_until > ended:
                     pause = TAIL_DELAY
                 else:
-                    pause = 0.0  # nobody else sends, so there is nothing to wait for
+                    pause = 0.0  # nobody else is at work, so there is nothing to wait for
+
+    def _activity(self) -> tuple[float, float]:
+        """What changes when somebody publishes, or sends."""
+        return self._tokens_at, self._sent_at

@@ -175,7 +175,11 @@ class ProxyProcess:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> ProxyProcess:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

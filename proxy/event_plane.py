@@ -38,7 +38,7 @@ logger = logging.getLogger("fabric.proxy")
 #: kills any ZeroMQ proxy (its trie is torn down recursively).
 MAX_SUBSCRIPTION = 512
 #: What a packed message is at most, mostly; a budget in bytes is turned into messages with it.
-MESSAGE_BYTES = 16 * 1024
+MESSAGE_BYTES = 8 * 1024
 #: Beside an event of the largest size: its topic, the brackets.
 ROOM = 4 * 1024
 _INPROC_IN = "inproc://events-in"

@@ -25,7 +25,10 @@ SHELL = {
         "__init__", "node", "link", "sender", "receiver", "dealer", "messaging", "presence",
         "endpoint", "receipt", "streams", "buffer", "settings", "embedded", "testing",
     },
-    "proxy": {"__init__", "__main__", "server", "probe", "event_plane", "message_plane", "hooks", "programs", "daemon", "settings"},
+    "proxy": {
+        "__init__", "__main__", "server", "probe", "event_plane", "message_plane", "hooks", "programs", "daemon",
+        "settings",
+    },
 }  # fmt: skip
 #: What a pure module has no business with.
 IMPURE = {

@@ -53,7 +53,15 @@ def test_the_life_of_a_proxy_in_the_background(fabric, address, fabric_node):
         session = node.endpoint("worker").session
         code, out, _ = fabric("status")
         assert code == 0
-        for text in (f"up at {address}", who, "version   ", "uptime    0s", "nodes 1, endpoints 1", "worker", session):
+        for text in (
+            f"up at {address}",
+            f"pid       {who[4:]}",
+            "version   ",
+            "uptime    0s",
+            "nodes 1, endpoints 1",
+            "worker",
+            session,
+        ):
             assert text in out
         found = orjson.loads(fabric("status", "--json")[1])
         assert (found["state"], found["endpoints"][0]["session"], found["stats"]["nodes"]) == ("up", session, 1)
@@ -132,7 +140,7 @@ def test_run_is_the_same_as_the_bare_command(start, address):
 @pytest.mark.parametrize("command", ["run", "start", "stop", "status", "restart"])
 def test_each_has_help_with_examples(command, capfd):
     assert run(["proxy", command, "--help"]) == 0
-    assert capfd.readouterr().out.count(f"      fabric proxy {command}") >= 2
+    assert capfd.readouterr().out.count(f"\n    fabric proxy {command}") >= 2
 
 
 @pytest.mark.parametrize(

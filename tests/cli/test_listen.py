@@ -112,16 +112,12 @@ def test_it_waits_for_a_proxy_that_comes_back_and_has_its_name_again(start, fabr
         command = start("listen", "--url", proxy.url, "me", "--count", "1")
         wait_until(lambda: "me" in endpoints(node))
         proxy.restart()
-        command.wait_for("the link to", "err")
+        command.wait_for("was lost; waiting", "err")
+        command.wait_for("is back", "err")
         node.wait_ready()
         wait_until(lambda: "me" in endpoints(node))
         assert node.send("me", {"text": "again"}).wait() == 1
         assert command.end() == 0
-        assert "is back" in command.err
-
-
-def test_without_a_proxy_it_ends_with_3(start, runtime_dir):
-    assert start("listen", "a", "--url", f"ipc://{runtime_dir}/nowhere").end() == 3
 
 
 # Programs
@@ -132,12 +128,10 @@ def test_what_a_program_prints_answers_a_request(listen, node, root):
     assert node.request(root, {"text": "hi"}).wait() == "anonymous:tester: hi"
 
 
-@pytest.mark.parametrize(
-    ("printed", "answer"), [('{"a": 1}', {"a": 1}), ("7", 7), ("a\\nb\\n", "a\nb"), ("", None), ("\\n", None)]
-)
-def test_an_answer_is_json_if_it_is_that_else_text(printed, answer, listen, node, root):
-    listen("--exec", "printf", printed)
-    assert node.request(root, {"text": "hi"}).wait() == answer
+def test_an_answer_is_json_if_it_is_that_else_text(listen, node, root):
+    listen("--exec", "sh", "-c", 'printf %s "$FABRIC_TEXT"')
+    cases = {'{"a": 1}': {"a": 1}, "7": 7, "a\nb\n": "a\nb", "": None, "\n": None, "[1": "[1"}
+    assert {text: node.request(root, {"text": text}).wait() for text in cases} == cases
 
 
 def test_a_program_gets_the_message_as_json_and_its_options_are_its_own(listen, node, root):

@@ -29,7 +29,7 @@ def test_nobody_is_no_table():
 
 @pytest.mark.parametrize("facts", [{}, {"endpoint": {"a": 1}, "since": "x", "pid": None}, {"endpoint": "\x1b[2J\n"}])
 def test_facts_of_any_kind_are_one_harmless_line(facts):
-    header, row = listing.endpoints([facts], 0.0)
+    _header, row = listing.endpoints([facts], 0.0)
     assert row.isprintable()
 
 

@@ -62,7 +62,3 @@ def test_it_goes_on_when_the_proxy_is_back(fabric_node, start):
         node.endpoint("after").wait_ready(10)
         watching.wait_for('"after"')
         watching.interrupt()
-
-
-def test_without_a_proxy_it_ends_with_3(runtime_dir):
-    assert run(["ls", "--url", f"ipc://{runtime_dir}/nowhere"]) == 3

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from cli import joining
 from cli.main import run
 from fabric.testing import ProxyProcess
 
@@ -97,7 +98,7 @@ def test_no_acknowledgement_in_time_ends_with_5(send, start, root, url, capfd):
     os.kill(listening.pid, 19)
     try:
         assert send(root, "x", "--timeout", "0.3") == 5
-        assert capfd.readouterr().err == f"fabric: {root!r} did not acknowledge within 0.3 s\n"
+        assert capfd.readouterr().err.startswith(f"fabric: {root!r} did not acknowledge within 0.3")
     finally:
         os.kill(listening.pid, 18)
 
@@ -117,8 +118,10 @@ def test_without_waiting_it_is_passed_on_all_the_same(send, inbox, root, capfd):
     assert send(f"{root}-nobody", "x", "--wait", "none") == 0
 
 
-def test_without_a_proxy_it_ends_with_3(runtime_dir, capfd):
-    assert run(["send", "--url", f"ipc://{runtime_dir}/nowhere", "a", "b"]) == 3
+@pytest.mark.parametrize("command", [["send", "a", "b"], ["request", "a", "b"], ["listen", "a"], ["ls"]])
+def test_without_a_proxy_all_of_them_end_with_3(command, runtime_dir, monkeypatch, capfd):
+    monkeypatch.setattr(joining, "PATIENCE", 0.1)
+    assert run([*command, "--url", f"ipc://{runtime_dir}/nowhere"]) == 3
     assert "no proxy answers at" in capfd.readouterr().err
 
 
@@ -159,4 +162,4 @@ def test_a_body_that_cannot_be_carried_ends_with_1(send, root, capfd):
 @pytest.mark.parametrize("command", ["send", "request", "listen", "ls"])
 def test_the_help_has_examples_that_begin_with_the_command(command, capfd):
     assert run([command, "--help"]) == 0
-    assert capfd.readouterr().out.count(f"      fabric {command}") >= 3
+    assert capfd.readouterr().out.count(f"\n    fabric {command}") >= 3

@@ -48,6 +48,13 @@ def test_a_message_is_a_dict_with_the_usual_questions_as_attributes():
     assert (one.id, one.sender, one.body, one.is_request) == ("m-7", "you", {"n": 7}, False)
 
 
+def test_who_takes_messages_can_answer_a_request_with_an_error_as_a_handler_can():
+    answers, wrong = Answers(), ValueError("no")
+    assert message(answers, 1, request=True).fail(wrong) is True
+    assert message(answers, 2).fail(wrong) is False
+    assert answers.errors == [("m-1", wrong)]
+
+
 def test_a_full_inbox_says_no():
     answers = Answers()
     inbox = endpoint(answers, max_inbox=1)

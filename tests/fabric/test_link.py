@@ -8,10 +8,10 @@ import fabric
 from fabric.testing import ProxyProcess, wait_until
 
 
-def states(node):
-    """A list that fills with the link's states."""
+def states(bus):
+    """A list that fills with the states of the link that `bus` will have."""
     seen = []
-    node.subscribe("fabric.link.*", lambda event: seen.append(event["type"].rpartition(".")[2]))
+    bus.subscribe("fabric.link.*", lambda event: seen.append(event["type"].rpartition(".")[2]))
     return seen
 
 
@@ -42,10 +42,10 @@ def test_what_is_published_before_there_is_a_proxy_arrives(late_proxy, fabric_no
     assert [event["n"] for event in events] == list(range(10))
 
 
-def test_up_and_down_are_events_of_the_local_bus(fabric_proxy, fabric_node):
-    node = fabric_node("me", ready=False)
-    seen, facts = states(node), []
-    node.subscribe("fabric.link.down", facts.append)
+def test_up_and_down_are_events_of_the_local_bus(fabric_proxy, fabric_node, fabric_bus):
+    seen, facts = states(fabric_bus), []
+    fabric_bus.subscribe("fabric.link.down", facts.append)
+    fabric_node("me", bus=fabric_bus, ready=False)
     wait_until(lambda: seen == ["up"])
     fabric_proxy.kill()
     wait_until(lambda: seen == ["up", "down"])
@@ -54,9 +54,10 @@ def test_up_and_down_are_events_of_the_local_bus(fabric_proxy, fabric_node):
     assert (facts[0]["node"], facts[0]["url"]) == ("me", fabric_proxy.url)
 
 
-def test_who_hears_that_the_link_is_up_finds_the_node_up(fabric_proxy, fabric_node):
-    node, found = fabric_node(ready=False), []
+def test_who_hears_that_the_link_is_up_finds_the_node_up(late_proxy, fabric_node):
+    node, found = fabric_node(url=late_proxy.url, ready=False), []
     node.subscribe("fabric.link.up", lambda event: found.append(node.state))
+    late_proxy.start()
     wait_until(lambda: found)
     assert found == ["up"]
 

@@ -133,7 +133,7 @@ def test_a_zeromq_program_that_says_something_else_is_not_answering(answer, prob
 
 
 def test_a_host_that_does_not_exist_is_not_reachable():
-    with pytest.raises(probe.NotReachable, match="there is no host 'nobody.invalid'"):
+    with pytest.raises(probe.NotReachable, match=r"there is no host 'nobody\.invalid'"):
         probe.status(parse_address("tcp://nobody.invalid:7400"))
 
 
@@ -152,7 +152,7 @@ def test_a_tcp_host_that_takes_no_connection_in_time_is_not_reachable(monkeypatc
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", be_silent)
-    with pytest.raises(probe.NotReachable, match="takes no connection within 0.1 s"):
+    with pytest.raises(probe.NotReachable, match=r"takes no connection within 0\.1 s"):
         probe.status(parse_address("tcp://10.255.255.1:7400"), timeout=0.1)
 
 
@@ -161,10 +161,9 @@ def test_a_tcp_host_that_takes_no_connection_in_time_is_not_reachable(monkeypatc
 
 def test_a_second_proxy_at_a_tcp_address_names_the_one_that_has_it():
     with ProxyProcess(f"tcp://127.0.0.1:{free_port()}") as proxy:
-        with pytest.raises(
-            AddressInUse, match=f"held by another proxy \\(pid {proxy.pid} on {socket.gethostname()}\\)"
-        ):
+        with pytest.raises(AddressInUse) as caught:
             Server(ProxySettings(url=proxy.url)).run()
+        assert caught.value.holder == f"pid {proxy.pid} on {socket.gethostname()}"
 
 
 def test_a_tcp_port_that_another_program_has_is_not_called_a_proxy():

@@ -64,7 +64,8 @@ def test_a_program_that_hangs_is_ended_and_so_are_its_children(tmp_path):
     ran = shell(f"sleep 600 & echo $! > {tmp_path}/pid; wait", timeout=0.3)
     assert ran.timed_out
     assert ran.problem.startswith("was ended after 0.")
-    assert not is_running(int((tmp_path / "pid").read_text()))
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(pid))
 
 
 def test_one_that_ignores_being_asked_is_killed():

@@ -19,13 +19,14 @@ class Peer:
     """See the module."""
 
     def __init__(self, url, name):
-        self.node = fabric.connect(name, url=url, bus=fabric.Bus(), autostart=False)
+        bus = fabric.Bus()
         self.seen = []
         self.handling = 0.0
         self.links = []
         self.gaps = []
-        self.node.subscribe("fabric.link.*", lambda event: self.links.append((event["type"], time.monotonic())))
-        self.node.subscribe("fabric.gap", lambda event: self.gaps.append((event["topic"], event["missed"])))
+        bus.subscribe("fabric.link.*", lambda event: self.links.append((event["type"], time.monotonic())))
+        bus.subscribe("fabric.gap", lambda event: self.gaps.append((event["topic"], event["missed"])))
+        self.node = fabric.connect(name, url=url, bus=bus, autostart=False)
         self.thread = None
         self.published = 0
         self.longest = 0.0
