@@ -74,15 +74,34 @@ class Tally:
                 return
 
 
-class Client(ABC):
-    """One process's end of one system. `options` are the case's own; see each client."""
-
-    #: What `publish`, `blast` and the like send.
-    event: Event = ENVELOPE
+class End(ABC):
+    """One process's end of one system. `options` are the case's own, and its `role`; see each client."""
 
     @abstractmethod
     def __init__(self, address: str, options: Mapping[str, Any]) -> None:
         """Connect."""
+
+    def counters(self) -> dict[str, int]:
+        """Losses that the library itself counts, and other counts worth reporting."""
+        return {}
+
+    def serve(self, name: str) -> None:
+        """Answer every request to `name` from now on."""
+        raise NotImplementedError
+
+    def request(self, name: str, count: int) -> list[float]:
+        """How long each of `count` requests takes, in seconds; the next one is made when the answer is there."""
+        raise NotImplementedError
+
+    def close(self) -> None:  # noqa: B027 - some libraries have nothing to say when they leave
+        """Disconnect."""
+
+
+class Client(End):
+    """An end that publishes and subscribes."""
+
+    #: What `publish`, `blast` and the like send.
+    event: Event = ENVELOPE
 
     @abstractmethod
     def subscribe(self, topics: Sequence[str], handle: Handle) -> None:
@@ -95,13 +114,6 @@ class Client(ABC):
     @abstractmethod
     def blast(self, topics: Sequence[str], count: int) -> None:
         """Publish `count` times `event`, over `topics` in turn, in a tight loop; return when they have left."""
-
-    def counters(self) -> dict[str, int]:
-        """Losses that the library itself counts, and other counts worth reporting."""
-        return {}
-
-    def close(self) -> None:  # noqa: B027 - some libraries have nothing to say when they leave
-        """Disconnect."""
 
     # Latency. One event is under way at a time, and the callback that hears it publishes the next: no thread hop that
     # the library does not make itself.
@@ -169,11 +181,11 @@ class Client(ABC):
             publish(topic, {**event, "at": monotonic()})
 
 
-def connected(client: str, address: str, options: Mapping[str, Any]) -> Client:
+def connected(client: str, address: str, options: Mapping[str, Any]) -> End:
     """Make the client named `module:class`, imported only in the process that needs it."""
     from importlib import import_module
 
     module, _, name = client.partition(":")
     made = getattr(import_module(f"benchmarks.{module}"), name)(address, options)
-    assert isinstance(made, Client)
+    assert isinstance(made, End)
     return made

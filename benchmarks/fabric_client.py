@@ -1,7 +1,9 @@
 """The fabric, through its public interface: `connect`, `Bus.publish`, `Bus.subscribe`, `wait_ready`, `stats`.
 
+Requests: `Node.endpoint` with a handler, `Node.request`, `Receipt.wait`.
+
 Options: `loop`: subscribe inside a running event loop, so that callbacks run there; `coroutine`: they are `async def`,
-too, so each event becomes a task; `echo`: this process subscribes to what it publishes.
+too, so each event becomes a task (and requests are awaited); `echo`: this process subscribes to what it publishes.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from itertools import cycle, islice
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
-from benchmarks.client import PATIENCE, PAYLOAD, Client, Event, Handle
-from fabric import Bus, connect
+from benchmarks.client import ENVELOPE, PATIENCE, PAYLOAD, Client, Event, Handle
+from fabric import Bus, Message, connect
 
 _Result = TypeVar("_Result")
 
@@ -60,6 +62,36 @@ class FabricClient(Client):
         while self._node.stats()["waiting"]:
             sleep(0.001)
 
+    def serve(self, name: str) -> None:
+        if self._loop is None:
+            self._node.endpoint(name, _answer).wait_ready(PATIENCE)
+        else:
+            self._on_loop(self._serve_on_loop(name))
+
+    async def _serve_on_loop(self, name: str) -> None:
+        async def answer(message: Message) -> Event:
+            return _answer(message)
+
+        await self._node.endpoint(name, answer).ready(PATIENCE)
+
+    def request(self, name: str, count: int) -> list[float]:
+        if self._loop is not None:
+            return self._on_loop(self._request_on_loop(name, count), 2 * PATIENCE + count / 1_000)
+        times, request = [], self._node.request
+        for _ in range(count):
+            begin = monotonic()
+            request(name, ENVELOPE).wait()
+            times.append(monotonic() - begin)
+        return times
+
+    async def _request_on_loop(self, name: str, count: int) -> list[float]:
+        times, request = [], self._node.request
+        for _ in range(count):
+            begin = monotonic()
+            await request(name, ENVELOPE)
+            times.append(monotonic() - begin)
+        return times
+
     def counters(self) -> dict[str, int]:
         stats = self._node.stats()
         return {
@@ -78,15 +110,19 @@ class FabricClient(Client):
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _on_loop(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+    def _on_loop(self, work: Coroutine[Any, Any, _Result], timeout: float = PATIENCE) -> _Result:
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 
 
 def _loop_in_thread() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     return loop
+
+
+def _answer(_message: Message) -> Event:
+    return ENVELOPE
 
 
 def _ignore(_event: Event) -> None:

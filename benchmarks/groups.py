@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from benchmarks.measures import Case, Run, contention, one_way, round_trip, throughput
+from benchmarks.message_measures import messages, request
 
 _MANY = tuple(f"host.a{number}.load" for number in range(64))
 #: No two share a prefix with anything but themselves, so each is a route of its own.
@@ -112,5 +113,30 @@ GROUPS: tuple[Group, ...] = (
             Case("reference, locked", "reference, locked", share=0.01),
             Case("fabric", "fabric", share=0.4, limit=0.001),
         ),
+    ),
+    Group(
+        "messages",
+        "Acknowledged messages through the proxy to 1,000 endpoints (ratio: more is better)",
+        "frames/s",
+        True,
+        messages,
+        (Case("reference, ROUTER loop", "reference, router"), Case("fabric, proxy", "proxy", target=0.8)),
+        share=0.25,
+    ),
+    Group(
+        "request",
+        "Request and answer, one under way (ratio: less is better)",
+        "s",
+        False,
+        request,
+        (
+            Case("reference, ping", "reference, ping"),
+            Case("fabric", "fabric", target=2.0),
+            Case("fabric, asyncio", "fabric", {"coroutine": True}),
+            Case("nats-py", "nats"),
+        ),
+        share=0.02,
+        ours="fabric",
+        against=(("nats-py", 1.0),),
     ),
 )

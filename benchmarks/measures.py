@@ -97,7 +97,8 @@ class Ends(NamedTuple):
 
 
 @contextmanager
-def _running(case: Case) -> Iterator[Ends]:
+def running(case: Case) -> Iterator[Ends]:
+    """The processes of a case, each connected to its system; they end with it."""
     system = SYSTEMS[case.system]
     with ExitStack() as stack:
         # A short path: a socket's address is 107 bytes at most.
@@ -150,14 +151,15 @@ def _outcome(ends: Ends, before: dict[str, int], count: int) -> tuple[dict[str, 
     return outcome, counters
 
 
-def _each(after: dict[str, float], before: dict[str, float], count: float) -> dict[str, float]:
+def each(after: dict[str, float], before: dict[str, float], count: float) -> dict[str, float]:
+    """What one of `count` events cost, from seconds before and after them."""
     return {name: (after[name] - before[name]) / count for name in after}
 
 
 def throughput(case: Case, events: int) -> Run:
     """Events a second."""
     count = max(int(events * case.share), len(case.topics), 10)
-    with _running(case) as ends:
+    with running(case) as ends:
         _counted(ends, case, max(count // 10, 1))
         before, broker = ends.counters(), ends.broker_cpu()
         ends.subscriber.ask("expect", count=count)
@@ -179,19 +181,19 @@ def throughput(case: Case, events: int) -> Run:
 def round_trip(case: Case, events: int) -> Run:
     """Seconds there and back, the median."""
     count = max(int(events * case.share), 10)
-    with _running(case) as ends:
+    with running(case) as ends:
         ends.subscriber.ask("answer", topic=TOPIC, reply=_REPLY)
         before = ends.cpu()
         found = ends.publisher.ask("ping", topic=TOPIC, reply=_REPLY, count=count, within=60 + count / 500)
         # The warm-up is a tenth more, and costs as much an event.
-        return Run(found["p50"], _each(ends.cpu(), before, 1.1 * count), count, count, details=found)
+        return Run(found["p50"], each(ends.cpu(), before, 1.1 * count), count, count, details=found)
 
 
 def one_way(case: Case, events: int) -> Run:
     """Seconds one way at `case.rate`, the median."""
     count = max(int(min(events * case.share, case.rate * 3)), 10)
     within = 60 + 2 * count / case.rate
-    with _running(case) as ends:
+    with running(case) as ends:
         ends.subscriber.ask("record", topic=TOPIC)
         until = monotonic() + PATIENCE
         while not ends.subscriber.ask("noted"):
@@ -207,7 +209,7 @@ def one_way(case: Case, events: int) -> Run:
         until = monotonic() + 3.0
         while (came := ends.subscriber.ask("noted")) < count and monotonic() < until:
             sleep(0.05)
-        used = _each(ends.cpu(), cpu, count)
+        used = each(ends.cpu(), cpu, count)
         found = ends.subscriber.ask("delays")
         after = ends.counters()
         accounted = sum(after.get(name, 0) - before.get(name, 0) for name in _ACCOUNTED)
@@ -218,14 +220,14 @@ def one_way(case: Case, events: int) -> Run:
 def contention(case: Case, events: int) -> Run:
     """Seconds that `publish` takes, the 90th percentile."""
     count = max(int(events * case.share) // THREADS, 100)
-    with _running(case) as ends:
+    with running(case) as ends:
         _counted(ends, case, count)
         before, cpu = ends.counters(), ends.cpu()
         ends.subscriber.ask("expect", count=THREADS * count)
         ends.subscriber.begin("wait", patience=3.0)
         found = ends.publisher.ask("contend", topic=case.topics[0], count=count, within=300)
         ends.subscriber.answer(300)
-        used = _each(ends.cpu(), cpu, THREADS * count)
+        used = each(ends.cpu(), cpu, THREADS * count)
         # The computing thread is no part of the cost, and takes all that it gets.
         del used["publisher"]
         outcome, counters = _outcome(ends, before, THREADS * count)

@@ -111,6 +111,24 @@ class NatsClient(Client):
             await asyncio.sleep(0)  # the flusher's turn
         await self._nats.flush()
 
+    def serve(self, name: str) -> None:
+        async def heard(message: Msg) -> None:
+            loads(message.data)
+            await message.respond(dumps(self.event))
+
+        self._run(self._subscribe([name], heard), PATIENCE)
+
+    def request(self, name: str, count: int) -> list[float]:
+        return self._run(self._request(name, count), 2 * PATIENCE + count / 1_000)
+
+    async def _request(self, name: str, count: int) -> list[float]:
+        times, request, event = [], self._nats.request, self.event
+        for _ in range(count):
+            begin = monotonic()
+            loads((await request(name, dumps(event), timeout=5)).data)
+            times.append(monotonic() - begin)
+        return times
+
     def close(self) -> None:
         self._run(self._nats.close(), PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -93,6 +93,11 @@ def _reference(directory: Path) -> Started:
     return Started(str(directory), _run("zmq-proxy", command, directory, _on_unix(directory / "in")))
 
 
+def _router(directory: Path) -> Started:
+    command: list[str | Path] = [sys.executable, "-m", "benchmarks.reference_router", directory]
+    return Started(str(directory), _run("router", command, directory, _on_unix(directory / "router")))
+
+
 def _nats(directory: Path) -> Started:
     port = free_port()
     config = directory / "nats.conf"
@@ -134,6 +139,9 @@ def _zenoh_router(directory: Path) -> Started:
 SYSTEMS: dict[str, System] = {
     "reference": System("bare pyzmq", "reference:ReferenceClient", _reference),
     "reference, locked": System("bare pyzmq", "reference:LockedReferenceClient", _reference),
+    "reference, router": System("bare pyzmq", "drivers:RouterDriver", _router),
+    "reference, ping": System("bare pyzmq", "reference_router:RouterRequests", _router),
+    "proxy": System("the fabric", "drivers:ProxyDriver", _fabric),
     "fabric": System("the fabric", "fabric_client:FabricClient", _fabric),
     "nats": System("nats-py", "peers_nats:NatsClient", _nats, "nats", "nats-server"),
     "redis": System("redis-py", "peers_redis:RedisClient", _redis, "redis", "redis-server"),

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from benchmarks import contention, local
-from benchmarks.client import QUIET, Client, Tally, connected
+from benchmarks.client import QUIET, End, Tally, connected
 from benchmarks.spreads import percentiles
 
 
@@ -28,13 +28,13 @@ class Worker:
     """Every public method is a question that the harness may ask."""
 
     def __init__(self) -> None:
-        self._client: Client | None = None
+        self._client: End | None = None
         self._tally = Tally()
         self._delays: list[float] = []
         self._cpu_at = 0.0
 
     @property
-    def _system(self) -> Client:
+    def _system(self) -> Any:
         if self._client is None:
             raise RuntimeError("asked before `open`")
         return self._client
@@ -45,7 +45,7 @@ class Worker:
 
     def counters(self) -> dict[str, int]:
         """What the library counts."""
-        return self._system.counters()
+        return dict(self._system.counters())
 
     def cpu(self) -> float:
         """CPU seconds used so far."""
@@ -127,6 +127,33 @@ class Worker:
         begin = monotonic()
         self._system.pace(topic, rate, count)
         return count / (monotonic() - begin)
+
+    # Messages
+
+    def hold(self, count: int) -> list[tuple[str, str]]:
+        """See `drivers`."""
+        return list(self._system.hold(count))
+
+    def aim(self, targets: list[list[str]]) -> None:
+        """See `drivers`."""
+        self._system.aim(targets)
+
+    def flood(self, count: int) -> dict[str, float]:
+        """See `drivers`."""
+        return dict(self._system.flood(count))
+
+    def endpoints_reached(self) -> int:
+        """See `drivers`."""
+        return int(self._system.endpoints_reached())
+
+    def serve(self, name: str) -> None:
+        """Answer requests from now on."""
+        self._system.serve(name)
+
+    def request(self, name: str, count: int) -> dict[str, float]:
+        """Percentiles of `count` requests; a tenth as many before are not counted."""
+        warm = count // 10
+        return percentiles(self._system.request(name, warm + count)[warm:])
 
     # One process
 

@@ -13,9 +13,10 @@ import click
 from cli.exits import NO_PROXY, Failure
 from cli.safe import safe
 from fabric.bus import Bus
+from fabric.connecting import connect
 from fabric.embedded import answers, ensure_proxy
 from fabric.errors import NotReady, ProxyError
-from fabric.node import Node, connect
+from fabric.node import Node
 from fabric.settings import Settings, load
 from fabric.topics import check_pattern, check_topic, is_reserved
 

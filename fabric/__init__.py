@@ -10,6 +10,7 @@ The public names are the ones below; `docs/` says what they promise.
 """
 
 from fabric.bus import Bus, Subscription
+from fabric.connecting import connect, default_bus, send_once
 from fabric.endpoint import Endpoint, Message
 from fabric.envelope import Envelope
 from fabric.errors import (
@@ -34,7 +35,7 @@ from fabric.errors import (
     SettingsError,
     WireError,
 )
-from fabric.node import Node, connect, default_bus, send_once
+from fabric.node import Node
 from fabric.receipt import Receipt
 from fabric.settings import Settings
 from fabric.streams import EventStream

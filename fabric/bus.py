@@ -87,11 +87,12 @@ class Subscription:
         return self._bus.unsubscribe(self)
 
     def wait_ready(self, timeout: float = 5.0, *, everyone: bool = False) -> None:
-        """Block until no event published in another process is missed any more.
+        """Block until it is live: a round trip through the proxy, begun after the subscription.
 
-        It is a round trip through the proxy; with `everyone` every other node is asked, too, whether it knows. On a
-        bus that is connected to nothing it returns at once. NotReady when `timeout` seconds are over; RuntimeError on
-        the thread of a running event loop (use `await subscription.ready()`) and inside a callback.
+        Publishers in other processes know of it within about a millisecond then; with `everyone` each of them has said
+        so, and no event published anywhere from then on is missed. On a bus that is connected to nothing it returns at
+        once. NotReady when `timeout` seconds are over; RuntimeError on the thread of a running event loop (use `await
+        subscription.ready()`) and inside a callback.
         """
         if (outside := self._bus.outside) is not None:
             outside.wait_live(self, timeout, everyone)

@@ -9,7 +9,8 @@ The node's XPUB reads `\\x01` + prefix for a subscription and `\\x00` + prefix f
 State            entered when                        wanted is
 **joining**      at first                            everything: nobody can say yet
 **up**           `␀up` and `\\xff` have been read      what was read, plus `stale` for `GRACE` seconds
-**down**         a batch takes `␀up` away            what was wanted before that batch, all of it now `stale`
+**down**         a batch takes `␀up` away            everything again: what was wanted is kept as `stale`, and who
+                                                     subscribes meanwhile is not known
 
 Removing the prefixes of a lost link one by one would make events unwanted that the reconnecting subscribers miss: 19,000
 lost in ten kills of the proxy, none reported. Kept, they are numbered, and reported as missing by whoever comes back.
@@ -89,7 +90,6 @@ class Interest:
         self.rejected = 0
         #: How often the link was lost.
         self.losses = 0
-        self._joining = True
         self._wanted: set[bytes] = set()
         self._stale: set[bytes] = set()
         self._reserved: set[bytes] = set()
@@ -127,7 +127,6 @@ class Interest:
         was_up = self.up
         self._apply(batch[start:])
         if self.up and not was_up:
-            self._joining = False
             self._stale_until = now + GRACE
         self._publish()
 
@@ -140,7 +139,7 @@ class Interest:
             self._publish()
 
     def _publish(self) -> None:
-        self.routes = Routes(None) if self._joining else Routes(self._wanted, self._lengths)
+        self.routes = Routes(self._wanted, self._lengths) if self.up else Routes(None)
 
     def _apply(self, frames: Iterable[bytes]) -> None:
         for frame in frames:

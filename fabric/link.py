@@ -46,7 +46,7 @@ RECONNECT_MS = 100
 #: Seconds between looks at timers while nothing happens, and while something is held up.
 TICK = 0.25
 BUSY_TICK = 0.02
-#: What a peer that does not read may pile up in our pipes: 64 MiB in messages of 16 KB.
+#: Messages of at most about 8 KB that may wait in our socket before the delivery thread takes them.
 PIPE_MESSAGES = 16_384
 _ROOM = 4 * 1024
 #: Seconds that a goodbye may take to leave.

@@ -308,3 +308,14 @@ class Messaging:
             future = self._futures.pop(outcome.id, None)
         if future is not None and not future.done():
             future.set_result(outcome)
+
+
+def with_keys(body: Mapping[str, Any], **conventional: str | None) -> Mapping[str, Any]:
+    """`body` with the keys that were given apart from it. ValueError if it has another value for one of them."""
+    given = {key: value for key, value in conventional.items() if value is not None}
+    if not given or not isinstance(body, Mapping):
+        return body
+    for key, value in given.items():
+        if body.get(key, value) != value:
+            raise ValueError(f"the body has the {key} {body[key]!r}, and {key}={value!r} was given as well")
+    return {**body, **given}

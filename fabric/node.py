@@ -10,16 +10,13 @@ does. What it does is told as events on the same bus: `fabric.link.up`, `fabric.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from time import monotonic, sleep
+from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -29,66 +26,25 @@ from fabric.envelope import Envelope
 from fabric.errors import AlreadyConnected, Closed, FabricError, NotConnected, NotReady, ProxyError
 from fabric.interest import NOBODY
 from fabric.link import Link
-from fabric.messaging import Messaging
+from fabric.messaging import Messaging, with_keys
 from fabric.outcomes import Listed
 from fabric.presence import Gate, present
+from fabric.readiness import Readiness
 from fabric.receipt import Receipt
 from fabric.session import Session
-from fabric.settings import Settings, load
+from fabric.settings import Settings
 from fabric.streams import EventStream
 from fabric.topics import check_topic
-from fabric.wire import ORIGIN_BYTES, prefixes
+from fabric.wire import ORIGIN_BYTES
 
 logger = logging.getLogger("fabric.node")
 
 _Function = TypeVar("_Function", bound=Callback)
 
-#: Seconds between questions to everyone until everyone knows of a subscription: it takes them under a millisecond.
-ASK_AGAIN = 0.002
 #: Seconds that a callback still has to return when the timeout of `close` is over.
 LAST_PATIENCE = 0.1
 #: Seconds that a subscription with history waits to hear who is there.
 HISTORY_TIMEOUT = 5.0
-
-#: The bus that the module-level functions act on.
-default_bus = Bus()
-
-_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
-_connecting = threading.Lock()
-
-
-def connect(
-    name: str | None = None,
-    *,
-    url: str | None = None,
-    bus: Bus | None = None,
-    autostart: bool | None = None,
-    **settings: Any,
-) -> Node:
-    """Join the fabric with `bus` (the default bus if none is given). Returns at once, whether or not a proxy is there.
-
-    `name` becomes the node's name and, if the bus has no source of its own, the `src` of what it publishes. `url` is
-    the proxy's address; without one, and without FABRIC_URL or a settings file, it is the embedded default, where a
-    proxy is started in the background if none answers (`autostart=False` turns that off). Further keywords are the
-    fields of `fabric.settings.Settings`.
-
-    A bus that has joined that address already gets the same node again, which its last holder closes. AlreadyConnected
-    if it joined another, or with other settings; SettingsError for a setting that is wrong.
-    """
-    bus = default_bus if bus is None else bus
-    unknown = settings.keys() - Settings.__dataclass_fields__.keys()
-    if unknown:
-        raise TypeError(f"connect() has no setting {sorted(unknown)[0]!r}")
-    given = {"node": name, "url": url, "autostart": autostart, **settings}
-    wanted = load(Settings, "fabric", given)
-    with _connecting:
-        if isinstance(bus.outside, Node):
-            return bus.outside._hold(wanted, [option for option, value in given.items() if value is not None])
-        node = Node(bus, wanted)
-        if name and bus.source is None:
-            bus.source = name
-        node._join()
-        return node
 
 
 class Node:
@@ -103,17 +59,20 @@ class Node:
         #: This life of this process: 8 random bytes.
         self.origin = os.urandom(ORIGIN_BYTES)
         self._holders = 1
+        self._holding = threading.Lock()
         self._link: Link | None = None
         self._messaging: Messaging | None = None
+        self._readiness: Readiness | None = None
+        self._final: dict[str, Any] = {}
         self._opening = threading.Lock()
         self._closed = False
 
     # Joining
 
-    def _join(self) -> None:
+    def join(self) -> None:
+        """Open the link, and attach to the bus; `connect` does."""
         self._open()
         self.bus.attach(self)
-        _nodes.add(self)
 
     def _open(self) -> Link:
         with self._opening:
@@ -126,7 +85,7 @@ class Node:
                 )
                 dealer = self._link.dealer
                 self._messaging = Messaging(self.url, dealer.call, session, may_block=self._link.may_block)
-                self._messaging.answer_questions(self._answer)
+                self._readiness = Readiness(self.url, self._link, self._messaging)
                 self._link.start()
                 self._start_proxy()
             return self._link
@@ -144,17 +103,21 @@ class Node:
         except ProxyError as error:
             logger.warning("%s", error)
 
-    def _hold(self, wanted: Settings, given: list[str]) -> Node:
-        if wanted.address() != self.address:
-            raise AlreadyConnected(self.url, f"it cannot join {wanted.address().url} as well")
-        for option in given:
-            ours, theirs = getattr(self.settings, option), getattr(wanted, option)
-            if option == "node" and ours != theirs:
-                raise AlreadyConnected(self.url, f"as {self.name!r}, not as {theirs!r}")
-            if option != "url" and ours != theirs:
-                raise AlreadyConnected(self.url, f"with {option}={ours!r}, not {theirs!r}")
-        self._holders += 1
-        return self
+    def hold(self, wanted: Settings, given: list[str]) -> bool:
+        """One more holder, whose settings must not contradict ours; False if the last one has just closed it."""
+        with self._holding:
+            if self._closed:
+                return False
+            if wanted.address() != self.address:
+                raise AlreadyConnected(self.url, f"it cannot join {wanted.address().url} as well")
+            for option in given:
+                ours, theirs = getattr(self.settings, option), getattr(wanted, option)
+                if option == "node" and ours != theirs:
+                    raise AlreadyConnected(self.url, f"as {self.name!r}, not as {theirs!r}")
+                if option != "url" and ours != theirs:
+                    raise AlreadyConnected(self.url, f"with {option}={ours!r}, not {theirs!r}")
+            self._holders += 1
+        return True
 
     def _link_changed(self, state: str) -> None:
         self.bus.announce(f"fabric.link.{state}", {"node": self.name, "url": self.url})
@@ -162,10 +125,12 @@ class Node:
         if state == "down" and not self._closed:
             self._start_proxy()
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """We are the child: the parent's sockets and threads are not ours. Open our own on first use."""
-        self._opening = threading.Lock()
-        self._link = self._messaging = None
+        if self._closed:
+            return
+        self._opening, self._holding = threading.Lock(), threading.Lock()
+        self._link = self._messaging = self._readiness = None
         self.origin = os.urandom(ORIGIN_BYTES)
         self.bus.reattach()
 
@@ -269,70 +234,21 @@ class Node:
         NotReady when `timeout` seconds are over. RuntimeError inside a callback (the delivery thread would wait for
         itself), and on the thread of a running event loop (use `await node.ready()`).
         """
-        self._wait(f"the node {self.name!r}", timeout)
+        self._ready_to_wait().wait(f"the node {self.name!r}", timeout)
 
     async def ready(self, timeout: float = 5.0) -> None:
         """The awaitable twin of `wait_ready`."""
-        await self._wait_async(f"the node {self.name!r}", timeout)
+        await self._ready_to_wait().wait_async(f"the node {self.name!r}", timeout)
 
     def wait_live(self, subscription: Subscription, timeout: float, everyone: bool) -> None:
         """See `bus.Outside`; applications call `subscription.wait_ready`."""
-        self._wait(f"the subscription to {subscription.pattern!r}", timeout, subscription, everyone)
+        what = f"the subscription to {subscription.pattern!r}"
+        self._ready_to_wait().wait(what, timeout, subscription, everyone=everyone)
 
     async def live(self, subscription: Subscription, timeout: float, everyone: bool) -> None:
         """See `bus.Outside`; applications call `subscription.ready`."""
-        await self._wait_async(f"the subscription to {subscription.pattern!r}", timeout, subscription, everyone)
-
-    def _wait(self, what: str, timeout: float, live: Subscription | None = None, everyone: bool = False) -> None:
-        link = self._reopen()
-        link.may_block()
-        if link.receiver.on_delivery_thread:
-            raise RuntimeError("wait_ready inside a callback would wait for the thread it blocks")
-        deadline = monotonic() + timeout
-        try:
-            with link.barrier() as done:
-                done.result(timeout)
-            self._messages().welcomed().result(max(deadline - monotonic(), 0.0))
-            if live is not None and everyone:
-                while not self._known(self._ask_everyone(live, deadline).result(max(deadline - monotonic(), 0.0))):
-                    sleep(ASK_AGAIN)
-                link.receiver.ready(live)
-        except (TimeoutError, FutureTimeout, NotConnected):
-            raise NotReady(what, url=self.url, waited=timeout) from None
-
-    async def _wait_async(
-        self, what: str, timeout: float, live: Subscription | None = None, everyone: bool = False
-    ) -> None:
-        import asyncio
-
-        link = self._reopen()
-        deadline = monotonic() + timeout
-        try:
-            async with asyncio.timeout(timeout):
-                with link.barrier() as done:
-                    await asyncio.wrap_future(done)
-                await asyncio.shield(asyncio.wrap_future(self._messages().welcomed()))
-                if live is not None and everyone:
-                    while not self._known(await asyncio.wrap_future(self._ask_everyone(live, deadline))):
-                        await asyncio.sleep(ASK_AGAIN)
-                    link.receiver.ready(live)
-        except (TimeoutError, NotConnected):
-            raise NotReady(what, url=self.url, waited=timeout) from None
-
-    def _ask_everyone(self, subscription: Subscription, deadline: float) -> Future[list[Any]]:
-        question = {"interest": [prefix.decode("latin-1") for prefix in prefixes(subscription.pattern)]}
-        return self._messages().ask_all(question, max(deadline - monotonic(), 0.001))
-
-    def _known(self, answers: list[Any]) -> bool:
-        """Whether every node's interest has what we asked about; None is a node that has gone away meanwhile."""
-        return all(answer is None or answer is True for answer in answers)
-
-    def _answer(self, question: Any) -> Any:
-        """Another node asks; on the control thread."""
-        link = self._link
-        if link is None or not link.sender.interest.up:
-            return True  # what we publish is held until we have read everybody's subscriptions
-        return all(link.sender.interest.has(prefix.encode("latin-1")) for prefix in question["interest"])
+        what = f"the subscription to {subscription.pattern!r}"
+        await self._ready_to_wait().wait_async(what, timeout, subscription, everyone=everyone)
 
     # Messages
 
@@ -373,7 +289,7 @@ class Node:
         a body that cannot be carried, SenderNotOwned, EndpointBusy when too many wait.
         """
         return self._messages().send(
-            to, _body(body, type, channel), sender=sender, timeout=timeout, redeliver=redeliver
+            to, with_keys(body, type=type, channel=channel), sender=sender, timeout=timeout, redeliver=redeliver
         )
 
     def request(
@@ -389,7 +305,12 @@ class Node:
     ) -> Receipt:
         """As `send`, but the receipt is done when the handler has answered, with what it returned."""
         return self._messages().send(
-            to, _body(body, type, channel), request=True, sender=sender, timeout=timeout, redeliver=redeliver
+            to,
+            with_keys(body, type=type, channel=channel),
+            request=True,
+            sender=sender,
+            timeout=timeout,
+            redeliver=redeliver,
         )
 
     def endpoints(self, timeout: float = 5.0) -> list[dict[str, Any]]:
@@ -417,6 +338,11 @@ class Node:
         except (TimeoutError, NotConnected):
             raise NotReady("the list of endpoints", url=self.url, waited=timeout) from None
 
+    def _ready_to_wait(self) -> Readiness:
+        self._reopen()
+        assert self._readiness is not None  # made with the link
+        return self._readiness
+
     def _messages(self) -> Messaging:
         self._reopen()
         assert self._messaging is not None  # made with the link
@@ -437,9 +363,7 @@ class Node:
         facts: dict[str, Any] = {"node": self.name, "url": self.url, "state": self.state, "origin": self.origin.hex()}
         bus = self.bus.stats()
         facts |= {"subscriptions": bus["subscriptions"], "handlers_dropped": bus["dropped"]}
-        if (link := self._link) is not None:
-            facts |= link.stats()
-        return facts
+        return facts | (self._final if self._link is None else self._link.stats())
 
     # Leaving
 
@@ -449,7 +373,7 @@ class Node:
         It takes at most `timeout` seconds (the setting `close_timeout` if None), and never hangs. A node that `connect`
         returned several times is closed by its last holder.
         """
-        with _connecting:
+        with self._holding:
             if self._closed:
                 return 0
             self._holders -= 1
@@ -457,20 +381,24 @@ class Node:
                 return 0
             self._closed = True
             self.bus.detach()
-        _nodes.discard(self)
         with self._opening:
             link, self._link = self._link, None
-        if link is None:
+        if link is None or self._readiness is None or self._messaging is None:
             return 0
         timeout = self.settings.close_timeout if timeout is None else timeout
         deadline = monotonic() + timeout
-        _drain(link, timeout)
+        self._readiness.drain(timeout)
         abandoned = link.close(max(deadline - monotonic(), LAST_PATIENCE))
-        if self._messaging is not None:
-            self._messaging.close()
+        self._messaging.close()
+        self._final = link.stats()
         if abandoned:
             logger.warning("%s closed with %d events unsent: no link to %s in time", self.name, abandoned, self.url)
         return abandoned
+
+    def close_for_all(self) -> None:
+        """Close it whoever holds it: the process ends."""
+        self._holders = 1
+        self.close()
 
     async def aclose(self, timeout: float | None = None) -> int:
         """The awaitable twin of `close`."""
@@ -496,78 +424,9 @@ class Node:
         return f"<Node {self.name!r} {self.state} at {self.url}>"
 
 
-def send_once(
-    to: str,
-    body: Mapping[str, Any],
-    *,
-    type: str | None = None,
-    channel: str | None = None,
-    sender: str = "",
-    url: str | None = None,
-    autostart: bool | None = None,
-    timeout: float = 5.0,
-) -> Receipt:
-    """Send one message from a program that is no node, and wait for its receipt. Raises what it fails with.
-
-    `sender` is a claim, shown to the receiver as `anonymous:<sender>`.
-    """
-    with connect(sender or None, url=url, bus=Bus(), autostart=autostart) as node:
-        receipt = node.send(to, body, type=type, channel=channel, timeout=timeout)
-        receipt.wait()
-        return receipt
-
-
-def _body(body: Mapping[str, Any], type: str | None, channel: str | None) -> Mapping[str, Any]:
-    given = {key: value for key, value in (("type", type), ("channel", channel)) if value is not None}
-    if not given or not isinstance(body, Mapping):
-        return body
-    for key, value in given.items():
-        if body.get(key, value) != value:
-            raise ValueError(f"the body has the {key} {body[key]!r}, and {key}={value!r} was given as well")
-    return {**body, **given}
-
-
 def _program() -> str:
     """What the process was started as; the package's name for `python -m package`."""
     path, _ = os.path.splitext(sys.argv[0] if sys.argv else "")
     name = os.path.basename(path)
     name = os.path.basename(os.path.dirname(path)) if name == "__main__" else name
     return "".join(character if character.isalnum() or character in "._-" else "-" for character in name) or "python"
-
-
-def _drain(link: Link, timeout: float) -> None:
-    """Wait until the outbox is empty, and a probe sent after it has come back: all of it has passed the proxy then."""
-    deadline = monotonic() + timeout
-    while link.dealer.session.pending and monotonic() < deadline:
-        sleep(0.001)
-    if not link.sender.outbox and not link.sender.outbox.sent:
-        return
-    while link.sender.outbox:
-        if monotonic() > deadline:
-            return
-        sleep(0.001)
-    if link.receiver.on_delivery_thread:
-        return
-    with link.barrier() as done:
-        try:
-            done.result(max(deadline - monotonic(), 0))
-        except (TimeoutError, FutureTimeout):
-            logger.warning("closed before the proxy confirmed the last events")
-
-
-def _close_all() -> None:
-    # A program that ends without `close` loses nothing that can be sent within the timeout, and does not hang.
-    for node in list(_nodes):
-        node._holders = 1
-        node.close()
-
-
-def _after_fork() -> None:
-    global _connecting  # the parent may have held it
-    _connecting = threading.Lock()
-    for node in list(_nodes):
-        node._forked()
-
-
-atexit.register(_close_all)
-os.register_at_fork(after_in_child=_after_fork)

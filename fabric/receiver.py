@@ -46,7 +46,7 @@ from fabric.wire import (
 
 logger = logging.getLogger("fabric.link")
 
-#: Messages delivered between two drains; with packs of 16 KB some milliseconds.
+#: Messages delivered between two drains; with full packs a millisecond or so.
 TURN = 16
 #: Raw bytes that wait to be delivered. Past it the rest stays in ZeroMQ's pipes, and what overflows them is a gap.
 BACKLOG_BYTES = 64 * 1024 * 1024

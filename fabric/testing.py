@@ -37,7 +37,8 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from fabric.bus import Bus
-from fabric.node import Node, connect
+from fabric.connecting import connect
+from fabric.node import Node
 from fabric.settings import parse_address
 
 __all__ = ["MakeNode", "ProxyProcess", "await_until", "fabric_bus", "fabric_node", "fabric_proxy", "wait_until"]

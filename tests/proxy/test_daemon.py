@@ -161,6 +161,7 @@ def test_a_proxy_that_does_not_answer_is_neither_started_again_nor_signalled(set
     monkeypatch.setattr(probe.status, "__defaults__", (0.2,))
     pid = daemon.start(settings()).status.state["pid"]
     os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     try:
         for action in (lambda: daemon.start(settings()), lambda: daemon.stop(settings().address())):
             with pytest.raises(probe.NotAnswering):

@@ -700,7 +700,7 @@ def test_whatever_comes_it_never_raises_and_only_says_what_a_node_can_read(steps
         proxy.directory.receive(peer, list(frames), proxy.now)
         while proxy.directory.outgoing:
             to, answer = proxy.directory.outgoing.popleft()
-            if answer[0] != b"DELIVER":
+            if answer[0] not in (b"DELIVER", b"REPLIED"):  # those carry what the proxy does not read
                 verbs.decode_for_node(answer)
             if fate != "ok":
                 proxy.directory.undeliverable(to, answer, fate, proxy.now)
