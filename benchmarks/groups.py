@@ -120,7 +120,11 @@ GROUPS: tuple[Group, ...] = (
         "frames/s",
         True,
         messages,
-        (Case("reference, ROUTER loop", "reference, router"), Case("fabric, proxy", "proxy", target=0.8)),
+        (
+            Case("reference, ROUTER loop", "reference, router"),
+            Case("ROUTER loop, tuned", "reference, router tuned"),
+            Case("fabric, proxy", "proxy", target=0.8),
+        ),
         share=0.25,
     ),
     Group(

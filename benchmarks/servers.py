@@ -93,9 +93,13 @@ def _reference(directory: Path) -> Started:
     return Started(str(directory), _run("zmq-proxy", command, directory, _on_unix(directory / "in")))
 
 
-def _router(directory: Path) -> Started:
-    command: list[str | Path] = [sys.executable, "-m", "benchmarks.reference_router", directory]
+def _router(directory: Path, *kind: str) -> Started:
+    command: list[str | Path] = [sys.executable, "-m", "benchmarks.reference_router", directory, *kind]
     return Started(str(directory), _run("router", command, directory, _on_unix(directory / "router")))
+
+
+def _tuned_router(directory: Path) -> Started:
+    return _router(directory, "tuned")
 
 
 def _nats(directory: Path) -> Started:
@@ -140,6 +144,7 @@ SYSTEMS: dict[str, System] = {
     "reference": System("bare pyzmq", "reference:ReferenceClient", _reference),
     "reference, locked": System("bare pyzmq", "reference:LockedReferenceClient", _reference),
     "reference, router": System("bare pyzmq", "drivers:RouterDriver", _router),
+    "reference, router tuned": System("bare pyzmq", "drivers:RouterDriver", _tuned_router),
     "reference, ping": System("bare pyzmq", "reference_router:RouterRequests", _router),
     "proxy": System("the fabric", "drivers:ProxyDriver", _fabric),
     "fabric": System("the fabric", "fabric_client:FabricClient", _fabric),

@@ -7,8 +7,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fabric.testing import ProxyProcess, wait_until
+
+# A busy machine is not a slow generator; and CI tries the same examples each time, so that it fails for what changed.
+settings.register_profile(
+    "fabric", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("fabric")
 
 #: Session fixtures that own processes are gone before the look at what is left, because they are made after this.
 _OURS = ("fabric-",)
