@@ -208,6 +208,8 @@ class Bus:
 
     def hand_over(self, subscription: Subscription, topic: str, envelope: Envelope) -> None:
         """Give an event from outside to one subscription: on its loop if it has one, else in this call."""
+        if not subscription.active:
+            return  # ended by a callback that an earlier event of the same message ran
         queue = subscription.queue
         if queue is None and not subscription.is_async:
             try:

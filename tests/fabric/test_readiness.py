@@ -56,3 +56,19 @@ def test_a_node_that_goes_away_while_everyone_is_asked_is_not_waited_for(shared_
         subscription = node.subscribe(f"round.n{round_}", lambda event: None)
         brief.close()
         subscription.wait_ready(10, everyone=True)
+
+
+def test_a_subscription_that_ends_itself_at_its_first_event_gets_no_second_one(shared_proxy, fabric_node):
+    node, other = fabric_node("one", url=shared_proxy.url), fabric_node("two", url=shared_proxy.url)
+    seen, last = [], []
+
+    def once(event):
+        seen.append(event["n"])
+        subscription.cancel()
+
+    subscription = node.subscribe("once.event", once)
+    node.subscribe("once.*", lambda event: last.append(event["n"])).wait_ready(10, everyone=True)
+    for n in range(500):
+        other.publish("once.event", {"n": n})
+    wait_until(lambda: len(last) == 500)
+    assert seen == [0]
