@@ -6,5 +6,7 @@ report     the table, the JSON file      processes  workers and servers: started
 servers    the brokers of each system    worker     what runs in the publisher's and the subscriber's process
 client     what a system is asked to do, and the event that all of them carry
 fabric_client, reference, peers_*        the systems
+message_measures                         the rows about addressed messages
+drivers, zmtp, reference_router          what drives the proxy there, and the bare loop it is compared with
 local, contention                        rows about one process
 """

@@ -171,8 +171,7 @@ class ProxyDriver(Driver):
         return [(granted.name, granted.session) for granted in _await(holder, verbs.REGISTERED, len(names))]
 
     def to_send(self, target: Target) -> list[bytes]:
-        meta = verbs.Meta(ts=time(), ttl=5.0)
-        return verbs.encode(verbs.Send(f"message-{target[0]}", *target, "anonymous:bench", meta, _BODY))
+        return _send(target)
 
     def to_answer(self, frames: list[bytes]) -> list[bytes]:
         return [verbs.GOT, frames[1], frames[2], frames[5]]
@@ -195,14 +194,18 @@ class RouterDriver(Driver):
 
     def to_send(self, target: Target) -> list[bytes]:
         name, holder = target
-        frames = ProxyDriver.to_send(self, (name, "0123456789-12345"))  # type: ignore[arg-type]
-        return [holder.encode(), *frames[1:]]
+        return [holder.encode(), *_send((name, "0123456789abcdef-1000"))[1:]]
 
     def to_answer(self, frames: list[bytes]) -> list[bytes]:
         return [frames[0], verbs.GOT, frames[1], frames[3]]
 
     def reached(self, frames: list[bytes]) -> bytes:
         return frames[2]
+
+
+def _send(target: Target) -> list[bytes]:
+    meta = verbs.Meta(ts=time(), ttl=5.0)
+    return verbs.encode(verbs.Send(f"message-{target[0]}", *target, "anonymous:bench", meta, _BODY))
 
 
 def _origin(number: int) -> bytes:

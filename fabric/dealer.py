@@ -6,10 +6,6 @@
 Two locks. `_state` is around the session, which computes and never waits; `_wire` is around the socket, and is only
 tried for, except by the control thread: whoever holds it looks at the outgoing frames again after letting go, so
 nothing is left behind, and nobody waits for somebody else's GIL.
-
-What handing out makes to be sent leaves in one go at the end. If all of it is about requests it is **held back** for
-`HOLD` seconds, or until anything else is sent: their handlers run now, on other threads, and so an acknowledgement mostly
-leaves together with the answer. That spares everybody on the way a turn, and keeps two threads from fighting for the GIL.
 """
 
 from __future__ import annotations
@@ -22,15 +18,12 @@ from typing import Any, TypeVar
 import zmq
 from zmq.backend import Socket as _Backend
 
-from fabric.outcomes import Arrived
 from fabric.session import Session
 
 logger = logging.getLogger("fabric.link")
 
 #: Messages received before outcomes are handed out.
 BATCH = 256
-#: Seconds that the acknowledgement of a request waits for the answer; poll makes it a millisecond or two.
-HOLD = 0.0005
 
 _send: Callable[..., Any] = _Backend.send
 _recv: Callable[..., Any] = _Backend.recv
@@ -55,16 +48,12 @@ class Dealer:
         self._state = threading.Lock()
         self._wire = threading.Lock()
         self._planned = 0.0  # when the control thread comes back by itself
-        self._full = False  # what was sent last did not fit
-        self._handing_out = 0  # the thread that does
         self._closed = False
 
     def call(self, function: Callable[..., _Result], *arguments: Any, **keywords: Any) -> _Result:
         """Call a method of the session, and send what it wants sent. Any thread."""
         with self._state:
             result = function(*arguments, **keywords)
-            if self._handing_out == threading.get_ident():
-                return result  # `service` goes on with what comes of it
             due = self.session.next_deadline()
         self._pump()
         if self.session.outcomes or due < self._planned:
@@ -82,31 +71,21 @@ class Dealer:
                 if len(batch) < BATCH and now >= session.next_deadline():
                     session.tick(now)
             self._pump()
-            held_back = self._hand_out() and len(batch) < BATCH
-            if not held_back:
-                self._pump()
+            self._hand_out()
             if len(batch) < BATCH:
                 break
         with self._state:
             self._planned = session.next_deadline()
-            if held_back and session.outgoing:
-                self._planned = min(self._planned, now + HOLD)
-            return self._planned
+        return self._planned
 
-    def _hand_out(self) -> bool:
-        """Whether there were requests for us, and nothing else."""
+    def _hand_out(self) -> None:
         outcomes = self.session.outcomes
-        requests = bool(outcomes)
-        self._handing_out = threading.get_ident()
         while outcomes:
             outcome = outcomes.popleft()
-            requests = requests and type(outcome) is Arrived and outcome.request
             try:
                 self._outcome(outcome)
             except Exception:
                 logger.exception("handling %r failed", outcome)
-        self._handing_out = 0
-        return requests
 
     def _receive(self) -> list[list[bytes]]:
         batch: list[list[bytes]] = []
@@ -142,13 +121,11 @@ class Dealer:
                         _send(socket, frames[0], _MORE_NOBLOCK if len(frames) > 1 else _NOBLOCK)
                     except zmq.Again:
                         outgoing.appendleft(frames)  # the pipe is full: the control thread comes back to it
-                        self._full = True
                         return
                     for frame in frames[1:-1]:
                         _send(socket, frame, _MORE_NOBLOCK)
                     if len(frames) > 1:
                         _send(socket, frames[-1], _NOBLOCK)
-                self._full = False
                 # Sending may have taken in the news that the descriptor would have told about.
                 if _get(socket, zmq.EVENTS) & zmq.POLLIN:
                     self._wake()
@@ -158,7 +135,7 @@ class Dealer:
     @property
     def held_up(self) -> bool:
         """Whether something waits for a full pipe."""
-        return self._full
+        return bool(self.session.outgoing)
 
     def close(self, linger: float) -> None:
         """Close the socket; what was sent last may take `linger` seconds to leave."""

@@ -37,6 +37,7 @@ from fabric.receiver import Receiver
 from fabric.sender import Sender
 from fabric.session import Session
 from fabric.settings import Address, Settings
+from fabric.wakeup import Wakeup
 from fabric.wire import PROBE
 
 logger = logging.getLogger("fabric.link")
@@ -78,9 +79,7 @@ class Link:
         self._losses = 0
         self._resend_at = 0.0
         self._closing = False
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._wakeup = Wakeup()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         xpub, sub, dealer = (self._socket(kind, address) for kind in (zmq.XPUB, zmq.SUB, zmq.DEALER))
         xpub.setsockopt(zmq.XPUB_NODROP, 1)  # say EAGAIN instead of dropping: it has one peer, the proxy
@@ -95,9 +94,11 @@ class Link:
         dealer.sndhwm = dealer.rcvhwm = 1_000
         dealer.maxmsgsize = settings.max_bytes + _ROOM
         limits = Limits(settings.outbox_events, settings.outbox_bytes, settings.outbox_seconds)
-        self.sender = Sender(xpub, session.origin, limits=limits, max_bytes=settings.max_bytes, changed=self._wake)
+        self.sender = Sender(
+            xpub, session.origin, limits=limits, max_bytes=settings.max_bytes, changed=self._wakeup.set
+        )
         self.receiver = Receiver(sub, bus, session.origin, probed=self._probed, greeted=self._greeted)
-        self.dealer = Dealer(dealer, session, outcome=outcome, wake=self._wake)
+        self.dealer = Dealer(dealer, session, outcome=outcome, wake=self._wakeup.set)
         # Connected last: the first thing a socket reads must find its reader.
         sub.connect(address.events_out)
         xpub.connect(address.events_in)
@@ -155,7 +156,7 @@ class Link:
             self._barriers[prefix] = done
         self.receiver.subscribe_probe(prefix)
         self.sender.begin_probe(prefix)
-        self._wake()
+        self._wakeup.set()
         return prefix, done
 
     def _end_barrier(self, prefix: bytes) -> None:
@@ -168,7 +169,7 @@ class Link:
         # On the delivery thread, under its lock: only note it. The control thread settles the state before it tells
         # those who wait, so that a node that is ready is up.
         self._returned.append(prefix)
-        self._wake()
+        self._wakeup.set()
 
     def _greeted(self, boot: bytes) -> None:
         self.boot = boot
@@ -205,22 +206,16 @@ class Link:
 
     # The control thread
 
-    def _wake(self) -> None:
-        try:
-            os.write(self._wake_write, b"\0")
-        except (BlockingIOError, OSError):
-            pass  # awake already, or closed
-
     def _run(self) -> None:
         poller = select.poll()
-        for descriptor in (self.sender.descriptor, self.dealer.descriptor, self._wake_read):
+        for descriptor in (self.sender.descriptor, self.dealer.descriptor, self._wakeup.descriptor):
             poller.register(descriptor, select.POLLIN)
         events_at = 0.0
         stirred = {self.sender.descriptor, self.dealer.descriptor}
         while not self._closing:
             now = monotonic()
             try:
-                if now >= events_at or self.sender.descriptor in stirred or self._wake_read in stirred:
+                if now >= events_at or self.sender.descriptor in stirred or self._wakeup.descriptor in stirred:
                     self._step(now)
                     events_at = monotonic() + (BUSY_TICK if self.sender.impatient else TICK)
                 messages_at = self.dealer.service(monotonic())
@@ -231,11 +226,9 @@ class Link:
                 messages_at = monotonic() + TICK
             wait = max(min(events_at, messages_at) - monotonic(), 0.0)
             stirred = {descriptor for descriptor, _ in poller.poll(wait * 1_000 + 0.5)}
-            if self._wake_read in stirred:
-                try:
-                    os.read(self._wake_read, 4_096)
-                except BlockingIOError:
-                    pass
+            if self._wakeup.descriptor in stirred:
+                self._wakeup.clear()
+        self._wakeup.close()
 
     def _step(self, now: float) -> None:
         self.sender.service(now)
@@ -290,16 +283,13 @@ class Link:
         """
         self.dealer.call(self.dealer.session.close, monotonic())
         self._closing = True
-        self._wake()
+        self._wakeup.set()
         deadline = monotonic() + patience
         if threading.current_thread() is not self._thread:
             self._thread.join(patience)
         self.dealer.close(GOODBYE)
         abandoned = self.sender.close()
         ended = self.receiver.close(max(deadline - monotonic(), 0.0))
-        if not self._thread.is_alive():
-            os.close(self._wake_read)
-            os.close(self._wake_write)
         if ended:
             self._context.term()
         else:  # the last socket is closed by the thread that owns it, when the callback it runs is over

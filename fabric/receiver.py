@@ -17,7 +17,6 @@ descriptor would have told about: so whoever did wakes this thread.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import threading
 from collections import deque
@@ -34,6 +33,7 @@ from fabric.envelope import Envelope
 from fabric.errors import WireError
 from fabric.sequence import DUPLICATE, Ledger
 from fabric.topics import check_topic
+from fabric.wakeup import Wakeup
 from fabric.wire import (
     MAX_HOPS,
     PROBE,
@@ -104,9 +104,7 @@ class Receiver:
         self._first_frames: dict[bytes, bytes] = {}  # → origin, or _OWN
         self._backlog: deque[tuple[bytes, bytes]] = deque()  # origin, pack
         self._backlog_bytes = 0
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._wakeup = Wakeup()
         self._closing = False
         socket.subscribe(UP)
         self._thread = threading.Thread(target=self._run, name="fabric-delivery", daemon=True)
@@ -157,7 +155,7 @@ class Receiver:
             finally:
                 self._lock.release()
             if readable:
-                self._wake()
+                self._wakeup.set()
 
     @property
     def waiting(self) -> int:
@@ -167,7 +165,7 @@ class Receiver:
     def close(self, patience: float = 1.0) -> bool:
         """End the thread, which closes the socket. False if a callback goes on after `patience` seconds: it ends then."""
         self._closing = True
-        self._wake()
+        self._wakeup.set()
         if not self.on_delivery_thread:
             self._thread.join(patience)
         return not self._thread.is_alive()
@@ -177,28 +175,22 @@ class Receiver:
         with self._lock:
             if not self._socket.closed:
                 yield self._socket
-        self._wake()
-
-    def _wake(self) -> None:
-        try:
-            os.write(self._wake_write, b"\0")
-        except (BlockingIOError, OSError):
-            pass  # awake already, or closed
+        self._wakeup.set()
 
     # The delivery thread
 
     def _run(self) -> None:
         poller = select.poll()
         poller.register(_get(self._socket, zmq.FD), select.POLLIN)
-        poller.register(self._wake_read, select.POLLIN)
+        poller.register(self._wakeup.descriptor, select.POLLIN)
         backlog = self._backlog
         try:
             while not self._closing:
                 self._drain()
                 if not backlog:
                     for descriptor, _ in poller.poll():
-                        if descriptor == self._wake_read:
-                            self._clear_wake()
+                        if descriptor == self._wakeup.descriptor:
+                            self._wakeup.clear()
                     continue
                 self._deliver(min(TURN, len(backlog)))
         except zmq.ContextTerminated:
@@ -206,14 +198,7 @@ class Receiver:
         finally:
             with self._lock:
                 self._socket.close(linger=0)
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-
-    def _clear_wake(self) -> None:
-        try:
-            os.read(self._wake_read, 4096)
-        except BlockingIOError:
-            pass
+            self._wakeup.close()
 
     def _drain(self) -> None:
         backlog = self._backlog

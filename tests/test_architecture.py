@@ -23,7 +23,7 @@ SOURCES = {
 SHELL = {
     "fabric": {
         "__init__", "node", "link", "sender", "receiver", "dealer", "messaging", "presence",
-        "connecting", "readiness", "endpoint", "receipt", "streams", "buffer", "settings", "embedded", "testing",
+        "connecting", "readiness", "wakeup", "endpoint", "receipt", "streams", "buffer", "settings", "embedded", "testing",
     },
     "proxy": {
         "__init__", "__main__", "server", "probe", "event_plane", "message_plane", "hooks", "programs", "daemon",
