@@ -38,14 +38,20 @@ class Buffer(Generic[_Item]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: _Item) -> bool:
-        """Put `item` in; False, and nothing is changed, if it is full or closed."""
+    def put(self, item: _Item, *, wake: bool = True) -> bool:
+        """Put `item` in; False, and nothing is changed, if it is full or closed. Without `wake`, `wake` must follow."""
         with self._changed:
             if self._closed is not None or len(self._items) >= self._limit:
                 return False
             self._items.append(item)
-            self._wake_one()
+            if wake:
+                self._wake_one()
         return True
+
+    def wake(self) -> None:
+        """Let somebody who waits look."""
+        with self._changed:
+            self._wake_one()
 
     def put_dropping(self, item: _Item) -> None:
         """Put `item` in; if it is full, in place of the oldest one."""

@@ -159,9 +159,13 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
 
     # Receiving
 
-    def put(self, message: Message) -> bool:
-        """For the session's shell: False if the inbox is full."""
-        return self._inbox.put(message)
+    def put(self, message: Message, *, wake: bool = True) -> bool:
+        """For the session's shell: False if the inbox is full. Without `wake`, `wake` must follow."""
+        return self._inbox.put(message, wake=wake)
+
+    def wake(self) -> None:
+        """For the session's shell: let somebody take what was put."""
+        self._inbox.wake()
 
     def __len__(self) -> int:
         """How many messages wait in the inbox."""

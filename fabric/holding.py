@@ -49,6 +49,7 @@ class Holding:
         self._outcomes = outcomes
         self._up = False
         self._names: dict[int, Name] = {}
+        self._waiting: dict[int, Name] = {}  # those never granted yet: asked about at every call, so few
         self._released: deque[int] = deque(maxlen=MAX_RELEASED)
         self._serial = 0
         #: Read for every message that arrives, and for every one that leaves.
@@ -64,7 +65,7 @@ class Holding:
         wanted = Name(self._serial, verbs.check_name(name), policy, now, deadline)
         if policy not in verbs.POLICIES:
             raise ValueError(f"policy {policy!r} is none of {', '.join(verbs.POLICIES)}")
-        self._names[wanted.key] = wanted
+        self._names[wanted.key] = self._waiting[wanted.key] = wanted
         if self._up:
             self._ask(wanted)
         return wanted.key
@@ -101,6 +102,7 @@ class Holding:
             return
         self._disown(name)
         name.held, name.session = message.name, session
+        self._waiting.pop(name.key, None)
         self.by_session[session] = name
         self.owned[name.held] = self.owned.get(name.held, 0) + 1
         self._outcomes.append(Registered(name.key, name.held, message.session))
@@ -134,11 +136,11 @@ class Holding:
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None: never."""
-        return min((name.deadline for name in self._names.values() if not name.held), default=None)
+        return min((name.deadline for name in self._waiting.values()), default=None)
 
     def tick(self, now: float) -> None:
         """Give up what is not granted in time."""
-        for name in [name for name in self._names.values() if not name.held and name.deadline <= now]:
+        for name in [name for name in self._waiting.values() if name.deadline <= now]:
             self._forget(name)
             self._release(name.key)
             waited = round(now - name.began, 3)
@@ -155,6 +157,7 @@ class Holding:
             self._outgoing.append([verbs.UNREGISTER, b"%d" % key])
 
     def _forget(self, name: Name) -> None:
+        self._waiting.pop(name.key, None)
         del self._names[name.key]
         self._disown(name)
 

@@ -216,8 +216,10 @@ class Messaging:
         endpoint = self._endpoint(arrived.key)
         if endpoint is None:
             self._call(self._session.refuse, arrived, "closing")
-        elif endpoint.put(Message(arrived, self)):
+        elif endpoint.put(Message(arrived, self), wake=False):
+            # Acknowledged before the handler is woken, which would want the GIL in the middle of that.
             self._call(self._session.accept, arrived)
+            endpoint.wake()
         else:
             self._call(self._session.refuse, arrived, "busy")
 
