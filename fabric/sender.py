@@ -9,20 +9,19 @@ is a queue of such waits (50 ms at the 90th percentile). So nobody ever waits fo
                 The lock is taken, or sending was slow of late: leaves it to the tail.
     tail        a thread that is woken when something was left: sends one message a turn once nobody has sent for
                 `TAIL_DELAY`. It clears its wake-up before it looks, so nothing is left behind.
-    control     (in `link`) is woken by the socket's descriptor and by timers: reads subscriptions, sends what a full
-                pipe or a lost link had held up.
+    control     (in `link`) is woken by the socket's descriptor and by timers: reads subscriptions, and wakes the tail
+                for what a full pipe or a lost link had held up.
 
-While somebody sends, the descriptor can stay silent about subscriptions that arrive: so whoever held the lock asks for
-them before letting go. Which thread sends is decided by flags that are read without a lock; each of them errs towards
-waking the tail once too often.
+While somebody sends, the descriptor can stay silent about subscriptions that arrive: so whoever holds the lock asks for
+them, once a millisecond. Which thread sends is decided by flags that are read without a lock: an event is appended
+first and the flags are read after that, so that each of them errs towards waking the tail once too often.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from queue import SimpleQueue
 from time import monotonic, sleep
 from typing import Any
@@ -170,29 +169,28 @@ class Sender:
         gathered = self._gathered = self._gathered + size
         packable = gathered < PACK_BYTES and (self._mean_run >= SHORT_RUN or self._run >= BURST)
         if packable and self._armed:
-            self._append((topic, encoded))
-            return  # the tail has been woken, has yet to look, and will find it
+            self._leave_to_tail(topic, encoded)
+            return
         now = monotonic()
         if self._down or now < self._full_until:
             self._append((topic, encoded))
             if self.outbox.fresh > BURST and self._lock.acquire(False):
                 self.outbox.hold(now)
                 self._lock.release()
+            if not self._down and now >= self._full_until:
+                self._arm()  # the link came up just before
             return
         tokens = min(self._tokens + (now - self._tokens_at) * CALM_RATE, BURST)
         self._tokens_at = now
         if tokens < 1:
             self._tokens = tokens
             if packable:
-                self._append((topic, encoded))
-                self._arm()
+                self._leave_to_tail(topic, encoded)
                 return
         else:
             self._tokens = tokens - 1
         if now < self._shy_until or not self._lock.acquire(False):
-            self._append((topic, encoded))
-            if not self._armed:
-                self._arm()
+            self._leave_to_tail(topic, encoded)
             return
         try:
             if self.outbox or not self._send_one(topic, encoded):
@@ -210,6 +208,11 @@ class Sender:
         if self.outbox and not self._armed:
             self._arm()  # somebody found the lock taken, and relies on us
 
+    def _leave_to_tail(self, topic: str, encoded: bytes) -> None:
+        self._append((topic, encoded))
+        if not self._armed:  # asked after appending: a tail that was awake before may have looked already
+            self._arm()
+
     def _arm(self) -> None:
         self._armed = True
         self._wakes.put(True)
@@ -221,12 +224,6 @@ class Sender:
             logger.warning("an event of %r stays in this process: %s (said once a topic)", topic, problem)
 
     # With the lock held
-
-    @contextmanager
-    def locked(self) -> Iterator[zmq.Socket[bytes]]:
-        """The socket, for the control thread: it may wait, publishers never do."""
-        with self._lock:
-            yield self._socket
 
     def _flush(self, now: float, most: int) -> None:
         """Send what waits, about `most` bytes of it, for about `TURN_SECONDS`."""
