@@ -1,4 +1,4 @@
-"""The house of DESIGN §3, held: who imports what, and that everything public is documented and tested.
+"""The house of docs/architecture.md, held: who imports what, and that everything public is documented and tested.
 
 Reads the sources only, so it is fast; what can be seen only by importing is asked of a fresh interpreter.
 """

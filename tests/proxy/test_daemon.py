@@ -173,7 +173,7 @@ def test_a_proxy_that_does_not_answer_is_neither_started_again_nor_signalled(set
 
 
 def test_a_pid_in_the_lock_file_is_never_signalled(settings):
-    """BUG-12: a pid file of a proxy that is gone names somebody else by now."""
+    """A pid file of a proxy that is gone names somebody else by now."""
     directory = settings().address().directory
     directory.mkdir(mode=0o700)
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
