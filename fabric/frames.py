@@ -6,6 +6,7 @@ ValueError or TypeError (orjson's and UTF-8's faults are ValueErrors), which `ve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -104,6 +105,10 @@ def check_id(value: str) -> str:
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError(f"id {value!r} is not printable ASCII without spaces")
     return value
+
+
+#: The same rule for a frame as it came, for those who do not decode it.
+is_id = re.compile(rb"[!-~]{1,%d}" % MAX_ID).fullmatch
 
 
 def _check_subject(value: str) -> None:

@@ -80,13 +80,13 @@ class Node:
                 raise Closed(f"the node {self.name!r} was closed")
             if self._link is None:
                 session = Session(self.name, self.origin, pid=os.getpid(), host=os.uname().nodename, program=_program())
-                self._link = Link(
+                link = Link(
                     self.address, self.settings, self.bus, session, changed=self._link_changed, outcome=self._outcome
                 )
-                dealer = self._link.dealer
-                self._messaging = Messaging(self.url, dealer.call, session, may_block=self._link.may_block)
-                self._readiness = Readiness(self.url, self._link, self._messaging)
-                self._link.start()
+                self._messaging = Messaging(self.url, link.dealer.call, session, may_block=link.may_block)
+                self._readiness = Readiness(self.url, link, self._messaging)
+                self._link = link  # last: whoever finds it, in another thread, finds the others
+                link.start()
                 self._start_proxy()
             return self._link
 

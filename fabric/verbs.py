@@ -84,6 +84,7 @@ from fabric.frames import check_word as check_word
 from fabric.frames import encode_error as encode_error
 from fabric.frames import encode_text as encode_text
 from fabric.frames import encode_to as encode_to
+from fabric.frames import is_id as is_id
 
 VERSION = 1
 

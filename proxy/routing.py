@@ -13,7 +13,6 @@ names the session it goes to, and a DELIVER carries a **return address** that co
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ from fabric.verbs import (
     Send,
     check_claim,
     decode_for_proxy,
+    is_id,
 )
 from proxy import broadcasts
 from proxy.broadcasts import Broadcasts
@@ -44,7 +44,6 @@ BARE = b"bare-peer"
 #: Claims remembered per node beside its names.
 MAX_CLAIMS = 64
 MAX_META = 4_096
-_is_id = re.compile(rb"[!-~]{1,%d}" % MAX_ID).fullmatch
 #: Messages that the hooks have not taken yet. They lose the oldest, for messages never wait for them.
 MAX_ROUTED = 10_000
 _EVERYBODY = EVERYBODY.encode()
@@ -106,7 +105,7 @@ class Routing:
 
     def got(self, peer: bytes, frames: list[bytes], now: float) -> None:
         """GOT: it is in an inbox, its sender hears so."""
-        if len(frames) != 4 or not _is_id(frames[1]):
+        if len(frames) != 4 or not is_id(frames[1]):
             raise WireError("GOT has 3 frames after the verb: id, session, back")
         if (node := self._nodes.get(peer)) is not None:
             node.seen = now
@@ -122,7 +121,7 @@ class Routing:
 
     def reply(self, peer: bytes, frames: list[bytes], now: float) -> None:
         """REPLY: the answer to a request."""
-        if len(frames) != 5 or not _is_id(frames[1]) or len(frames[3]) > MAX_META:
+        if len(frames) != 5 or not is_id(frames[1]) or len(frames[3]) > MAX_META:
             raise WireError("REPLY has 4 frames after the verb: id, back, meta, body")
         if (node := self._nodes.get(peer)) is not None:
             node.seen = now

@@ -9,19 +9,7 @@ import pytest
 import fabric
 from fabric.errors import AlreadyConnected, NotReady, SettingsError
 from fabric.testing import wait_until
-
-
-def collect(node, pattern):
-    """A list that fills with what a subscription gets; everyone who publishes knows of it."""
-    events = []
-    node.subscribe(pattern, events.append).wait_ready(everyone=True)
-    return events
-
-
-def arrive(events, count):
-    wait_until(lambda: len(events) >= count, what=f"{count} events arrive")
-    return events
-
+from tests.fabric.nodes import arrive, collect
 
 # Connecting
 
