@@ -7,14 +7,22 @@ JOBS ?= 2
 # BENCH_ARGS=--quick is the shortest benchmark run that still says something.
 BENCH_ARGS ?=
 
-.PHONY: demo test check soak bench clean help
+# How long `make chaos` does harm, and with which seed; it prints the one that it draws.
+MINUTES ?= 1
+SEED ?=
+# The rows of `make soak`, such as ROWS=kill,stop; all of them if not given. What each measured is added to SOAK_REPORT.
+ROWS ?=
+SOAK_REPORT ?= soak.jsonl
+
+.PHONY: demo test check chaos soak bench clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    watch this machine through the fabric (Ctrl-C ends it)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, architecture"
-	@echo "make soak    the fault tests at full length: 30 kills, 20 s of idling"
+	@echo "make chaos   a fault every few seconds, and everything accounted for (MINUTES=1 SEED=)"
+	@echo "make soak    the fault tests at full length, half an hour; ROWS=kill,stop for some of them"
 	@echo "make bench   compare with bare pyzmq and, where installed, nats, redis, zenoh, mosquitto"
 	@echo "make clean   remove the virtual environment and caches"
 
@@ -43,8 +51,15 @@ check: $(VENV)/.dev
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q -p no:randomly tests/test_architecture.py
 
+chaos: $(VENV)/.dev
+	@$(BIN)/python -u tests/chaos/run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# One row after the other: what they measure is time. The page is written whatever became of them.
 soak: $(VENV)/.dev
-	@SOAK_KILLS=30 SOAK_IDLE=20 SOAK_JOINS=200 $(BIN)/python -m pytest -o timeout=300 tests/system $(TEST_ARGS)
+	@SOAK=1 SOAK_ROWS=$(ROWS) SOAK_REPORT=$(abspath $(SOAK_REPORT)) SOAK_KILLS=30 SOAK_IDLE=20 SOAK_JOINS=200 \
+		$(BIN)/python -m pytest -n 0 -p no:randomly -o timeout=1500 -v -s tests/system/test_soak_*.py \
+		$(if $(ROWS),,tests/system/test_message_faults.py) $(TEST_ARGS); status=$$?; \
+		$(BIN)/python tests/system/faults_page.py $(SOAK_REPORT) docs/faults.md; exit $$status
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

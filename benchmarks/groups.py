@@ -80,6 +80,28 @@ _THROUGHPUT = Group(
 GROUPS: tuple[Group, ...] = (
     _THROUGHPUT,
     Group(
+        "counting",
+        "What it costs that the proxy counts what passes (ratio to one that does not: more is better)",
+        "events/s",
+        True,
+        throughput,
+        (
+            Case("uncounted", "fabric, uncounted", patterns=("tui.**",)),
+            Case("counted", "fabric", patterns=("tui.**",), target=0.95),
+        ),
+    ),
+    Group(
+        "counting-singly",
+        "The same, with events that cannot be packed: 8 routes in turn",
+        "events/s",
+        True,
+        throughput,
+        (
+            Case("uncounted, singly", "fabric, uncounted", topics=_ROUTES, patterns=_ROUTES),
+            Case("counted, singly", "fabric", topics=_ROUTES, patterns=_ROUTES, target=0.95),
+        ),
+    ),
+    Group(
         "round-trip",
         "Round trip, one event under way (ratio: less is better)",
         "s",

@@ -81,11 +81,15 @@ def _on_unix(path: Path) -> Callable[[], bool]:
     return listens
 
 
-def _fabric(directory: Path) -> Started:
+def _fabric(directory: Path, *options: str) -> Started:
     place = directory / "fabric"
-    command: list[str | Path] = [sys.executable, "-m", "proxy", "--url", f"ipc://{place}", "--settle", "0"]
+    command: list[str | Path] = [sys.executable, "-m", "proxy", "--url", f"ipc://{place}", "--settle", "0", *options]
     # Events-in is bound last.
     return Started(f"ipc://{place}", _run("proxy", command, directory, _on_unix(place / "events-in")))
+
+
+def _uncounted_fabric(directory: Path) -> Started:
+    return _fabric(directory, "--no-count")
 
 
 def _reference(directory: Path) -> Started:
@@ -148,6 +152,7 @@ SYSTEMS: dict[str, System] = {
     "reference, ping": System("bare pyzmq", "reference_router:RouterRequests", _router),
     "proxy": System("the fabric", "drivers:ProxyDriver", _fabric),
     "fabric": System("the fabric", "fabric_client:FabricClient", _fabric),
+    "fabric, uncounted": System("the fabric", "fabric_client:FabricClient", _uncounted_fabric),
     "nats": System("nats-py", "peers_nats:NatsClient", _nats, "nats", "nats-server"),
     "redis": System("redis-py", "peers_redis:RedisClient", _redis, "redis", "redis-server"),
     "zenoh peers": System("zenoh", "peers_zenoh:ZenohClient", _zenoh_peers, "zenoh"),

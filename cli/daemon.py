@@ -8,13 +8,12 @@ from typing import Any
 import click
 
 from cli import listing
-from cli.exits import DONE, FAILED, NO_PROXY, Failure
-from cli.joining import note
+from cli.asking import answered, hint
+from cli.exits import DONE
 from cli.proxy import run as run_in_foreground
 from cli.proxy import server_options
 from cli.render import bare
 from cli.safe import safe, to_json
-from fabric.errors import ProxyError
 from fabric.settings import Address, load
 from proxy import daemon, probe
 from proxy.settings import ProxySettings
@@ -96,19 +95,14 @@ def status(ctx: click.Context, url: str | None, json_: bool, timeout: float) -> 
     \b
     Examples:
       fabric proxy status
-      fabric proxy status --json | jq .stats
+      fabric proxy status --json | jq .messages
     """
     address = _address(ctx, url)
-    try:
+    with answered(address, json_):
         found = probe.status(address, timeout)
-    except probe.NoAnswer as error:
-        if json_:
-            click.echo(to_json({"state": error.state, "url": error.url, "why": str(error)}))
-        _hint(address, error)
-        raise Failure(FAILED if isinstance(error, probe.NotAnswering) else NO_PROXY, str(error)) from None
     if json_:
-        facts = {"state": "up", **found.state, "endpoints": found.endpoints, "nodes": found.nodes}
-        click.echo(to_json({**facts, "truncated": found.truncated}))
+        listed = {"endpoints": found.endpoints, "nodes": found.nodes, "truncated": found.truncated}
+        click.echo(to_json({"state": "up", **found.stats.as_json(), "listing": listed}))
         return DONE
     for line in described(found, time()):
         click.echo(line)
@@ -137,30 +131,25 @@ COMMANDS = {"run": run, "start": start, "stop": stop, "status": status, "restart
 
 def described(found: probe.Status, now: float) -> list[str]:
     """What `status` shows of a proxy that answers."""
-    state = found.state
-    stats = state.get("stats")
-    stats = stats if isinstance(stats, dict) else {}
-    hooks = state.get("hooks")
-    hooks = dict(hooks) if isinstance(hooks, dict) else {}
-    programs = hooks.pop("programs", None)
+    stats = found.stats
     rows = {
-        "proxy": f"up at {bare(state.get('url'))}",
-        "pid": f"{bare(state.get('pid'))} on {bare(state.get('host'))}",
-        "uptime": listing.age(now - uptime, now) if isinstance(uptime := state.get("uptime"), int | float) else "?",
-        "version": bare(state.get("version")),
-        "log": bare(state.get("log") or "stderr"),
-        "counts": _counts(stats),
+        "proxy": f"up at {bare(stats.url)}",
+        "pid": f"{stats.pid} on {bare(stats.host)}",
+        "uptime": listing.age(now - stats.uptime, now),
+        "version": bare(stats.version),
+        "log": bare(stats.log or "stderr"),
+        "counts": _counts({"nodes": stats.nodes, "endpoints": stats.endpoints, **stats.messages}),
     }
-    if programs:
-        rows["hooks"] = f"{', '.join(bare(each) for each in programs)}: {_counts(hooks)}"
+    if stats.programs:
+        rows["hooks"] = f"{', '.join(bare(each) for each in stats.programs)}: {_counts(stats.hooks)}"
     lines = [f"{name:<9} {text}" for name, text in rows.items()]
     shown = listing.endpoints(found.endpoints, now)
     lines += ["", *shown] if shown else ["", "no endpoint is registered"]
     return [*lines, "… and more than fit into one message"] if found.truncated else lines
 
 
-def _counts(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{safe(name)} {bare(count)}" for name, count in counts.items()) or "none"
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{safe(name)} {count}" for name, count in counts.items()) or "none"
 
 
 def _start(settings: ProxySettings) -> int:
@@ -171,13 +160,13 @@ def _start(settings: ProxySettings) -> int:
             click.echo(f"  {safe(line)}", err=True)
         raise
     except probe.NoAnswer as error:
-        _hint(settings.address(), error)
+        hint(settings.address(), error)
         raise
     url, who = settings.address().url, safe(started.status.who)
     if not started.fresh:
         click.echo(f"a proxy is running already at {url} ({who})")
         return DONE
-    click.echo(f"started a proxy at {url} ({who}); its log is {bare(started.status.state.get('log'))}")
+    click.echo(f"started a proxy at {url} ({who}); its log is {bare(started.status.stats.log)}")
     return DONE
 
 
@@ -185,18 +174,12 @@ def _stop(address: Address, timeout: float) -> None:
     try:
         stopped = daemon.stop(address, timeout)
     except probe.NoAnswer as error:
-        _hint(address, error)
+        hint(address, error)
         raise
     if stopped is None:
         click.echo(f"no proxy is running at {address.url}")
     else:
         click.echo(f"stopped the proxy at {address.url} ({safe(stopped.who)})")
-
-
-def _hint(address: Address, error: ProxyError) -> None:
-    """Who may be the one that does not answer: that is for a person to judge."""
-    if isinstance(error, probe.NotAnswering) and (says := daemon.lock_says(address)):
-        note(f"its lock was taken by {safe(says)}")
 
 
 def _merged(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:

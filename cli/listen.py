@@ -6,10 +6,12 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
+from pathlib import Path
 from time import localtime, monotonic, strftime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
@@ -22,15 +24,24 @@ from cli.safe import safe, to_json
 from cli.send import Name, told_otherwise
 from fabric.bus import Bus
 from fabric.endpoint import Endpoint, Message
+from fabric.names import endpoint_name
 from fabric.node import Node
+from fabric.programs import answer_of, environment, run
+from fabric.rules.applying import Applier
+from fabric.rules.files import Rules
+from fabric.rules.host import Handed, Host
 from fabric.verbs import POLICIES
-from proxy.programs import environment, run
+
+if TYPE_CHECKING:
+    from fabric.routes.router import Router
 
 #: Seconds between looks at what sends no wake-up: a reader that went away, a time that is over.
 LOOK = 0.2
 _Seconds = click.FloatRange(min=0, min_open=True)
 #: Bytes of a program's errors that are kept.
 MAX_ERRORS = 64 * 1024
+#: Seconds that actions of rules have when enough has arrived.
+FINISH = 60.0
 
 
 class ProgramFailed(Exception):
@@ -56,25 +67,28 @@ class _Listen(click.Command):
 
 
 @click.command(cls=_Listen, short_help="Register an endpoint, and print what arrives.")
-@click.argument("name", type=Name())
+@click.argument("name", type=Name(), required=False)
 @click.option("--json", "json_", is_flag=True, help="One message a line, as JSON.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
 @click.option("--timeout", type=_Seconds, metavar="S", help="End after S seconds in all.")
 @click.option(
     "--policy",
     type=click.Choice(POLICIES),
-    default="reject",
-    help="If NAME is taken: fail, take it away, get NAME-2, or share it in turn.  [default: reject]",
+    help="If NAME is taken: fail, take it away, get NAME-2, or share it in turn.  [default: reject; without NAME: suffix]",
+)
+@click.option(
+    "--rules", "file", type=click.Path(path_type=Path), metavar="FILE", help="Do what the rules of FILE say, instead."
 )
 @click.option("--exec-timeout", type=_Seconds, metavar="S", help="End a program that runs longer.  [default: never]")
 @click.option("--exec", "argv", multiple=True, metavar="PROGRAM ...", help="Run PROGRAM for each message. Comes last.")
 @proxy_options
 def listen(
-    name: str,
+    name: str | None,
     json_: bool,
     count: int | None,
     timeout: float | None,
-    policy: str,
+    policy: str | None,
+    file: Path | None,
     exec_timeout: float | None,
     argv: tuple[str, ...],
     url: str | None,
@@ -87,6 +101,12 @@ def listen(
     FABRIC_FROM, FABRIC_TYPE, FABRIC_CHANNEL, FABRIC_TEXT … are in its environment. If the message is a request, what the
     program prints is the answer (JSON if it is that, else text); else it is printed here. A program that fails
     raises RemoteError at the asker; its stderr is shown here.
+
+    With --rules the rules of FILE say what happens, to messages and to events: they are read again when it changes. What
+    is for an inbox is printed; what is for a route goes as [routes] of the settings file says. See: fabric rules --help
+
+    Without NAME it is what $FABRIC_ENDPOINT says, else endpoint = "…" in FILE or in [fabric] of the settings file, else
+    fabric-HOST; a second one gets a -2 then.
 
     \b
     Ends with
@@ -101,14 +121,23 @@ def listen(
       fabric listen lead-agent --count 1 --timeout 60
       fabric listen clock --exec date                        fabric request clock now
       fabric listen builder --policy share --exec ./build --fast
+      fabric listen lead-agent --rules rules.toml
     """
     if argv and json_:
         raise click.UsageError("--json and --exec cannot be had together: with --exec the program gets the message.")
     if exec_timeout is not None and not argv:
         raise click.UsageError("--exec-timeout is for --exec.")
+    if file is not None and (argv or json_):
+        raise click.UsageError("--rules cannot be had together with --exec or --json: the rules say what happens.")
+    rules = None if file is None else Rules.load(file)
+    policy = policy or ("reject" if name else "suffix")
+    name = name or endpoint_name(
+        configured=rules.current.endpoint if rules else "", default=f"fabric-{os.uname().nodename}"
+    )
     argv = _found(argv)
     out = Output()
     bus = Bus()
+    router = None if rules is None else _router(bus)
     bus.subscribe("fabric.link.*", _Links().tell)
     shown = _Count()
     try:
@@ -121,9 +150,13 @@ def listen(
             if inbox.name != name:
                 note(f"{safe(name)} is taken: listening as {safe(inbox.name)}")
             note_to_a_person(f"listening as {safe(inbox.name)} at {node.url}; Ctrl-C ends")
-            show = _Program(argv, exec_timeout, node, out) if argv else _Printed(out, json_)
             try:
-                _follow(inbox, show, shown, out, count, timeout)
+                if rules is not None:
+                    with _ruled(rules, node, inbox, out, router) as applier:
+                        _follow(inbox, applier.apply, shown, out, count, timeout, applier.look)
+                else:
+                    show = _Program(argv, exec_timeout, node, out) if argv else _Printed(out, json_)
+                    _follow(inbox, show, shown, out, count, timeout)
             finally:
                 _leave(inbox)
     except KeyboardInterrupt:
@@ -156,6 +189,7 @@ def _follow(
     out: Output,
     count: int | None,
     timeout: float | None,
+    idle: Callable[[], None] = lambda: None,
 ) -> None:
     until = inf if timeout is None else monotonic() + timeout
     while (left := until - monotonic()) > 0:
@@ -163,6 +197,7 @@ def _follow(
             message = inbox.receive(min(left, LOOK))
         except TimeoutError:
             out.check()
+            idle()
             continue
         show(message)
         shown.value += 1
@@ -177,6 +212,56 @@ def _leave(inbox: Endpoint) -> None:
         note(
             f"{len(left)} more had arrived for {safe(inbox.name)}, and are lost: {', '.join(each.id for each in left)}"
         )
+
+
+def _router(bus: Bus) -> Router | None:
+    """The routes of the settings file, if it has some. SettingsError says what is wrong with them."""
+    from fabric.routes.config import is_configured, load  # asyncio and more, which most calls do not need
+
+    return load(bus=bus) if is_configured() else None
+
+
+@contextmanager
+def _ruled(rules: Rules, node: Node, inbox: Endpoint, out: Output, router: Router | None) -> Iterator[Applier]:
+    """What the rules say is done. What was begun is finished, if nobody is in a hurry."""
+
+    writing = threading.Lock()
+
+    def write(text: str) -> None:
+        with writing:  # lines and texts come from two threads
+            out.write(text)
+
+    def show(handed: Handed) -> None:
+        write(handed.text + "\n")
+
+    host = Host(show)
+    applier = Applier(
+        rules, node, sender=lambda: inbox.name, host=host, router=router, write=write, colour=out.has_colour
+    )
+    routed = 0.0
+    try:
+        applier.watch(node.bus)
+        yield applier
+        inbox.close()
+        applier.wait(FINISH)
+        routed = FINISH
+    finally:
+        applier.close(0.0)
+        if router is not None:
+            router.close(routed)
+        host.close()
+        _tell(applier.stats())
+
+
+def _tell(stats: dict[str, Any]) -> None:
+    for name, counts in stats["rules"].items():
+        if counts["failures"]:
+            error = safe(counts["last_error"])
+            note(
+                f"rule {safe(name)}: {counts['failures']} of {counts['runs']} actions failed, the last one with: {error}"
+            )
+        if lost := counts["dropped"] + counts["suppressed"]:
+            note(f"rule {safe(name)}: {lost} actions were not begun: too many waited, or too many had failed")
 
 
 class _Printed:
@@ -208,7 +293,7 @@ class _Program:
             message.fail(error)
             return
         if message.is_request:
-            message.reply(_value(answer))
+            message.reply(answer_of(answer))
         elif answer:
             self._out.write(answer.decode(errors="backslashreplace"))
 
@@ -237,16 +322,6 @@ def _encoded(facts: dict[str, Any]) -> bytes:
         return orjson.dumps(facts)
     except TypeError as error:  # what can be read may be nested too deeply to be written
         raise ProgramFailed(f"the message cannot be handed on: {error}") from None
-
-
-def _value(output: bytes) -> Any:
-    """What a program printed, as an answer: JSON if it is that, else the text without its last line end."""
-    if not output.strip():
-        return None
-    try:
-        return orjson.loads(output)
-    except ValueError:
-        return output.decode(errors="replace").removesuffix("\n")
 
 
 def line(message: Message) -> str:

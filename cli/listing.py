@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from cli import figures
 from cli.render import bare
 from cli.safe import cells, fit
 
@@ -57,13 +58,4 @@ def age(since: Any, now: float) -> str:
     """How long ago `since` (unix seconds) was."""
     if isinstance(since, bool) or not isinstance(since, int | float):
         return "?"
-    return duration(now - since)
-
-
-def duration(seconds: float) -> str:
-    """A time span in a few characters; clocks that disagree by a moment make no negative ones."""
-    seconds = max(seconds, 0.0)
-    for limit, unit, name in ((60, 1, "s"), (3_600, 60, "m"), (86_400, 3_600, "h")):
-        if seconds < limit:
-            return f"{seconds // unit:.0f}{name}"
-    return f"{seconds // 86_400:.0f}d"
+    return figures.duration(now - since)

@@ -20,10 +20,20 @@ COMMANDS = {
     "tap": "cli.tap:tap",
     "pub": "cli.pub:pub",
     "send": "cli.send:send",
+    "notify": "cli.notify:notify",
     "request": "cli.request:request",
     "listen": "cli.listen:listen",
+    "pane": "cli.pane:pane",
+    "rules": "cli.rules:rules",
     "ls": "cli.ls:ls",
+    "status": "cli.status:status",
+    "check": "cli.check:check",
+    "topics": "cli.topics:topics",
+    "top": "cli.top:top",
+    "trace": "cli.trace:trace",
+    "doctor": "cli.doctor:doctor",
     "proxy": "cli.proxy:proxy",
+    "config": "cli.config:config",
     "completion": "cli.completion:completion",
 }
 
@@ -49,8 +59,12 @@ class Commands(click.Group):
         """See click."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            similar = difflib.get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean {similar[0]!r}?" if similar else f" There are: {', '.join(COMMANDS)}."
+            similar = difflib.get_close_matches(name, COMMANDS, n=2)
+            hint = (
+                f" Did you mean {' or '.join(map(repr, similar))}?"
+                if similar
+                else f" There are: {', '.join(COMMANDS)}."
+            )
             ctx.fail(f"There is no command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
 
@@ -59,9 +73,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (Exception, KeyboardInterrupt) as error:
-            from cli.exits import ended_by
-
-            return ended_by(error)
+            return _ended_by(error)
 
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -99,10 +111,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = fabric.main(arguments, prog_name="fabric", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        from cli.exits import ended_by
-
-        return ended_by(error)
+        return _ended_by(error)
     return code if isinstance(code, int) else 0
+
+
+def _ended_by(error: BaseException) -> int:
+    try:
+        from cli.exits import ended_by
+    except ImportError as problem:  # another package is called as one of ours
+        click.echo(f"fabric: {problem}. Packages that are in the way are found by: fabric doctor", err=True)
+        return 1
+    return ended_by(error)
 
 
 def main() -> None:
@@ -117,8 +136,13 @@ def main() -> None:
     sys.exit(code)
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> None:
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, _forced)
     sys.exit(143)  # unwinds: nodes close, and send what waits
+
+
+def _forced(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)  # asked twice: what waits is given up
 
 
 if __name__ == "__main__":

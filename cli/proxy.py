@@ -7,44 +7,35 @@ from typing import Any, TypeVar
 
 import click
 
+from fabric.options import Setting, settings_of
 from fabric.settings import load
+from proxy.settings import ProxySettings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def server_options(command: _Command) -> _Command:
     """What one can say of a proxy that is started here. Not given is None: then environment, file and default count."""
-    for option in reversed(
-        (
-            click.option("--url", metavar="URL", help="Where to listen: tcp://127.0.0.1:7400 or ipc:///run/fabric."),
-            click.option(
-                "--insecure", is_flag=True, default=None, help="Allow addresses that other machines can reach."
-            ),
-            click.option(
-                "--settle",
-                type=click.FloatRange(min=0),
-                metavar="S",
-                help="Seconds that publishers wait after a start, so that subscribers are back first.  [default: 0.3]",
-            ),
-            click.option(
-                "--idle-exit",
-                type=click.FloatRange(min=0),
-                metavar="S",
-                help="End when nobody has been here for S seconds; 0: never.  [default: 0]",
-            ),
-            click.option(
-                "--hook",
-                "hooks",
-                metavar="PROGRAM",
-                multiple=True,
-                callback=lambda _context, _parameter, given: list(given) or None,
-                help="Run PROGRAM for each message, or a JSON array of it and its arguments. Repeatable. none: no hook.",
-            ),
-            click.option("--log-file", metavar="FILE", help="Log to FILE, and put it aside when it has 10 MiB."),
-        )
-    ):
-        command = option(command)
+    for each in reversed(settings_of(ProxySettings)):
+        command = _option(each)(command)
     return command
+
+
+def _option(each: Setting) -> Callable[[_Command], _Command]:
+    text = f"{each.plain_help[0].upper()}{each.plain_help[1:]}.  [default: {each.show(each.default)}]"
+    if each.kind is bool:
+        return click.option(f"{each.flag}/{each.no_flag}", each.name, default=None, help=text)
+    if each.kind is tuple:
+        return click.option(
+            each.flag,
+            each.name,
+            metavar=each.metavar,
+            multiple=True,
+            callback=lambda _context, _parameter, given: list(given) or None,
+            help=text,
+        )
+    kind = click.Choice(each.choices) if each.choices else None
+    return click.option(each.flag, each.name, metavar=None if kind else each.metavar, type=kind, help=text)
 
 
 class _Proxy(click.Group):
@@ -90,7 +81,6 @@ def proxy(ctx: click.Context, /, **options: Any) -> int | None:
 def run(options: dict[str, Any]) -> int:
     """Run one with these settings (None: not given); the exit code."""
     from proxy.__main__ import run as run_proxy
-    from proxy.settings import ProxySettings
 
     load(ProxySettings, "proxy", options).address()  # wrong settings are wrong usage; `run_proxy` would say failed
     return run_proxy(options)

@@ -158,7 +158,7 @@ def _let_leave(node: Node) -> None:
 def _leave(node: Node) -> None:
     """Close the node; Failure if not all that was published has left."""
     stats = node.stats()  # a closed node has no link to count any more
-    if unsent := node.close(CLOSE_TIMEOUT):
+    if unsent := node.close(CLOSE_TIMEOUT).events:
         raise Failure(NO_PROXY, f"{_events(unsent)} could not be sent: the link to {node.url} was lost")
     if dropped := stats["dropped"]:
         raise Failure(FAILED, f"{_events(dropped)} dropped: the link to {node.url} was down for too long")

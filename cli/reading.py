@@ -18,6 +18,7 @@ import orjson
 
 from fabric.bus import Bus, Subscription
 from fabric.envelope import Envelope
+from fabric.kept import Last, unseen
 from fabric.topics import RESERVED, PatternTable, is_reserved
 
 MAX_EVENTS = 10_000
@@ -79,7 +80,7 @@ class Reader(Bus):
             self._ignored = self._ignored.adding(pattern, True)
         self._is_ignored: dict[str, bool] = {}
         for pattern in dict.fromkeys(patterns):
-            self.subscribe(pattern, _nothing)
+            self.subscribe(pattern, reads_along, recover=True)
             if is_reserved(pattern):
                 self._system = self._system.adding(pattern, True)
 
@@ -87,16 +88,37 @@ class Reader(Bus):
 
     def hand_over(self, subscription: Subscription, topic: str, envelope: Envelope) -> None:
         """See `Bus`. Callbacks are not told the topic, which is what a reader is most interested in."""
+        if subscription.callback is not reads_along:
+            super().hand_over(subscription, topic, envelope)  # somebody else's: `Node.last` waits for its mark
+            return
         subscribers = self.subscribers_of(topic)
         if len(subscribers) > 1 and subscription is not subscribers[0]:
             return  # one of several patterns that match it
+        if not self._leaves_out(topic):
+            self._put(Event(topic, envelope, time(), _size(envelope)))
+
+    def begin_with(self, last: Iterable[Last]) -> None:
+        """Put what came last before everything that has come since, but for what came as well; before the first `take`."""
+        last = list(last)
+        with self._changed:
+            new = {id(each) for each in unseen([each.envelope for each in last], [e.envelope for e in self._events])}
+            events = [
+                Event(topic, envelope, time(), _size(envelope))
+                for topic, envelope in last
+                if id(envelope) in new and not self._leaves_out(topic)
+            ]
+            self._events.extendleft(reversed(events))
+            self._bytes += sum(event.size for event in events)
+            self._trim()
+            self._changed.notify()
+
+    def _leaves_out(self, topic: str) -> bool:
         ignored = self._is_ignored.get(topic)
         if ignored is None:
             if len(self._is_ignored) >= REMEMBERED:
                 self._is_ignored.clear()
             ignored = self._is_ignored[topic] = self._ignores(topic)
-        if not ignored:
-            self._put(Event(topic, envelope, time(), _size(envelope)))
+        return ignored
 
     def announce(self, topic: str, payload: Mapping[str, Any] | None = None) -> None:
         """See `Bus`: news of our own node."""
@@ -117,13 +139,16 @@ class Reader(Bus):
 
     def _put(self, event: Event) -> None:
         with self._changed:
-            events = self._events
-            events.append(event)
+            self._events.append(event)
             self._bytes += event.size
-            while len(events) > self._max_events or (self._bytes > self._max_bytes and len(events) > 1):
-                self._bytes -= events.popleft().size
-                self._dropped += 1
+            self._trim()
             self._changed.notify()
+
+    def _trim(self) -> None:
+        events = self._events
+        while len(events) > self._max_events or (self._bytes > self._max_bytes and len(events) > 1):
+            self._bytes -= events.popleft().size
+            self._dropped += 1
 
     # On the thread that prints
 
@@ -153,7 +178,7 @@ class Reader(Bus):
 _NO_NEWS = News()
 
 
-def _nothing(_envelope: Envelope) -> None:
+def reads_along(_envelope: Envelope) -> None:
     """`hand_over` has done it."""
 
 

@@ -72,6 +72,7 @@ def message_options(command: _Command) -> _Command:
 @click.command(short_help="Send a message to an endpoint.")
 @click.argument("to", type=Name(everybody=True))
 @message_options
+@click.option("--from", "claim", metavar="NAME", type=Name(), help="Say that it is from NAME: anonymous:NAME is shown.")
 @click.option(
     "--wait",
     type=click.Choice(["delivered", "none"]),
@@ -86,6 +87,7 @@ def send(
     type: str | None,
     channel: str | None,
     sender: str | None,
+    claim: str | None,
     timeout: float,
     wait: str,
     url: str | None,
@@ -98,7 +100,8 @@ def send(
 
     It is from anonymous:send-…, which nobody can answer. --as NAME registers NAME for the moment and sends as that:
     receivers see NAME, stamped by the proxy. If another program holds NAME, nothing is sent, and this ends with 1: nobody
-    speaks for somebody else. What arrives for NAME meanwhile is told on stderr.
+    speaks for somebody else. What arrives for NAME meanwhile is told on stderr. --from NAME only says so: receivers see
+    anonymous:NAME, whoever holds that name.
 
     \b
     Ends with
@@ -110,12 +113,30 @@ def send(
     Examples:
       fabric send lead-agent 'the build is green'
       fabric send lead-agent --as worker-1 --type task_done --channel feishu:oc_1 'done'
+      fabric send lead-agent --from nightly-build 'the build is green'
       fabric send worker --json '{"type": "directive", "job": 7}'
       git log -1 | fabric send lead-agent -
       fabric send '*' 'closing down at six'
     """
+    if sender is not None and claim is not None:
+        raise click.UsageError("--as and --from are two senders for one message: give one of them.")
     body = body_of(text, json_, type, channel)
-    with joined(url, autostart, name=f"send-{os.getpid()}") as node, speaking_as(node, sender, timeout):
+    deliver(to, body, sender, claim, timeout, wait, url, autostart)
+
+
+def deliver(
+    to: str,
+    body: dict[str, Any],
+    sender: str | None,
+    claim: str | None,
+    timeout: float,
+    wait: str,
+    url: str | None,
+    autostart: bool | None,
+) -> None:
+    """Send it as `sender`, or as `anonymous:claim`, and tell what became of it."""
+    name = claim or f"send-{os.getpid()}"
+    with joined(url, autostart, name=name) as node, speaking_as(node, sender, timeout):
         receipt = node.send(to, body, sender=sender or "", timeout=timeout)
         holders = receipt.wait() if wait == "delivered" else None
     how = "sent" if holders is None else "delivered"
@@ -129,9 +150,9 @@ def body_of(text: str | None, json_: str | None, type: str | None, channel: str 
         raise click.UsageError("TEXT and --json are two bodies for one message: give one of them.")
     given = {name: value for name, value in (("type", type), ("channel", channel)) if value is not None}
     if json_ is not None:
-        body = _object(_stdin() if json_ == "-" else json_)
+        body = _object(stdin_text() if json_ == "-" else json_)
     elif text is not None:
-        body = {"text": _stdin().removesuffix("\n") if text == "-" else text}
+        body = {"text": stdin_text().removesuffix("\n") if text == "-" else text}
     elif given:
         body = {}
     else:
@@ -142,7 +163,8 @@ def body_of(text: str | None, json_: str | None, type: str | None, channel: str 
     return {**body, **given}
 
 
-def _stdin() -> str:
+def stdin_text() -> str:
+    """What is on stdin. UsageError if it is no text."""
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:

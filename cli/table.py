@@ -6,6 +6,7 @@ from collections import deque
 
 import orjson
 
+from cli import figures
 from cli.reading import Event
 from cli.safe import cells, fit, safe
 
@@ -94,34 +95,14 @@ class Table:
         width = max(min(max(longest, _MIN_TOPIC), columns - len(_NUMBERS) - 2), 5)
         shown = [f"{fit('TOPIC', width)} {_NUMBERS}"]
         for topic, row in rows[:room]:
-            shown.append(_line(topic, width, row.count, rates[topic], row.bytes, _age(now - row.last)))
+            shown.append(_line(topic, width, row.count, rates[topic], row.bytes, figures.ago(now - row.last)))
         if len(rows) > room:
             shown.append(f"… and {len(rows) - room:,} more")
         count, size = sum(row.count for _, row in rows), sum(row.bytes for _, row in rows)
         title = f"{len(rows):,} topic{'' if len(rows) == 1 else 's'}"
-        shown.append(_line(title, width, count, sum(rates.values()), size, _age(now - self._started)))
+        shown.append(_line(title, width, count, sum(rates.values()), size, figures.ago(now - self._started)))
         return shown
 
 
 def _line(topic: str, width: int, count: int, rate: float, size: int, age: str) -> str:
-    return f"{fit(safe(topic), width)} {count:>10,} {_rate(rate):>9} {_bytes(size):>9} {age:>7}"
-
-
-def _rate(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:,.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-
-
-def _age(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    if seconds < 5_940:
-        return f"{seconds / 60:.0f}m"
-    return f"{seconds / 3600:.0f}h"
+    return f"{fit(safe(topic), width)} {count:>10,} {figures.rate(rate):>9} {figures.size(size):>9} {age:>7}"

@@ -10,10 +10,14 @@ import click
 
 from cli.exits import DONE, INTERRUPTED, TIMED_OUT, complain
 from cli.following import Counted, Limits, Notes, Printed, Show, follow
-from cli.joining import Pattern, joined, note_to_a_person, proxy_options
+from cli.joining import Pattern, joined, note, note_to_a_person, proxy_options
 from cli.output import Output
 from cli.reading import Reader
 from cli.render import Lines, Render, as_field, as_json, as_template, as_topic
+from fabric.errors import Refused
+from fabric.kept import Last
+from fabric.node import Node
+from fabric.wire import prefixes
 
 #: Characters of a payload on a terminal, where nobody scrolls through megabytes.
 TERMINAL_TRUNCATE = 4_000
@@ -32,6 +36,7 @@ _Seconds = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--ignore", "ignored", metavar="PATTERN", type=Pattern(), multiple=True, help="Leave these out. Repeatable."
 )
+@click.option("--last", is_flag=True, help="First the last event of each topic, as far as the proxy retains them.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
 @click.option("--timeout", type=_Seconds, metavar="S", help="End after S seconds in all.")
 @click.option("--wait", type=_Seconds, metavar="S", help="End after S seconds without an event.")
@@ -47,6 +52,7 @@ def tap(
     url: str | None,
     autostart: bool | None,
     ignored: tuple[str, ...],
+    last: bool,
     count: int | None,
     timeout: float | None,
     wait: float | None,
@@ -66,6 +72,7 @@ def tap(
       fabric tap --json 'order.**' | jq .total
       fabric tap door.open --count 1 --timeout 60     wait for one event; 5 if it does not come
       fabric tap --field job.state 'build.**'
+      fabric tap 'state.**' --last --wait 0.1         how things stand; see `fabric proxy --retain`
       fabric tap --format '{time} {topic} {payload.user.name}'
 
     \b
@@ -90,6 +97,13 @@ def tap(
     reader = Reader(patterns, ignored)
     with joined(url, autostart, name=f"tap-{os.getpid()}", bus=reader) as node:
         note_to_a_person(f"tapping {' '.join(patterns)} at {node.url}; Ctrl-C ends")
+        if any(b"" in prefixes(pattern) for pattern in patterns):
+            note_to_a_person(
+                "this asks every process for all that it publishes, which costs it some 4 µs an event instead of 0.5; "
+                "'orders.**' costs for orders only"
+            )
+        if last:
+            reader.begin_with(_last(node, patterns))
         notes = Notes(node.url, quiet=how["stats"] and out.is_terminal)
         try:
             shown = follow(reader, show, notes, limits, check=out.check)
@@ -140,6 +154,17 @@ def _render(
         return as_template(template, truncate)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--format'") from None
+
+
+def _last(node: Node, patterns: tuple[str, ...]) -> list[Last]:
+    found: dict[str, Last] = {}
+    for pattern in patterns:
+        try:
+            found |= {each.topic: each for each in node.last(pattern, live=True)}
+        except Refused:
+            note("this proxy is of a version that retains nothing: only what comes is shown")
+            break
+    return list(found.values())
 
 
 def _warn_of_file_names(patterns: tuple[str, ...]) -> None:

@@ -10,7 +10,9 @@ The public names are the ones below; `docs/` says what they promise.
 """
 
 from fabric.bus import Bus, Subscription
+from fabric.capture import Capture
 from fabric.connecting import connect, default_bus, send_once
+from fabric.draining import Drained
 from fabric.endpoint import Endpoint, Message
 from fabric.envelope import Envelope
 from fabric.errors import (
@@ -35,6 +37,8 @@ from fabric.errors import (
     SettingsError,
     WireError,
 )
+from fabric.log_events import LogEvents, logging_handler
+from fabric.names import endpoint_name
 from fabric.node import Node
 from fabric.receipt import Receipt
 from fabric.settings import Settings
@@ -52,14 +56,17 @@ __all__ = [
     "AlreadyConnected",
     "BadMessage",
     "Bus",
+    "Capture",
     "Closed",
     "DeliveryTimeout",
     "DeliveryUnknown",
+    "Drained",
     "Endpoint",
     "EndpointBusy",
     "Envelope",
     "EventStream",
     "FabricError",
+    "LogEvents",
     "Message",
     "MessageError",
     "MessageTooLarge",
@@ -79,6 +86,8 @@ __all__ = [
     "WireError",
     "connect",
     "default_bus",
+    "endpoint_name",
+    "logging_handler",
     "on",
     "publish",
     "send_once",

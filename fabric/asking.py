@@ -1,4 +1,4 @@
-"""What a session asks: other nodes (ASK, answered by TELL), and the proxy (LIST, answered by LISTED).
+"""What a session asks: other nodes (ASK, answered by TELL), and the proxy (LIST, answered by LISTED; LAST by KEPT).
 
     ask  ──▸ open ──TELL──▸ Told, and open still: there may be more answers
               ├─ ACK ─────▸ AskedAll (of all nodes: so many)
@@ -7,6 +7,7 @@
               └─ cancel
     endpoints ──▸ open ──LISTED──▸ Listed
                    └─ deadline ──▸ Failed      a lost link does not end it: it is asked again
+    last ──▸ open ──KEPT──▸ Kept               else the same
 
 What the answer to a question is worth after a reconnect only its asker knows; who is there is worth asking anew.
 """
@@ -17,21 +18,22 @@ from collections import deque
 from typing import Any
 
 from fabric import verbs
-from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected
-from fabric.outcomes import AskedAll, Failed, Listed, Told, Untold
+from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected, Refused
+from fabric.outcomes import AskedAll, Failed, Kept, Listed, Told, Untold
 from fabric.sending import refusal
 
 MAX_OPEN = 10_000
 
 
 class _Question:
-    __slots__ = ("began", "deadline", "frames", "is_list")
+    __slots__ = ("began", "deadline", "frames", "to_proxy", "verb")
 
     def __init__(self, frames: list[bytes], began: float, deadline: float) -> None:
         self.frames = frames
         self.began = began
         self.deadline = deadline
-        self.is_list = frames[0] == verbs.LIST
+        self.verb = frames[0]
+        self.to_proxy = self.verb != verbs.ASK
 
 
 class Asking:
@@ -55,6 +57,10 @@ class Asking:
         """Ask the proxy who is there."""
         self._begin(id, verbs.encode(verbs.List(id, query)), deadline, now)
 
+    def last(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
+        """Ask the proxy for the last events of topics."""
+        self._begin(id, verbs.encode(verbs.Last(id, query)), deadline, now)
+
     def cancel(self, id: str) -> bool:
         """Nobody wants to know any more."""
         return self._open.pop(id, None) is not None
@@ -68,7 +74,7 @@ class Asking:
         """The link is lost."""
         self._up = False
         for id_, question in list(self._open.items()):
-            if not question.is_list:
+            if not question.to_proxy:
                 self._end(id_, Untold(id_, b"", "disconnected"))
 
     def close(self) -> None:
@@ -84,7 +90,7 @@ class Asking:
     def tick(self, now: float) -> None:
         """End what has waited long enough."""
         for id_, question in [item for item in self._open.items() if item[1].deadline <= now]:
-            if question.is_list:
+            if question.to_proxy:
                 self._end(id_, Failed(id_, self._overdue(question, now)))
             else:
                 self._end(id_, Untold(id_, b"", "timeout"))
@@ -102,19 +108,38 @@ class Asking:
     def listed(self, message: verbs.Listed) -> None:
         """LISTED: who is there. WireError if it does not say."""
         question = self._open.get(message.id)
-        if question is None or not question.is_list:
+        if question is None or question.verb != verbs.LIST:
             return
         endpoints, nodes = message.listing.get("endpoints"), message.listing.get("nodes")
         if not isinstance(endpoints, list) or not isinstance(nodes, list):
             raise verbs.WireError("a listing has endpoints and nodes")
         self._end(message.id, Listed(message.id, endpoints, nodes, message.listing.get("truncated") is True))
 
+    def kept(self, message: verbs.Kept) -> None:
+        """KEPT: a page of last events. WireError if it is none."""
+        question = self._open.get(message.id)
+        if question is None or question.verb != verbs.LAST:
+            return
+        facts = message.kept
+        events, after, mark = facts.get("events"), facts.get("after"), facts.get("mark")
+        if not isinstance(events, list) or type(after) is not int or not (mark is None or type(mark) is int):
+            raise verbs.WireError("a page of last events has events, after and mark")
+        for event in events:
+            if not isinstance(event, list) or [type(part) for part in event] != [str, str, int, dict]:
+                raise verbs.WireError("a last event is [topic, origin, number, envelope]")
+        self._end(message.id, Kept(message.id, events, facts.get("more") is True, after, mark))
+
     def refused(self, error: verbs.Error) -> None:
-        """ERROR about ASK or LIST."""
+        """ERROR about ASK, LIST or LAST, or about a verb that the proxy does not know."""
         question = self._open.get(error.subject)
         if question is None:
             return
-        if question.is_list:
+        if error.code == "unknown_verb" and question.to_proxy:
+            verb = question.verb.decode()
+            fault = Refused("the proxy", error.code, f"it is of a version that does not know {verb}")
+            self._end(error.subject, Failed(error.subject, fault))
+            return
+        if question.to_proxy:
             self._end(error.subject, Failed(error.subject, refusal("", error.code, error.detail)))
             return
         try:
@@ -132,7 +157,7 @@ class Asking:
         if self._up:
             self._outgoing.append(frames)
 
-    def _end(self, id: str, outcome: Untold | Failed | Listed) -> None:
+    def _end(self, id: str, outcome: Untold | Failed | Listed | Kept) -> None:
         del self._open[id]
         self._outcomes.append(outcome)
 
@@ -140,4 +165,5 @@ class Asking:
         waited = round(now - question.began, 3)
         if self._up:
             return DeliveryTimeout("the proxy", waited)
-        return NotConnected(f"no proxy was there for {waited:g} s to say who is there")
+        asked = "who is there" if question.verb == verbs.LIST else "what came last"
+        return NotConnected(f"no proxy was there for {waited:g} s to say {asked}")

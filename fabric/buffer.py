@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakSet
 
 from fabric.errors import Closed
 from fabric.loops import running_loop
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
+#: All that there are, for `forked`.
+_buffers: WeakSet[Buffer[Any]] = WeakSet()
+
 
 class Buffer(Generic[_Item]):
     """Every method may be called on any thread."""
@@ -26,14 +31,18 @@ class Buffer(Generic[_Item]):
     def __init__(self, what: str, limit: int) -> None:
         if limit < 1:
             raise ValueError(f"the limit of {what} is at least 1, not {limit}")
-        #: Items dropped because it was full.
+        #: Items dropped because it was full, and those that came in all in all.
         self.dropped = 0
+        self.came = 0
+        #: Items that made way for a later one of the same key.
+        self.superseded = 0
         self._what = what
         self._limit = limit
         self._items: deque[_Item] = deque()
         self._changed = threading.Condition()
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
         self._closed: Exception | None = None
+        _buffers.add(self)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -59,8 +68,36 @@ class Buffer(Generic[_Item]):
             if len(self._items) >= self._limit:
                 self._items.popleft()
                 self.dropped += 1
-            self._items.append(item)
-            self._wake_one()
+            self._put(item)
+
+    def put_or_drop(self, item: _Item) -> None:
+        """Put `item` in; if it is full, it goes itself."""
+        with self._changed:
+            if len(self._items) < self._limit:
+                self._put(item)
+            else:
+                self.came += 1
+                self.dropped += 1
+
+    def _put(self, item: _Item) -> None:
+        self.came += 1
+        self._items.append(item)
+        self._wake_one()
+
+    def put_latest(self, item: _Item, key: Callable[[_Item], object]) -> None:
+        """Put `item` in, in place of one with the same key if there is one; else as `put_dropping`.
+
+        Linear in what waits, and meant for few: the topics that somebody shows.
+        """
+        wanted = key(item)
+        with self._changed:
+            for index, other in enumerate(self._items):
+                if key(other) == wanted:
+                    self._items[index] = item
+                    self.came += 1
+                    self.superseded += 1
+                    return
+        self.put_dropping(item)
 
     def take_all(self) -> list[_Item]:
         """What is there now."""
@@ -130,6 +167,13 @@ class Buffer(Generic[_Item]):
             except RuntimeError:
                 continue  # its loop is closed: nobody waits there any more
             return
+
+
+def forked() -> None:
+    """We are a fork's child: whoever held a lock, or waited, in another thread is not here."""
+    for buffer in list(_buffers):
+        buffer._changed = threading.Condition()
+        buffer._waiting.clear()
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -25,10 +25,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import WeakSet
 
 from fabric.envelope import Envelope, stamp
 from fabric.loops import LoopQueue, running_loop
-from fabric.topics import RESERVED, PatternTable, check_pattern, check_topic, is_reserved
+from fabric.topics import KEPT_TOPIC, RESERVED, PatternTable, check_pattern, check_topic, is_reserved
 
 if TYPE_CHECKING:
     import asyncio
@@ -64,12 +65,33 @@ class Outside(Protocol):
         """The awaitable twin of `wait_live`."""
 
 
+class Stream(Protocol):
+    """Something with a buffer of events that somebody takes them from, at their own pace."""
+
+    @property
+    def pattern(self) -> str:
+        """What it is subscribed to."""
+
+    @property
+    def taken(self) -> int:
+        """Events taken out of the buffer."""
+
+    @property
+    def dropped(self) -> int:
+        """Events that found it full."""
+
+    def __len__(self) -> int:
+        """Events that wait in it."""
+
+
 class Subscription:
     """What `subscribe` returns: a handle to end it with, also a context manager that ends it."""
 
-    __slots__ = ("_bus", "active", "callback", "is_async", "pattern", "queue", "serial")
+    __slots__ = ("_bus", "active", "callback", "is_async", "pattern", "queue", "recover", "serial")
 
-    def __init__(self, bus: Bus, pattern: str, callback: Callback, serial: int, queue: _Queue | None) -> None:
+    def __init__(
+        self, bus: Bus, pattern: str, callback: Callback, serial: int, queue: _Queue | None, recover: bool = False
+    ) -> None:
         self._bus = bus
         self.pattern = pattern
         self.callback = callback
@@ -80,11 +102,18 @@ class Subscription:
         )
         #: The queue of the loop it was registered in, if one was running.
         self.queue = queue
+        #: Whether what did not arrive is asked for; see `Bus.subscribe`.
+        self.recover = recover
         self.active = True
 
     def cancel(self) -> bool:
         """End it. False if it had ended before."""
         return self._bus.unsubscribe(self)
+
+    @property
+    def handler(self) -> str:
+        """The callback's name."""
+        return _name(self.callback)
 
     def wait_ready(self, timeout: float = 5.0, *, everyone: bool = False) -> None:
         """Block until it is live: a round trip through the proxy, begun after the subscription.
@@ -133,6 +162,8 @@ class _Table:
         found = self.subscribers.get(topic)
         if found is None:
             found = tuple(sorted(self.patterns.match(topic), key=_serial))
+            if topic == KEPT_TOPIC:
+                found = tuple(each for each in found if each.pattern == KEPT_TOPIC)
             _remember(self.subscribers, topic, found)
         return found
 
@@ -165,6 +196,7 @@ class Bus:
         self._outside: Outside | None = None
         self._forward: Callable[[str, Envelope], None] | None = None
         self._dropped = 0
+        self._streams: WeakSet[Stream] = WeakSet()
 
     # Publishing
 
@@ -214,7 +246,10 @@ class Bus:
         if queue is None and not subscription.is_async:
             try:
                 result = subscription.callback(envelope)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                # sys.exit(), too, or pytest.fail(): in a thread of ours that ends nothing but the delivery of events.
                 logger.exception("subscriber %r failed on topic %r", subscription, topic)
                 return
             if result is not None:
@@ -295,8 +330,12 @@ class Bus:
 
     # Subscribing
 
-    def subscribe(self, pattern: str, callback: Callback) -> Subscription:
+    def subscribe(self, pattern: str, callback: Callback, *, recover: bool = False) -> Subscription:
         """Call `callback(envelope)` for every event whose topic matches `pattern`.
+
+        With `recover`, events of other processes that did not arrive are asked for at their origin, which keeps the last
+        ones that left; what came after them waits until they are here (order is kept per origin and topic). What cannot
+        be had is reported as a gap. A topic that one subscription of this bus recovers is recovered for all of them.
 
         Each call makes a distinct subscription, also for the same callback. Registered while an event loop runs in this
         thread, it gets events from other threads and processes on that loop; else local events in the publisher's
@@ -308,7 +347,7 @@ class Bus:
             raise TypeError(f"the callback for {pattern!r} cannot be called: {callback!r}")
         with self._lock:
             self._serial += 1
-            subscription = Subscription(self, pattern, callback, self._serial, self.loop_queue())
+            subscription = Subscription(self, pattern, callback, self._serial, self.loop_queue(), recover)
             self._table = _Table(self._table.patterns.adding(pattern, subscription), self._table.source)
             # Under the lock: two threads that subscribe and unsubscribe must be told about in the order they did.
             if self._outside is not None:
@@ -351,9 +390,25 @@ class Bus:
 
     def stats(self) -> dict[str, int]:
         """`subscriptions`, and `dropped`: async deliveries without a loop, or to one that was stuck or closed."""
-        with self._lock:
-            queues = list(self._queues.values())
+        # Without the lock: a heartbeat asks this, and must not wait for whoever subscribes.
+        queues = list(self._queues.values())
         return {"subscriptions": len(self), "dropped": self._dropped + sum(queue.dropped for queue in queues)}
+
+    def watch(self, stream: Stream) -> None:
+        """Include `stream` in `streams` for as long as somebody holds it."""
+        self._streams.add(stream)
+
+    def streams(self) -> list[Stream]:
+        """Iterations over events of this bus. Any thread."""
+        while True:
+            try:
+                return list(self._streams)
+            except RuntimeError:  # somebody began or ended one just now
+                continue
+
+    def queues(self) -> list[_Queue]:
+        """Of event loops that have callbacks here. Any thread."""
+        return list(self._queues.values())
 
     # Connecting
 
@@ -384,8 +439,20 @@ class Bus:
                 outside.subscribed(subscription)
             self._forward = outside.forward
 
-    def reattach(self) -> None:
-        """Ask the outside for its `forward` again; in the child of a fork, whose locks may have been held."""
+    def reattach(self, reopen: Callable[[], bool]) -> None:
+        """Call `reopen`; if it did, tell the outside of every subscription, and ask it for its `forward` again.
+
+        Under the lock, so that it is told once of what is subscribed meanwhile.
+        """
+        with self._lock:
+            if self._outside is None or not reopen():
+                return
+            for subscription in self:
+                self._outside.subscribed(subscription)
+            self._forward = self._outside.forward
+
+    def forked(self) -> None:
+        """We are a fork's child: who had the lock may not be here, and the outside has a `forward` of its own for that."""
         self._lock = threading.RLock()
         self._forward = None if self._outside is None else self._outside.forward
 
@@ -448,3 +515,7 @@ async def _logged(coroutine: Awaitable[object], subscription: Subscription, topi
         await coroutine
     except Exception:
         logger.exception("subscriber %r failed on topic %r", subscription, topic)
+
+
+#: Code of what runs callbacks, each with the event's `topic` among its variables; see `fabric.log_events`.
+RUNS_CALLBACKS = frozenset(function.__code__ for function in (Bus.hand_over, _call, _logged))

@@ -1,19 +1,23 @@
 """What a process has one of: the default bus, the nodes that its buses have joined with, its end, and its forks.
 
 fabric.connect()     a node for the default bus, or for another; the same one again for a bus that has joined
-at exit              nodes that nobody closed are closed: what can be sent within their timeout is
-after a fork         the child's nodes start clean: an origin of their own, a link of their own on first use
+at exit              nodes that nobody closed are closed: what can be sent within their timeout is; also at the end of
+                     a worker of `multiprocessing`
+after a fork         the child's nodes start clean: an origin of their own, a link of their own on first use, no names;
+                     of the parent's link they touch nothing, and keep no connection
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Mapping
 from typing import Any
 
+from fabric import buffer
 from fabric.bus import Bus
 from fabric.node import Node
 from fabric.receipt import Receipt
@@ -21,6 +25,9 @@ from fabric.settings import Settings, load
 
 #: The bus that the module-level functions act on.
 default_bus = Bus()
+
+#: Among the things that a worker does at its end, the highest first.
+WITH_WORKER = -1_000
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
 _connecting = threading.Lock()
@@ -60,6 +67,7 @@ def connect(
             bus.source = name
         node.join()
         _nodes.add(node)
+        _close_with_worker()
         return node
 
 
@@ -92,8 +100,24 @@ def _close_all() -> None:
 def _after_fork() -> None:
     global _connecting  # the parent may have held it
     _connecting = threading.Lock()
+    buffer.forked()
+    default_bus.forked()
     for node in list(_nodes):
         node.forked()
+    if (util := sys.modules.get("multiprocessing.util")) is not None:
+        # A worker forgets what is to be done at its end when it begins, which is after this; then it asks these.
+        util.register_after_fork(default_bus, _close_with_worker)
+
+
+def _close_with_worker(_: object = None) -> None:
+    """A worker of `multiprocessing` ends without `atexit`, but not without its own list of what is to be done."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None or process.parent_process() is None:
+        return
+    from multiprocessing.util import Finalize
+
+    # Last of all: what a worker does at its end may publish.
+    Finalize(None, _close_all, exitpriority=WITH_WORKER)
 
 
 atexit.register(_close_all)

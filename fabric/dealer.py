@@ -3,7 +3,8 @@
     any thread       calls the session, under `_state`, and sends what it answers if nobody else is sending
     control thread   (in `link`) is woken by the descriptor and by timers: receives, ticks, hands out the outcomes
 
-Two locks. `_state` is around the session, which computes and never waits; `_wire` is around the socket, and is only
+Two locks. `_state` is around the session, which computes and never waits (it is re-entrant: a signal handler or a
+finaliser may send while this very thread does); `_wire` is around the socket, and is only
 tried for, except by the control thread: whoever holds it looks at the outgoing frames again after letting go, so
 nothing is left behind, and nobody waits for somebody else's GIL.
 """
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 import zmq
 from zmq.backend import Socket as _Backend
 
+from fabric.interrupted import interrupts
 from fabric.session import Session
 
 logger = logging.getLogger("fabric.link")
@@ -41,11 +43,11 @@ class Dealer:
         self, socket: zmq.Socket[bytes], session: Session, *, outcome: Callable[[Any], None], wake: Callable[[], None]
     ) -> None:
         self.session = session
-        self.descriptor: int = _get(socket, zmq.FD)
+        self.descriptor: int = socket.fileno()
         self._socket = socket
         self._outcome = outcome
         self._wake = wake
-        self._state = threading.Lock()
+        self._state = threading.RLock()
         self._wire = threading.Lock()
         self._planned = 0.0  # when the control thread comes back by itself
         self._closed = False
@@ -112,7 +114,7 @@ class Dealer:
             if not self._wire.acquire(blocking=False):
                 return  # its holder looks again
             try:
-                while True:
+                while not self._closed:
                     try:
                         frames = outgoing.popleft()
                     except IndexError:
@@ -137,9 +139,26 @@ class Dealer:
         """Whether something waits for a full pipe."""
         return bool(self.session.outgoing)
 
-    def close(self, linger: float) -> None:
-        """Close the socket; what was sent last may take `linger` seconds to leave."""
+    def close(self, linger: float) -> bool:
+        """Close the socket; what was sent last may take `linger` seconds to leave.
+
+        False, and it stays open, for a signal handler that interrupts the sending.
+        """
         self._pump()
-        with self._wire:
-            self._closed = True
+        self._closed = True
+        if not self._wire.acquire(not interrupts(_HOLDERS)):
+            return False
+        try:
             self._socket.close(linger=int(linger * 1_000))
+        finally:
+            self._wire.release()
+        return True
+
+    def forked(self) -> None:
+        """We are a fork's child: the socket is the parent's."""
+        self._closed = True
+        self._state, self._wire = threading.RLock(), threading.Lock()
+
+
+#: What holds `_wire`; see `fabric.interrupted`.
+_HOLDERS = frozenset((Dealer._pump.__code__, Dealer._receive.__code__))

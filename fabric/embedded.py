@@ -88,13 +88,17 @@ def ensure_proxy(address: Address, *, timeout: float = START_TIMEOUT) -> bool:
                 if monotonic() > deadline:
                     raise ProxyError(f"no proxy came up at {address.url} within {timeout:g} s") from None
                 sleep(0.01)
-        if answers(address):
-            return False
-        spawn(["--url", address.url], directory / LOG_NAME, timeout=timeout)
-        while not answers(address):
-            if monotonic() > deadline:
-                raise ProxyError(f"the proxy started at {address.url} did not answer; see {directory / LOG_NAME}")
-            sleep(0.01)
+        try:
+            if answers(address):
+                return False
+            spawn(["--url", address.url], directory / LOG_NAME, timeout=timeout)
+            while not answers(address):
+                if monotonic() > deadline:
+                    raise ProxyError(f"the proxy started at {address.url} did not answer; see {directory / LOG_NAME}")
+                sleep(0.01)
+        finally:
+            # Not left to closing the file: a child forked meanwhile has it open, too, and would keep the lock for life.
+            fcntl.flock(lock, fcntl.LOCK_UN)
     logger.info("started a proxy in the background at %s", address.url)
     return True
 

@@ -44,7 +44,7 @@ class Answers(Protocol):
     def reply(self, arrived: Arrived, value: Any) -> bool:
         """Answer a request; False if it was answered, or is too old. BadMessage if the value cannot be carried."""
 
-    def reply_error(self, arrived: Arrived, error: Exception) -> bool:
+    def reply_error(self, arrived: Arrived, error: BaseException) -> bool:
         """Answer a request with what its handler raised."""
 
     def release(self, key: int) -> None:
@@ -116,6 +116,11 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
         self._handler = handler
         self._registered: Future[None] = Future()
         self._workers = max_workers
+        self._counting = threading.Lock()  # around the next two
+        self._taken_in = 0
+        self._handled = 0
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         if handler is not None:
             self._start_workers(handler)
@@ -157,11 +162,22 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
             self._registered.set_exception(error)
             self._registered.exception()  # whoever does not wait for it finds it in the log
 
+    def forked(self, error: Closed) -> None:
+        """For the session's shell: we are a fork's child, and what is in the inbox is the parent's to handle."""
+        self._counting = threading.Lock()
+        self.state = "closed"
+        self._inbox.take_all()
+        self._inbox.close(error)
+
     # Receiving
 
     def put(self, message: Message, *, wake: bool = True) -> bool:
         """For the session's shell: False if the inbox is full. Without `wake`, `wake` must follow."""
-        return self._inbox.put(message, wake=wake)
+        if not self._inbox.put(message, wake=wake):
+            return False
+        with self._counting:
+            self._taken_in += 1
+        return True
 
     def wake(self) -> None:
         """For the session's shell: let somebody take what was put."""
@@ -212,9 +228,11 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
         )
         if not is_async:
             for _ in range(self._workers):
-                threading.Thread(target=self._work, args=(handler,), name=f"fabric-{self.name}", daemon=True).start()
+                thread = threading.Thread(target=self._work, args=(handler,), name=f"fabric-{self.name}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
             return
-        loop = running_loop()
+        loop = self._loop = running_loop()
         if loop is None:
             raise RuntimeError(
                 f"the async handler of {self.name!r} needs an event loop: call node.endpoint() inside a coroutine"
@@ -236,8 +254,9 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
                     value.close()
                     raise TypeError("the handler returned a coroutine: give an `async def` itself")
                 self._answer(message, value)
-            except Exception as error:
+            except BaseException as error:  # sys.exit(), too: it would end this thread, and leave the name without one
                 self._failed(message, error)
+            self._done()
 
     async def _work_async(self, handler: Callable[[Message], Awaitable[Any]]) -> None:
         while True:
@@ -249,12 +268,17 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
                 self._answer(message, await handler(message))
             except Exception as error:
                 self._failed(message, error)
+            self._done()
+
+    def _done(self) -> None:
+        with self._counting:
+            self._handled += 1
 
     def _answer(self, message: Message, value: Any) -> None:
         if message.is_request:
             message.reply(value)
 
-    def _failed(self, message: Message, error: Exception) -> None:
+    def _failed(self, message: Message, error: BaseException) -> None:
         facts = (self.name, message.id, message.sender)
         logger.error("the handler of %r failed on message %s from %r", *facts, exc_info=error)
         if message.is_request:
@@ -262,10 +286,35 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
 
     # Leaving
 
-    def close(self) -> None:
-        """Give the name back. What is in the inbox can still be taken, and is still handled."""
+    @property
+    def handled(self) -> int:
+        """Messages that the handler has finished with."""
+        return self._handled
+
+    @property
+    def unhandled(self) -> int:
+        """Messages that were taken in, and that the handler has not finished with; 0 without a handler."""
+        if self._handler is None:
+            return 0
+        with self._counting:
+            return self._taken_in - self._handled
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether this thread may wait for the handler: not if it is the one that runs it, nor if none runs it."""
+        if self._loop is not None:
+            return self._loop.is_running() and running_loop() is not self._loop
+        return threading.current_thread() not in self._threads
+
+    def retire(self) -> None:
+        """Give the name back, and let the handler finish what is in the inbox."""
         if self.state not in ("closed", "lost", "failed"):
             self._answers.release(self.key)
+            self.state = "closed"
+
+    def close(self) -> None:
+        """Give the name back. What is in the inbox can still be taken, and is still handled."""
+        self.retire()
         self.lost(Closed(f"the endpoint {self.name!r} was closed"), "closed")
 
     def __enter__(self) -> Endpoint:

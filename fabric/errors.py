@@ -48,16 +48,23 @@ class WireError(FabricError, ValueError):
 
 
 class NotReady(FabricError, TimeoutError):
-    """A barrier did not complete in time. `url` is the proxy's address, `waited` seconds."""
+    """A barrier did not complete in time. `url` is the proxy's address, `waited` seconds.
 
-    def __init__(self, what: str, *, url: str, waited: float) -> None:
-        super().__init__(
-            f"{what} was not ready after {waited:g} s: no proxy answers at {url}, or it is stopped. "
-            f"Is one running? (fabric proxy --url {url})"
-        )
+    `reason` is why the proxy does not take us, if it has said so: `full` (descriptors or nodes), `version`.
+    """
+
+    def __init__(self, what: str, *, url: str, waited: float, reason: str = "") -> None:
+        if reason == "full":
+            why = f"the proxy at {url} is full and turns newcomers away. Give it more file descriptors (ulimit -n)"
+        elif reason == "version":
+            why = f"the proxy at {url} speaks another version of the protocol. Install the same version at both ends"
+        else:
+            why = f"no proxy answers at {url}, or it is stopped. Is one running? (fabric proxy --url {url})"
+        super().__init__(f"{what} was not ready after {waited:g} s: {why}")
         self.what = what
         self.url = url
         self.waited = waited
+        self.reason = reason
 
 
 class AlreadyConnected(FabricError):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.bodies import ANONYMOUS, EVERYBODY, MAX_NAME, check_claim, check_name
+from fabric.bodies import ANONYMOUS, EVERYBODY, MAX_DEPTH, MAX_NAME, check_claim, check_name
 
 ORIGIN_BYTES = 8
 #: Message ids, tokens, sessions, return addresses.
@@ -199,6 +199,9 @@ def _object(frame: bytes, limit: int | None = MAX_JSON) -> dict[str, Any]:
     value = orjson.loads(frame) if frame else {}
     if not isinstance(value, dict):
         raise ValueError("JSON that is no object")  # noqa: TRY004 - a decoder has one kind of fault
+    if limit is not None and frame.count(b"[") + frame.count(b"{") > MAX_DEPTH:
+        # orjson reads four times deeper than it writes, and what is read here is written again.
+        raise ValueError(f"JSON with more than {MAX_DEPTH} brackets")
     return value
 
 
@@ -305,6 +308,7 @@ detail = query = Kind(_object, _write_object)
 listing = Kind(_read_listing, orjson.dumps)
 back = _bytes(1, MAX_ID)
 body = _bytes(0, None)
+report = _bytes(0, MAX_JSON)
 origin = _bytes(ORIGIN_BYTES, ORIGIN_BYTES)
 origin_or_all = Kind(_read_origin, _read_origin)
 identity = Kind(_read_identity, _write_identity)

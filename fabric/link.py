@@ -31,12 +31,17 @@ import zmq
 from fabric.bus import Bus, Subscription
 from fabric.dealer import Dealer
 from fabric.envelope import Envelope
+from fabric.errors import Closed
+from fabric.held import Limits
+from fabric.inherited import let_go
+from fabric.loads import loads
 from fabric.loops import running_loop
-from fabric.outbox import Limits
 from fabric.receiver import Receiver
+from fabric.report import Report, encode_report
 from fabric.sender import Sender
 from fabric.session import Session
 from fabric.settings import Address, Settings
+from fabric.slowness import Slowness
 from fabric.wakeup import Wakeup
 from fabric.wire import PROBE
 
@@ -52,10 +57,17 @@ PIPE_MESSAGES = 16_384
 _ROOM = 4 * 1024
 #: Seconds that a goodbye may take to leave.
 GOODBYE = 0.2
+#: Links whose sockets must not be closed any more.
+_unended: list[Link] = []
 
 
 class Link:
     """One node's connection to one proxy. `changed(state)` is called on the control thread."""
+
+    # What it is made of; a link in memory (`fabric.memory_link`) is the same, made of other parts.
+    _sender_type: type[Sender] = Sender
+    _receiver_type: type[Receiver] = Receiver
+    _dealer_type: type[Dealer] = Dealer
 
     def __init__(
         self,
@@ -72,15 +84,19 @@ class Link:
         self.boot = b""
         self._changed = changed
         self._bus = bus
-        self._lock = threading.Lock()  # around `_barriers`
+        self._address = address
+        self._lock = threading.RLock()  # around `_barriers`
         self._barriers: dict[bytes, Future[None]] = {}
         self._returned: deque[bytes] = deque()
         self._up_barrier = b""  # the control thread's own
         self._losses = 0
         self._resend_at = 0.0
+        self._slowness = Slowness()
+        self._slowness_at = 0.0
         self._closing = False
+        self._forked = False
         self._wakeup = Wakeup()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context = self._make_context()
         xpub, sub, dealer = (self._socket(kind, address) for kind in (zmq.XPUB, zmq.SUB, zmq.DEALER))
         xpub.setsockopt(zmq.XPUB_NODROP, 1)  # say EAGAIN instead of dropping: it has one peer, the proxy
         xpub.immediate = True  # tell us that the peer is gone, instead of keeping its pipe
@@ -93,12 +109,25 @@ class Link:
         sub.maxmsgsize = settings.max_bytes + _ROOM
         dealer.sndhwm = dealer.rcvhwm = 1_000
         dealer.maxmsgsize = settings.max_bytes + _ROOM
-        limits = Limits(settings.outbox_events, settings.outbox_bytes, settings.outbox_seconds)
-        self.sender = Sender(
-            xpub, session.origin, limits=limits, max_bytes=settings.max_bytes, changed=self._wakeup.set
+        limits = Limits(settings.outbox_events, settings.outbox_bytes, settings.outbox_seconds, settings.outbox_policy)
+        self.sender = self._sender_type(
+            xpub,
+            session.origin,
+            limits=limits,
+            max_bytes=settings.max_bytes,
+            history=settings.history_bytes,
+            changed=self._wakeup.set,
         )
-        self.receiver = Receiver(sub, bus, session.origin, probed=self._probed, greeted=self._greeted)
-        self.dealer = Dealer(dealer, session, outcome=outcome, wake=self._wakeup.set)
+        self.receiver = self._receiver_type(
+            sub,
+            bus,
+            session.origin,
+            probed=self._probed,
+            greeted=self._greeted,
+            limit=settings.inbox_bytes,
+            drop_oldest=settings.inbox_policy == "drop_oldest",
+        )
+        self.dealer = self._dealer_type(dealer, session, outcome=outcome, wake=self._wakeup.set)
         # Connected last: the first thing a socket reads must find its reader.
         sub.connect(address.events_out)
         xpub.connect(address.events_in)
@@ -110,11 +139,15 @@ class Link:
         self.dealer.call(self.dealer.session.start, monotonic())
         self._thread.start()
 
+    def _make_context(self) -> zmq.Context[zmq.Socket[bytes]]:
+        return zmq.Context()
+
     def _socket(self, kind: int, address: Address) -> zmq.Socket[bytes]:
         made = self._context.socket(kind)
         made.linger = 0
         made.handshake_ivl = 3_000
         made.reconnect_ivl = RECONNECT_MS
+        made.ipv6 = ":" in address.host
         if address.directory is None:
             made.connect_timeout = 2_000
             made.tcp_keepalive = 1
@@ -175,7 +208,9 @@ class Link:
         self.boot = boot
 
     def may_block(self) -> None:
-        """RuntimeError on threads that must not wait for news of this link."""
+        """RuntimeError on threads that must not wait for news of this link; Closed if it is the parent's of a fork."""
+        if self._forked:
+            raise Closed("it is the parent's, whose fork this process is: make one of its own")
         if running_loop() is not None:
             raise RuntimeError("this would block the running event loop: await it instead")
         if threading.current_thread() is self._thread:
@@ -183,26 +218,65 @@ class Link:
 
     def stats(self) -> dict[str, Any]:
         """See `Node.stats`."""
-        outbox, sender, receiver = self.sender.outbox, self.sender, self.receiver
+        outbox, sender, receiver, delivery = self.sender.outbox, self.sender, self.receiver, self.receiver.delivery
         return {
             "boot": self.boot.hex(),
             "prefixes": len(sender.interest),
             "sent": outbox.sent,
             "waiting": len(outbox),
             "dropped": outbox.dropped,
+            "superseded": outbox.kept.superseded,
             "unwanted": outbox.unwanted,
             "unencodable": sender.unencodable,
-            "delivered": receiver.delivered,
+            "delivered": delivery.delivered,
             "backlog": receiver.waiting,
             "echoes": receiver.echoes,
-            "duplicates": receiver.duplicates,
-            "gaps": receiver.gaps,
-            "missed": receiver.missed,
-            "joining": receiver.joining,
-            "rejected": receiver.rejected + sender.rejected + sender.interest.rejected,
+            "duplicates": delivery.duplicates,
+            "gaps": delivery.gaps,
+            "missed": delivery.missed,
+            "inbox_dropped": delivery.dropped,
+            "recovered": delivery.recovered,
+            "joining": delivery.joining,
+            "rejected": delivery.rejected + sender.rejected + sender.interest.rejected,
             "links_lost": sender.interest.losses,
             "messages": self.dealer.session.stats(),
         }
+
+    def report(self) -> bytes:
+        """What the next heartbeat carries; see `fabric.report`."""
+        outbox, sender, receiver, bus = self.sender.outbox, self.sender, self.receiver, self._bus.stats()
+        delivery = receiver.delivery
+        waiting = len(outbox)
+        unencodable = sender.unencodable
+        return encode_report(
+            Report(
+                published=outbox.sent + outbox.gone + waiting + unencodable,
+                sent=outbox.sent,
+                delivered=delivery.delivered,
+                waiting=waiting,
+                waiting_bytes=outbox.waiting_bytes,
+                backlog=receiver.waiting,
+                lag=delivery.lag,
+                gaps=delivery.gaps,
+                recovered=delivery.recovered,
+                unwanted=outbox.unwanted,
+                superseded=outbox.kept.superseded,
+                joining=delivery.joining,
+                duplicates=delivery.duplicates,
+                rejected=delivery.rejected + sender.rejected + sender.interest.rejected,
+                subscriptions=bus["subscriptions"],
+                prefixes=len(sender.interest),
+                dropped={
+                    "outbox": outbox.kept.full,
+                    "expired": outbox.kept.expired,
+                    "abandoned": outbox.abandoned,
+                    "unencodable": unencodable,
+                    "missed": delivery.missed,
+                    "inbox": delivery.dropped,
+                    "handlers": bus["dropped"],
+                },
+            )
+        )
 
     # The control thread
 
@@ -233,6 +307,7 @@ class Link:
     def _step(self, now: float) -> None:
         self.sender.service(now)
         self.receiver.touch()
+        self._look_for_slowness(now)
         self._follow_losses(now)
         self._settle_barriers(now)
         with self._lock:
@@ -246,6 +321,15 @@ class Link:
             self._resend_at = now + TICK
         elif not pending:
             self._resend_at = 0.0
+
+    def _look_for_slowness(self, now: float) -> None:
+        if now < self._slowness_at:
+            return
+        self._slowness_at = now + TICK
+        for facts in self._slowness.look(loads(self._bus, self.receiver), now):
+            if facts["state"] == "slow":
+                logger.warning("%s on %r is slow: %s", facts["handler"], facts["pattern"], facts)
+            self._bus.announce("fabric.slow_consumer", facts)
 
     def _follow_losses(self, now: float) -> None:
         losses = self.sender.interest.losses
@@ -273,8 +357,21 @@ class Link:
                     done.set_result(None)
 
     def _enter(self, state: str) -> None:
+        if state == "up":
+            self.receiver.delivery.live_since = min(self.receiver.delivery.live_since, monotonic())
         self.state = state
         self._changed(state)
+
+    def forked(self) -> None:
+        """We are a fork's child, and this is the parent's: touch nothing of it, and let nothing here do so."""
+        _unended.append(self)  # what collects a socket closes it
+        self.state = "closed"
+        self._closing = self._forked = True
+        self._lock = threading.RLock()
+        self._wakeup.forked()
+        self.receiver.forked()
+        self.dealer.forked()
+        let_go(self._address)
 
     def close(self, patience: float = 1.0) -> int:
         """End threads and sockets; how many events were abandoned. Never hangs.
@@ -287,12 +384,17 @@ class Link:
         deadline = monotonic() + patience
         if threading.current_thread() is not self._thread:
             self._thread.join(patience)
-        self.dealer.close(GOODBYE)
+        idle = self.dealer.close(GOODBYE)
         abandoned = self.sender.close()
         ended = self.receiver.close(max(deadline - monotonic(), 0.0))
-        if ended:
+        if not (idle and self.sender.ended):
+            _unended.append(self)  # a signal handler closes what its own thread sends on, and goes on to send on
+        elif ended:
             self._context.term()
         else:  # the last socket is closed by the thread that owns it, when the callback it runs is over
-            threading.Thread(target=self._context.term, name="fabric-term", daemon=True).start()
+            try:
+                threading.Thread(target=self._context.term, name="fabric-term", daemon=True).start()
+            except RuntimeError:  # no thread begins any more: the process ends, and takes it all along
+                _unended.append(self)
         self.state = "closed"
         return abandoned

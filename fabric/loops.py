@@ -42,12 +42,28 @@ class LoopQueue(Generic[_Item]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, handle: Callable[[_Item], None], *, limit: int = LIMIT) -> None:
         self.loop = loop
-        #: Items that were dropped because the loop was stuck or closed.
+        #: Items that were dropped because the loop was stuck or closed, and those that were handled.
         self.dropped = 0
+        self.handled = 0
         self._handle = handle
         self._items: deque[_Item] = deque()
         self._limit = limit
         self._awake = False
+
+    def __len__(self) -> int:
+        """Items that wait."""
+        return len(self._items)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def first(self) -> _Item | None:
+        """The one whose turn it is."""
+        try:
+            return self._items[0]
+        except IndexError:
+            return None
 
     def put(self, item: _Item) -> bool:
         """Queue `item`. False if it, or the oldest one in its place, had to be dropped."""
@@ -82,6 +98,7 @@ class LoopQueue(Generic[_Item]):
             except IndexError:
                 return
             self._handle(item)
+            self.handled += 1
         if self._items and not self._awake:
             self._awake = True
             self.loop.call_soon(self._run)

@@ -16,6 +16,7 @@ proxy's silence anew: the proxy may have spoken all the while.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from fabric import verbs
 
@@ -23,6 +24,8 @@ NEW, CONNECTING, WELCOMED, CLOSED = "new", "connecting", "welcomed", "closed"
 
 #: A HELLO that is not answered is repeated. It waits in the DEALER's pipe meanwhile, so this is for those that got lost.
 HELLO_EVERY = 1.0
+#: The first heartbeat comes early: what the node reports should not be missing for long.
+FIRST_PING = 1.0
 #: Until a WELCOME says otherwise.
 DEFAULT_TERMS = verbs.Terms("", 5.0, 15.0, 10 * 1024 * 1024)
 #: What must not reach a proxy that has not welcomed us; it is said anew after the WELCOME.
@@ -32,14 +35,17 @@ _ONLY_WELCOMED = frozenset(
 
 
 class Membership:
-    """The state of one session towards its proxy. Frames go to `outgoing`."""
+    """The state of one session towards its proxy. Frames go to `outgoing`; `report` makes what a heartbeat carries."""
 
-    def __init__(self, identity: verbs.Identity, outgoing: deque[list[bytes]]) -> None:
+    def __init__(
+        self, identity: verbs.Identity, outgoing: deque[list[bytes]], report: Callable[[], bytes] = bytes
+    ) -> None:
         self.state = NEW
         self.terms = DEFAULT_TERMS
         self.identity = identity
         self.connects = 0
         self._outgoing = outgoing
+        self._report = report
         self._attempt = 0
         self._hello_at = self._ping_at = self._heard = self._due = 0.0
 
@@ -66,7 +72,7 @@ class Membership:
         if self.state != CONNECTING or welcome.attempt != self._attempt or welcome.version != verbs.VERSION:
             return False
         self.state, self.terms = WELCOMED, welcome.terms
-        self._ping_at = now + self.terms.heartbeat
+        self._ping_at = now + min(self.terms.heartbeat, FIRST_PING)
         self.connects += 1
         return True
 
@@ -87,11 +93,15 @@ class Membership:
             if now - self._heard >= self.terms.timeout:
                 return False
             if now >= self._ping_at:
-                self._outgoing.append([verbs.PING, b"ping-%d" % self._attempt])
+                self.ping()
                 self._ping_at = now + self.terms.heartbeat
         elif self.state == CONNECTING and now >= self._hello_at:
             self.connect(now)
         return True
+
+    def ping(self) -> None:
+        """A heartbeat, with what the node reports of itself."""
+        self._outgoing.append([verbs.PING, b"ping-%d" % self._attempt, self._report()])
 
     def is_late(self, now: float) -> bool:
         """Whether the tick of now comes so late that nobody may be judged by it."""

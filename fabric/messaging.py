@@ -32,6 +32,8 @@ logger = logging.getLogger("fabric.endpoint")
 
 #: Seconds that `endpoint()` waits for the proxy's answer, when there is a proxy: a round trip of a millisecond.
 REGISTER_WAIT = 1.0
+#: Reasons for which a proxy that is there does not take us.
+TURNED_AWAY = ("full", "version")
 
 
 class Messaging:
@@ -42,15 +44,20 @@ class Messaging:
         self.may_block = may_block
         self._call = call
         self._session = session
-        self._ids = (f"{session.origin.hex()}-{number:x}" for number in itertools.count(1))
-        self._lock = threading.Lock()  # around the three below; held for look-ups only
+        self._numbers = itertools.count(1)  # as a generator of ids two threads at once would raise
+        # Around the three below; held for look-ups only. Re-entrant: a finaliser or a signal handler may send.
+        self._lock = threading.RLock()
         self._receipts: dict[str, Receipt] = {}
         self._futures: dict[str, Future[Any]] = {}
         self._endpoints: dict[int, Endpoint] = {}
+        self._retired: list[Endpoint] = []
         self._welcome: Future[None] = Future()
+        #: Why the proxy will not have us, if it has said so: `full`, `version`.
+        self.turned_away = ""
         self._on_ask: Callable[[Any], Any] = lambda question: None
         self._replies: dict[str, list[Any]] = {}
         self._expected: dict[str, int] = {}
+        self._partial: set[str] = set()
         self._handlers: dict[type, Callable[[Any], None]] = {
             outcomes.Welcomed: self._welcomed,
             outcomes.Disconnected: self._disconnected,
@@ -66,6 +73,7 @@ class Messaging:
             outcomes.Told: self._told,
             outcomes.Untold: self._untold,
             outcomes.Listed: self._listed,
+            outcomes.Kept: self._listed,
         }
 
     def outcome(self, outcome: Any) -> None:
@@ -118,7 +126,7 @@ class Messaging:
     ) -> Receipt:
         """See `Node.send` and `Node.request`."""
         encoded = encode_body(body, self._session.terms.max_bytes, to)
-        receipt = Receipt(next(self._ids), to, request=request, may_block=self.may_block)
+        receipt = Receipt(self._next_id(), to, request=request, may_block=self.may_block)
         with self._lock:
             self._receipts[receipt.id] = receipt
         now = monotonic()
@@ -137,7 +145,7 @@ class Messaging:
             )
         except (FabricError, ValueError):
             with self._lock:
-                del self._receipts[receipt.id]
+                self._receipts.pop(receipt.id, None)  # closed meanwhile, it is gone already
             raise
         return receipt
 
@@ -146,7 +154,7 @@ class Messaging:
         encoded = encode_value(value, self._session.terms.max_bytes, arrived.message["from"])
         return bool(self._call(self._session.reply, arrived, encoded))
 
-    def reply_error(self, arrived: Arrived, error: Exception) -> bool:
+    def reply_error(self, arrived: Arrived, error: BaseException) -> bool:
         """See `endpoint.Answers`."""
         return bool(self._call(self._session.reply_error, arrived, type(error).__name__, str(error)))
 
@@ -159,18 +167,49 @@ class Messaging:
         self._call(self._session.endpoints, id_, now + timeout, now)
         return future
 
-    def ask_all(self, question: Any, timeout: float) -> Future[list[Any]]:
-        """Ask every other node; the answers, with None for a node that went away."""
+    def last(self, query: dict[str, Any], timeout: float) -> Future[outcomes.Kept]:
+        """Ask the proxy for the last events of topics: one page; see `fabric.kept`."""
+        id_, future = self._future()
+        now = monotonic()
+        self._call(self._session.last, id_, query, now + timeout, now)
+        return future
+
+    def ask_all(self, question: Any, timeout: float, *, partial: bool = False) -> Future[list[Any]]:
+        """Ask every other node; the answers, with None for a node that went away.
+
+        With `partial` those that came within `timeout` seconds are enough: a node that is stopped never answers.
+        """
         id_, future = self._future()
         with self._lock:
             self._replies[id_] = []
+            if partial:
+                self._partial.add(id_)
         now = monotonic()
         self._call(self._session.ask, id_, b"*", orjson.dumps(question), now + timeout, now)
+        return future
+
+    def ask(self, origin: bytes, question: Any, timeout: float) -> Future[list[Any]]:
+        """Ask the node of `origin`: a list with its answer, None if it has gone away, False if it was busy."""
+        id_, future = self._future()
+        with self._lock:
+            self._replies[id_] = []
+            self._expected[id_] = 1
+        now = monotonic()
+        self._call(self._session.ask, id_, origin, orjson.dumps(question), now + timeout, now)
         return future
 
     def answer_questions(self, answer: Callable[[Any], Any]) -> None:
         """Say how other nodes' questions are answered: `answer(question)` → JSON, on the control thread."""
         self._on_ask = answer
+
+    def retire(self) -> list[Endpoint]:
+        """Give all names back: nothing new comes in. The endpoints, whose handlers go on."""
+        with self._lock:
+            endpoints = list(self._endpoints.values())
+        for endpoint in endpoints:
+            endpoint.retire()
+        self._retired += endpoints
+        return endpoints
 
     def close(self) -> None:
         """What still waits fails with Closed."""
@@ -178,7 +217,7 @@ class Messaging:
         with self._lock:
             receipts, self._receipts = list(self._receipts.values()), {}
             futures, self._futures = list(self._futures.values()), {}
-            endpoints, self._endpoints = list(self._endpoints.values()), {}
+            endpoints, self._endpoints = [*self._retired, *self._endpoints.values()], {}
         for receipt in receipts:
             receipt.failed(error)
         for future in futures:
@@ -187,9 +226,20 @@ class Messaging:
         for endpoint in endpoints:
             endpoint.lost(error, "closed")
 
+    def forked(self) -> None:
+        """We are a fork's child: these are the parent's names and messages. Nothing of them is sent, or handled, here."""
+        self._lock = threading.RLock()
+        self._call = lambda *_arguments, **_keywords: False
+        error = Closed("it is the parent's, whose fork this process is: make one of its own")
+        for endpoint in [*self._retired, *self._endpoints.values()]:
+            endpoint.forked(error)
+
+    def _next_id(self) -> str:
+        return f"{self._session.origin.hex()}-{next(self._numbers):x}"
+
     def _future(self) -> tuple[str, Future[Any]]:
         future: Future[Any] = Future()
-        id_ = next(self._ids)
+        id_ = self._next_id()
         with self._lock:
             self._futures[id_] = future
         return id_, future
@@ -199,10 +249,12 @@ class Messaging:
     def _welcomed(self, outcome: outcomes.Welcomed) -> None:
         if not self._welcome.done():
             self._welcome.set_result(None)
+        self.turned_away = ""
 
     def _disconnected(self, outcome: outcomes.Disconnected) -> None:
         if self._welcome.done():
             self._welcome = Future()
+        self.turned_away = outcome.reason if outcome.reason in TURNED_AWAY else ""
 
     def _endpoint(self, key: int, *, forget: bool = False) -> Endpoint | None:
         with self._lock:
@@ -263,7 +315,7 @@ class Messaging:
     def _asked(self, asked: outcomes.Asked) -> None:
         try:
             answer = self._on_ask(orjson.loads(asked.body))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
             answer = None  # of a version that we do not understand: an answer all the same, so that nobody waits
         self._call(self._session.tell, asked, orjson.dumps(answer))
 
@@ -285,6 +337,9 @@ class Messaging:
                 self._replies[outcome.id].append(None if outcome.reason == "gone" else False)
                 self._collect(outcome.id)
             return
+        if outcome.reason == "timeout" and outcome.id in self._partial:
+            self._finish(outcome.id, self._replies.get(outcome.id, []), None)
+            return
         self._finish(outcome.id, None, NotConnected(f"other nodes could not be asked: {outcome.reason}"))
 
     def _collect(self, id_: str) -> None:
@@ -296,6 +351,7 @@ class Messaging:
     def _finish(self, id_: str, answers: list[Any] | None, error: FabricError | None) -> None:
         self._replies.pop(id_, None)
         self._expected.pop(id_, None)
+        self._partial.discard(id_)
         with self._lock:
             future = self._futures.pop(id_, None)
         if future is None or future.done():
@@ -305,7 +361,7 @@ class Messaging:
         else:
             future.set_result(answers)
 
-    def _listed(self, outcome: outcomes.Listed) -> None:
+    def _listed(self, outcome: outcomes.Listed | outcomes.Kept) -> None:
         with self._lock:
             future = self._futures.pop(outcome.id, None)
         if future is not None and not future.done():

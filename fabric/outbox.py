@@ -14,8 +14,9 @@ counted once, here; what is lost later leaves a hole in the numbers, and is coun
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
+from fabric.held import Held, Item, Limits
+from fabric.history import History
 from fabric.interest import NOBODY, Routes
 from fabric.sequence import Counter
 from fabric.wire import EVENT, encode_event, encode_event_head, encode_pack, encode_topic
@@ -23,36 +24,33 @@ from fabric.wire import EVENT, encode_event, encode_event_head, encode_pack, enc
 #: A message this full leaves: 30 to 40 events of 200 bytes. Twice as many gain nothing that can be measured, and would
 #: halve the number of messages that a budget in bytes allows.
 PACK_BYTES = 8_000
-#: What an event costs beside its envelope: topic, number, brackets, and the tuple that holds it.
-OVERHEAD = 100
 REMEMBERED = 10_000
-
-
-class Limits(NamedTuple):
-    """How much may wait while nothing can be sent: events, bytes, seconds. The oldest are dropped past any of them."""
-
-    events: int = 100_000
-    bytes: int = 64 * 1024 * 1024
-    seconds: float = 60.0
 
 
 class Outbox:
     """See the module. `append` on any thread; the rest only by the holder of the outgoing socket."""
 
-    def __init__(self, origin: bytes, limits: Limits = Limits()) -> None:  # noqa: B008 - a NamedTuple is immutable
+    def __init__(
+        self,
+        origin: bytes,
+        limits: Limits = Limits(),  # noqa: B008 - a NamedTuple is immutable
+        history: int = 0,
+    ) -> None:
         self._origin = origin
-        self._limits = limits
-        self._fresh: deque[tuple[str, bytes]] = deque()
-        self._held: deque[tuple[str, bytes]] = deque()
-        self._since: deque[float] = deque()  # beside `held`: when each was taken in
-        self._held_bytes = 0
+        self._fresh: deque[Item] = deque()
+        #: What waits under the bounds, and what went because of them.
+        self.kept = Held(limits)
+        self._held = self.kept.items
+        #: Events left over when it was closed.
+        self.abandoned = 0
         self._heads: dict[str, tuple[bytes, bytes]] = {}
         self.counter = Counter()
+        #: What has left lately, `history` bytes of it.
+        self.history = History(history)
         #: Put an event in: `(topic, envelope as JSON)`. Any thread.
         self.append = self._fresh.append
-        #: Events that left, were dropped because they waited too long or were too many, or that nobody wanted any more.
+        #: Events that left, and those that nobody wanted any more.
         self.sent = 0
-        self.dropped = 0
         self.unwanted = 0
 
     def __len__(self) -> int:
@@ -66,21 +64,27 @@ class Outbox:
     @property
     def waiting_bytes(self) -> int:
         """Bytes held back while nothing can be sent."""
-        return self._held_bytes
+        return self.kept.bytes
+
+    @property
+    def dropped(self) -> int:
+        """Events lost here: too many, too old, or left over at the end."""
+        return self.kept.dropped + self.abandoned
+
+    @property
+    def gone(self) -> int:
+        """Events that were taken in here and will never leave, lost or not."""
+        return self.dropped + self.kept.superseded + self.unwanted
+
+    @property
+    def full(self) -> bool:
+        """Whether one more would cost another, or itself."""
+        limits = self.kept.limits
+        return len(self) >= limits.events or self.kept.bytes >= limits.bytes
 
     def hold(self, now: float) -> None:
-        """Nothing can be sent: take what is there under the bounds, and drop what is over them, oldest first."""
-        held, since, limits = self._held, self._since, self._limits
-        for _ in range(len(self._fresh)):
-            item = self._fresh.popleft()
-            held.append(item)
-            since.append(now)
-            self._held_bytes += len(item[1]) + OVERHEAD
-        while held and (
-            len(held) > limits.events or self._held_bytes > limits.bytes or since[0] < now - limits.seconds
-        ):
-            self._discard_first()
-            self.dropped += 1
+        """Nothing can be sent: take what is there under the bounds."""
+        self.kept.take_in(self._fresh, now)
 
     def next_topic(self, routes: Routes) -> str | None:
         """The topic of the event that leaves next; None if there is none. Drops what nobody wants any more."""
@@ -108,7 +112,9 @@ class Outbox:
         if len(queue) == 1 or (queue[1][0] is not topic and routes.of(queue[1][0]) != route):
             self._discard_first()
             return self.pass_by(topic, self.head(topic)[1], envelope)
-        return self._take_run(routes, route)
+        pack = self._take_run(routes, route)
+        self.history.add(pack)
+        return pack
 
     def _take_run(self, routes: Routes, route: int) -> bytes:
         parts: list[bytes] = []
@@ -146,16 +152,16 @@ class Outbox:
         if number > 0:
             self.counter.numbers[topic] = number
         if held:
-            for _ in parts:
-                self._since.popleft()
-            self._held_bytes -= size + OVERHEAD * len(parts)
+            self.kept.took(len(parts), size)
         self.sent += len(parts)
         return encode_pack(parts)
 
     def pass_by(self, topic: str, head: bytes, envelope: bytes) -> bytes:
         """The second frame for one event that leaves now by itself; `head` is from `head`."""
         self.sent += 1
-        return b"[%b%d,%b]]" % (head, self.counter.next(topic), envelope)
+        pack = b"[%b%d,%b]]" % (head, self.counter.next(topic), envelope)
+        self.history.add(pack)
+        return pack
 
     def mark(self, topic: str, number: int) -> bytes:
         """The second frame of a mark."""
@@ -165,16 +171,13 @@ class Outbox:
         """Empty it; how many events that were."""
         left = len(self)
         self._fresh.clear()
-        self._held.clear()
-        self._since.clear()
-        self._held_bytes = 0
-        self.dropped += left
+        self.kept.clear()
+        self.abandoned += left
         return left
 
     def _discard_first(self) -> None:
         if self._held:
-            self._since.popleft()
-            self._held_bytes -= len(self._held.popleft()[1]) + OVERHEAD
+            self.kept.discard()
         else:
             self._fresh.popleft()
 

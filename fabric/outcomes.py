@@ -5,9 +5,10 @@
     of what we sent  Delivered   Replied   Failed
     of what came     Arrived
     of other nodes   Asked   AskedAll   Told   Untold   Listed
+    of past events   Kept
 
 Every id handed to the session ends in exactly one of: Delivered (a message), Replied (a request, after its Delivered),
-Listed (a list), or Failed; unless it was cancelled.
+Listed (a list), Kept (last events), or Failed; unless it was cancelled.
 """
 
 from __future__ import annotations
@@ -128,3 +129,13 @@ class Listed(NamedTuple):
     endpoints: list[dict[str, Any]]
     nodes: list[dict[str, Any]]
     truncated: bool
+
+
+class Kept(NamedTuple):
+    """A page of the last events of topics: `[topic, origin, number, envelope]` each; see `fabric.kept`."""
+
+    id: str
+    events: list[list[Any]]
+    more: bool
+    after: int
+    mark: int | None

@@ -1,23 +1,28 @@
-"""Who is there: a subscription to joins that begins with those who have joined already.
+"""What was before a subscription: who has joined already, and what came last on each topic.
 
-    node.subscribe("fabric.endpoint.*", on_change, history=True)
+    node.subscribe("fabric.endpoint.*", on_change, history=True)      members that are there
+    node.subscribe("state.**", on_state, last=True)                   last events, as the proxy has them (`fabric.kept`)
 
-The live events are held back until the present members were told, and a member that joined meanwhile is told once.
+The live events are held back until that was told. A member that joined meanwhile is told once, and so is an event.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import time
 from typing import Any
 
+from fabric.bus import Subscription
 from fabric.envelope import Envelope, stamp
+from fabric.kept import unseen
 from fabric.outcomes import Listed
 from fabric.topics import matches
 
 NODE_JOINED = "fabric.node.joined"
 ENDPOINT_JOINED = "fabric.endpoint.joined"
+#: Times that a gate looks for what was published while it gave; then publishers wait.
+ROUNDS = 10
 
 
 def present(pattern: str, listed: Listed) -> list[Envelope]:
@@ -53,17 +58,52 @@ class Gate:
                 return
         self._give(envelope)
 
-    def open(self, history: list[Envelope]) -> None:
-        """Give the history, then what was held back and is not in it; from now on everything passes."""
+    def open(self, history: list[Envelope], last: Iterable[Envelope] = ()) -> None:
+        """Give the history, then of `last` what is not among the events held back, then these but members told already.
+
+        From now on everything passes. Callbacks may run in here, and whoever publishes does not wait for them; unless it
+        is always faster than they are.
+        """
         told = {_member(envelope) for envelope in history}
         with self._lock:
-            for envelope in history:
-                self._give(envelope)
+            held, self._held = self._held or [], []
+        for envelope in (*history, *unseen(last, held)):
+            self._give(envelope)
+        self._give_news(held, told)
+        for _ in range(ROUNDS):
+            with self._lock:
+                held, self._held = self._held or [], []
+                if not held:
+                    self._held = None
+                    return
+            self._give_news(held, told)
+        with self._lock:
             held, self._held = self._held or [], None
-            for envelope in held:
-                if _member(envelope) not in told:
-                    self._give(envelope)
+            self._give_news(held, told)
+
+    def _give_news(self, held: list[Envelope], told: set[tuple[str, ...]]) -> None:
+        for envelope in held:
+            if not told or _member(envelope) not in told:
+                self._give(envelope)
 
 
-def _member(envelope: Envelope) -> tuple[object, ...]:
-    return (envelope.get("type"), envelope.get("name"), envelope.get("origin"), envelope.get("session"))
+class Behind(Subscription):
+    """The callback behind a gate, with its loop and its order. It is never matched by itself, and over when the gate's
+    own subscription is."""
+
+    #: The gate's own.
+    front: Subscription | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it still gets events."""
+        return self.front is None or self.front.active
+
+    @active.setter
+    def active(self, value: bool) -> None:
+        """It is the front's."""
+
+
+def _member(envelope: Envelope) -> tuple[str, ...]:
+    # As text: a `**` gets events of applications, too, which have anything under these names.
+    return tuple(str(envelope.get(key)) for key in ("type", "name", "origin", "session"))

@@ -3,6 +3,11 @@
     node.wait_ready()                        the proxy knows us, and a probe of ours has gone round
     subscription.wait_ready()                the same, begun after the subscription: it is live at the proxy
     subscription.wait_ready(everyone=True)   … and every other node says that it knows of the subscription
+    node.trace(topic)                        every other node has said who would get it there
+
+What nodes ask of one another is answered here, too: JSON objects, `{"interest": [prefix, …]}` with whether it is known
+here, `{"trace": topic}` as in `fabric.tracing`, `{"recover": [topic, first, last]}` with what is still in the history.
+A question that is not understood is answered with null.
 
 One shell with two faces: each wait has a blocking form and an awaitable one, over the same futures.
 """
@@ -10,33 +15,38 @@ One shell with two faces: each wait has a blocking form and an awaitable one, ov
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from time import monotonic, sleep
 from typing import Any
 
-from fabric.bus import Subscription
-from fabric.errors import NotConnected, NotReady
+from fabric.bus import Bus, Subscription
+from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.link import Link
 from fabric.messaging import Messaging
+from fabric.recovery import ANSWER_TIMEOUT
+from fabric.topics import check_topic
+from fabric.tracing import Trace, answer, trace
 from fabric.wire import prefixes
 
 logger = logging.getLogger("fabric.node")
 
 #: Seconds between questions to everyone until everyone knows of a subscription: it takes them under a millisecond.
 ASK_AGAIN = 0.002
-#: Seconds between looks at what a closing node still has to send.
-LOOK = 0.001
 
 
 class Readiness:
     """Of one link and its messages."""
 
-    def __init__(self, url: str, link: Link, messaging: Messaging) -> None:
+    def __init__(self, url: str, bus: Bus, link: Link, messaging: Messaging) -> None:
         self._url = url
+        self._bus = bus
         self._link = link
         self._messaging = messaging
+        self._opened = monotonic()  # as old as the origin
         messaging.answer_questions(self._answer)
+        link.receiver.delivery.ask = self._ask_origin
 
     def wait(self, what: str, timeout: float, live: Subscription | None = None, *, everyone: bool = False) -> None:
         """Block until ready; NotReady about `what` when `timeout` seconds are over.
@@ -54,9 +64,9 @@ class Readiness:
             if live is not None and everyone:
                 while not _all_know(self._ask_everyone(live, deadline).result(_left(deadline))):
                     sleep(ASK_AGAIN)
-                self._link.receiver.ready(live)
+                self._link.receiver.delivery.ready(live)
         except (TimeoutError, FutureTimeout, NotConnected):
-            raise NotReady(what, url=self._url, waited=timeout) from None
+            raise self._not_ready(what, timeout) from None
 
     async def wait_async(
         self, what: str, timeout: float, live: Subscription | None = None, *, everyone: bool = False
@@ -73,33 +83,54 @@ class Readiness:
                 if live is not None and everyone:
                     while not _all_know(await asyncio.wrap_future(self._ask_everyone(live, deadline))):
                         await asyncio.sleep(ASK_AGAIN)
-                    self._link.receiver.ready(live)
+                    self._link.receiver.delivery.ready(live)
         except (TimeoutError, NotConnected):
-            raise NotReady(what, url=self._url, waited=timeout) from None
+            raise self._not_ready(what, timeout) from None
 
-    def drain(self, timeout: float) -> None:
-        """Block until messages are settled and events have passed the proxy, at most `timeout` seconds.
-
-        A probe is sent after the last event: when it is back, all of them have passed.
-        """
-        deadline = monotonic() + timeout
-        link, outbox = self._link, self._link.sender.outbox
-        while (link.dealer.session.pending or outbox) and monotonic() < deadline:
-            sleep(LOOK)
-        if outbox or not outbox.sent or link.receiver.on_delivery_thread:
-            return
-        with link.barrier() as done:
-            try:
-                done.result(_left(deadline))
-            except (TimeoutError, FutureTimeout):
-                logger.warning("closed before the proxy confirmed the last events")
+    def _not_ready(self, what: str, waited: float) -> NotReady:
+        return NotReady(what, url=self._url, waited=waited, reason=self._messaging.turned_away)
 
     def _ask_everyone(self, subscription: Subscription, deadline: float) -> Future[list[Any]]:
         question = {"interest": [prefix.decode("latin-1") for prefix in prefixes(subscription.pattern)]}
         return self._messaging.ask_all(question, max(_left(deadline), 0.001))
 
+    def trace(self, topic: str, timeout: float) -> Trace:
+        """See `Node.trace`. Nodes that are silent cost half of `timeout`."""
+        self.wait(f"the trace of {topic!r}", timeout)
+        asked = self._messaging.ask_all({"trace": topic}, timeout / 2, partial=True)
+        listed = self._messaging.listing(timeout)
+        try:
+            replies = [self._trace_here(topic), *asked.result(timeout)]
+            nodes = listed.result(timeout).nodes
+        except (TimeoutError, FutureTimeout, NotConnected):
+            raise NotReady(f"the trace of {topic!r}", url=self._url, waited=timeout) from None
+        return trace(topic, replies, nodes, self._link.sender.interest.has)
+
+    def _trace_here(self, topic: str) -> dict[str, Any]:
+        session = self._link.dealer.session
+        return answer(check_topic(topic), list(self._bus), node=session.node, origin=session.origin)
+
+    def _ask_origin(self, origin: bytes, question: Any, answered: Callable[[Any], None]) -> None:
+        """See `Receiver.ask`: one answer, or None."""
+
+        def done(future: Future[list[Any]]) -> None:
+            answered(None if future.exception() is not None else future.result()[0])
+
+        try:
+            self._messaging.ask(origin, question, ANSWER_TIMEOUT).add_done_callback(done)
+        except FabricError:  # closed meanwhile, or too many questions are open
+            answered(None)
+
     def _answer(self, question: Any) -> Any:
         """Another node asks; on the control thread."""
+        if "trace" in question:
+            return self._trace_here(question["trace"])
+        if "age" in question:
+            return {"age": monotonic() - self._opened}
+        if "recover" in question:
+            topic, first, last = question["recover"]
+            found = self._link.sender.outbox.history.find(topic, first, last)
+            return {"events": found.events, "more": found.more}
         interest = self._link.sender.interest
         if not interest.up:
             return True  # what we publish is held until we have read everybody's subscriptions

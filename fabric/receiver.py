@@ -1,7 +1,7 @@
 """Events in: one thread that reads the SUB and delivers. Owns that socket.
 
-    ┌─▸ drain    under the lock: read what is there into the backlog, at most `BACKLOG_BYTES` of it
-    │   deliver  without it: decode and hand over `TURN` messages
+    ┌─▸ drain    under the lock: read what is there into the backlog, at most so many bytes of it
+    │   deliver  without it: `TURN` messages (see `fabric.delivery`)
     └── wait     when both are empty: on the socket's descriptor and a pipe that others wake us with
 
 Draining costs a quarter of delivering. Doing it first, and often, keeps a burst in this process, where its bytes are
@@ -10,8 +10,10 @@ counted, and not in pipes that are counted in messages and drop silently when th
 Loop suppression comes first: a message that bears our own origin is dropped before anything is decoded, and what
 arrives here is never forwarded.
 
-`subscribe` and the control thread touch the socket under the same lock. Touching it may take in the very news that the
-descriptor would have told about: so whoever did wakes this thread.
+`subscribe` and the control thread touch the socket under the same lock, but do not wait for it: what is asked for is noted
+first, in order, and whoever has the lock passes it on. (To wait for it with the bus's lock in hand, while the garbage
+collector runs in this thread, and somebody's finaliser ends a subscription, would be to wait for ever.) Touching it may
+take in the very news that the descriptor would have told about: so whoever did wakes this thread.
 """
 
 from __future__ import annotations
@@ -20,26 +22,21 @@ import logging
 import select
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from time import monotonic
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 from zmq.backend import Socket as _Backend
 
 from fabric.bus import Bus, Subscription
-from fabric.envelope import Envelope
+from fabric.delivery import Delivery
 from fabric.errors import WireError
-from fabric.sequence import DUPLICATE, Ledger
-from fabric.topics import check_topic
 from fabric.wakeup import Wakeup
 from fabric.wire import (
     MAX_HOPS,
     PROBE,
     RESERVED,
     UP,
-    decode_events,
     decode_topic,
     prefixes,
 )
@@ -48,15 +45,8 @@ logger = logging.getLogger("fabric.link")
 
 #: Messages delivered between two drains; with full packs a millisecond or so.
 TURN = 16
-#: Raw bytes that wait to be delivered. Past it the rest stays in ZeroMQ's pipes, and what overflows them is a gap.
-BACKLOG_BYTES = 64 * 1024 * 1024
-#: Seconds after subscribing before holes are reported as gaps: until a publisher has read a new prefix, an event may
-#: ride under a topic that the newcomer did not ask for.
-JOINING = 1.0
-#: Origins whose name is remembered for reports.
+#: First frames remembered.
 REMEMBERED = 10_000
-#: Seconds between log lines about bytes that are not our protocol.
-COMPLAIN_EVERY = 10.0
 
 _recv: Callable[..., Any] = _Backend.recv
 _get: Callable[..., Any] = _Backend.get
@@ -71,6 +61,9 @@ _OWN = b"own"
 class Receiver:
     """The incoming half of a link. `probed(prefix)` and `greeted(boot)` are called on the delivery thread."""
 
+    _make_lock: Callable[[], Any] = staticmethod(threading.Lock)
+    _may_wait = False
+
     def __init__(
         self,
         socket: zmq.Socket[bytes],
@@ -79,32 +72,31 @@ class Receiver:
         *,
         probed: Callable[[bytes], None],
         greeted: Callable[[bytes], None],
+        limit: int = 64 * 1024 * 1024,
+        drop_oldest: bool = False,
     ) -> None:
-        #: Events handed over; messages of our own that came back; duplicates dropped.
-        self.delivered = 0
+        #: Messages that were taken to be delivered, and that were: one less while a callback runs.
+        self.begun = 0
+        self.taken = 0
+        #: Messages of our own that came back.
         self.echoes = 0
-        self.duplicates = 0
-        #: Holes: how often, and how many events; events missed before a subscription counted as ready.
-        self.gaps = 0
-        self.missed = 0
-        self.joining = 0
-        #: Messages that were none of ours, and whole messages dropped for having been over too many bridges.
-        self.rejected = 0
         self._socket = socket
         self._bus = bus
         self._origin = origin
         self._probed = probed
         self._greeted = greeted
-        self._lock = threading.Lock()
-        self._ledger = Ledger()
-        self._sources: dict[bytes, str] = {}  # origin → the src it published under last
-        self._ready_at: dict[Subscription, float] = {}
-        self._forget = False
-        self._complain_at = 0.0
+        self._lock = self._make_lock()
+        self._asked: deque[tuple[bool, bytes]] = deque()  # whether to subscribe, and to what
         self._first_frames: dict[bytes, bytes] = {}  # → origin, or _OWN
         self._backlog: deque[tuple[bytes, bytes]] = deque()  # origin, pack
         self._backlog_bytes = 0
+        # Raw bytes that wait to be delivered. Past it the rest stays in ZeroMQ's pipes, and what overflows them is a gap;
+        # or the oldest goes, so that a handler that is slow sees what is new.
+        self._limit = limit
+        self._drop_oldest = drop_oldest
         self._wakeup = Wakeup()
+        #: What becomes of what was read. Its counters may be read by any thread.
+        self.delivery = Delivery(bus, wake=self._wakeup.set)
         self._closing = False
         socket.subscribe(UP)
         self._thread = threading.Thread(target=self._run, name="fabric-delivery", daemon=True)
@@ -117,35 +109,28 @@ class Receiver:
         """Whether the caller is a callback that this thread runs: waiting there for news from it would never end."""
         return threading.current_thread() is self._thread
 
+    @property
+    def thread_id(self) -> int:
+        """The delivery thread's; 0 before it runs."""
+        return self._thread.ident or 0
+
     def subscribe(self, subscription: Subscription) -> None:
         """Ask the proxy for what `subscription` matches."""
-        self._ready_at[subscription] = monotonic() + JOINING
-        with self._touching() as socket:
-            for prefix in prefixes(subscription.pattern):
-                socket.subscribe(prefix)
+        self.delivery.expect(subscription)
+        self._ask_for(True, *prefixes(subscription.pattern))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Take one `subscribe` back."""
-        self._ready_at.pop(subscription, None)
-        self._forget = True
-        with self._touching() as socket:
-            for prefix in prefixes(subscription.pattern):
-                socket.unsubscribe(prefix)
-
-    def ready(self, subscription: Subscription) -> None:
-        """From now on holes are gaps: everybody who publishes knows of the subscription."""
-        if subscription in self._ready_at:
-            self._ready_at[subscription] = 0.0
+        self.delivery.forget(subscription)
+        self._ask_for(False, *prefixes(subscription.pattern))
 
     def subscribe_probe(self, prefix: bytes) -> None:
         """Ask for a probe's own prefix."""
-        with self._touching() as socket:
-            socket.subscribe(prefix)
+        self._ask_for(True, prefix)
 
     def unsubscribe_probe(self, prefix: bytes) -> None:
         """It came back, or nobody waits for it any more."""
-        with self._touching() as socket:
-            socket.unsubscribe(prefix)
+        self._ask_for(False, prefix)
 
     def touch(self) -> None:
         """After a reconnect a SUB sends its subscriptions only when it is touched, and we may sit in a callback."""
@@ -170,25 +155,51 @@ class Receiver:
             self._thread.join(patience)
         return not self._thread.is_alive()
 
-    @contextmanager
-    def _touching(self) -> Iterator[zmq.Socket[bytes]]:
-        with self._lock:
-            if not self._socket.closed:
-                yield self._socket
+    def forked(self) -> None:
+        """We are a fork's child: the socket is the parent's. If a callback of its delivery thread forked, this ends it."""
+        self._closing = True
+        self._lock = self._make_lock()
+        self._wakeup.forked()
+        self._backlog.clear()
+        self.delivery.forked()
+
+    def _ask_for(self, subscribe: bool, *wanted: bytes) -> None:
+        self._asked.extend((subscribe, prefix) for prefix in wanted)
+        if self._lock.acquire(self._may_wait):
+            try:
+                self._pass_on()
+            finally:
+                self._lock.release()
         self._wakeup.set()
+
+    # With the lock held
+
+    def _pass_on(self) -> None:
+        asked, socket = self._asked, self._socket
+        while asked and not socket.closed:
+            subscribe, prefix = asked.popleft()
+            if subscribe:
+                socket.subscribe(prefix)
+            else:
+                socket.unsubscribe(prefix)
 
     # The delivery thread
 
     def _run(self) -> None:
         poller = select.poll()
-        poller.register(_get(self._socket, zmq.FD), select.POLLIN)
+        poller.register(self._socket.fileno(), select.POLLIN)
         poller.register(self._wakeup.descriptor, select.POLLIN)
         backlog = self._backlog
         try:
             while not self._closing:
                 self._drain()
+                if self._drop_oldest and self._backlog_bytes >= self._limit:
+                    self._shed()
+                    continue
+                if self.delivery.recovering:
+                    self.delivery.recover()
                 if not backlog:
-                    for descriptor, _ in poller.poll():
+                    for descriptor, _ in poller.poll(self.delivery.patience()):
                         if descriptor == self._wakeup.descriptor:
                             self._wakeup.clear()
                     continue
@@ -205,8 +216,9 @@ class Receiver:
         known = self._first_frames
         with self._lock:
             socket = self._socket
+            self._pass_on()
             try:
-                while self._backlog_bytes < BACKLOG_BYTES:
+                while self._backlog_bytes < self._limit:
                     first = _recv(socket, _NOBLOCK)
                     # The first frames of one topic and origin are the same bytes, so taking them apart once will do.
                     # Nor is RCVMORE asked for, which costs as much as a frame: what looks like ours has two; whatever
@@ -219,7 +231,7 @@ class Receiver:
                     try:
                         second = _recv(socket, _NOBLOCK)
                     except zmq.Again:  # the frames of a message come together: this one had no second
-                        self._reject("a topic without events", first)
+                        self.delivery.reject("a topic without events", first)
                         break
                     if second[:1] != b"[":
                         self._realign(first, second)
@@ -237,9 +249,9 @@ class Receiver:
         origin = self._first_frames.get(frame) or self._learn(frame)
         if origin is None:
             return
-        self._reject("a topic without events", first)
+        self.delivery.reject("a topic without events", first)
         if not _get(self._socket, _RCVMORE):
-            self._reject("a topic without events", frame)
+            self.delivery.reject("a topic without events", frame)
             return
         pack = _recv(self._socket, _NOBLOCK)
         if origin is _OWN:
@@ -275,96 +287,27 @@ class Receiver:
         elif frames == 1 and first.startswith(UP):
             self._greeted(first[len(UP) :])
         elif first[:1] != RESERVED:
-            self._reject(problem, first)
-
-    def _reject(self, problem: object, frame: bytes) -> None:
-        self.rejected += 1
-        now = monotonic()
-        if now >= self._complain_at:
-            self._complain_at = now + COMPLAIN_EVERY
-            logger.warning("rejected a message (%d so far): %s: %r", self.rejected, problem, frame[:60])
+            self.delivery.reject(problem, first)
 
     def _deliver(self, messages: int) -> None:
         """Hand over the events of the oldest messages of the backlog."""
-        if self._forget:
-            self._forget_unwanted()
-        bus = self._bus
-        known = bus.known_topics
-        backlog, ledger = self._backlog, self._ledger
+        backlog, delivery = self._backlog, self.delivery
         for _ in range(messages):
+            if not backlog:
+                return  # a callback forked, and we are the child
             origin, pack = backlog.popleft()
             self._backlog_bytes -= len(pack)
-            try:
-                events = decode_events(pack)
-            except WireError as error:
-                self._reject(error, pack)
-                continue
-            seen = ledger.of(origin)
-            for topic, number, envelope in events:
-                subscribers = known.get(topic)
-                if subscribers is None:
-                    subscribers = bus.subscribers_of(topic)
-                if not subscribers:
-                    continue
-                if seen.get(topic) == number - 1 and envelope is not None:
-                    seen[topic] = number
-                elif not self._judge(seen, origin, topic, number, envelope, subscribers) or envelope is None:
-                    continue
-                self.delivered += 1
-                if len(subscribers) == 1:
-                    bus.hand_over(subscribers[0], topic, envelope)
-                    continue
-                for subscription in subscribers:
-                    bus.hand_over(subscription, topic, envelope.copy())
+            self.taken = self.begun
+            self.begun += 1
+            delivery.deliver(origin, pack)
+        self.taken = self.begun
+        delivery.note_lag()
 
-    def _judge(
-        self,
-        seen: dict[str, int],
-        origin: bytes,
-        topic: str,
-        number: int,
-        envelope: Envelope | None,
-        subscribers: tuple[Subscription, ...],
-    ) -> bool:
-        """The slow path: anything but the next number of a known topic. Whether to deliver it."""
-        if topic not in seen:
-            if len(self._sources) >= REMEMBERED:
-                self._sources.clear()
-            self._sources[origin] = (envelope or {}).get("src") or topic.partition(".")[0]
-            try:
-                check_topic(topic)
-            except ValueError as error:
-                self._reject(error, topic.encode(errors="replace"))
-                return False
-        if envelope is None:
-            missed = self._ledger.judge_mark(seen, topic, number)
-        else:
-            missed = self._ledger.judge(seen, topic, number)
-        if missed == DUPLICATE:
-            self.duplicates += 1
-            return False
-        if missed:
-            self._report(missed, origin, topic, envelope, subscribers)
-        return envelope is not None
-
-    def _report(
-        self,
-        missed: int,
-        origin: bytes,
-        topic: str,
-        envelope: Envelope | None,
-        subscribers: tuple[Subscription, ...],
-    ) -> None:
-        now = monotonic()
-        if all(self._ready_at.get(subscription, now) >= now for subscription in subscribers):
-            self.joining += missed
-            return
-        self.gaps += 1
-        self.missed += missed
-        gap = {"origin": origin.hex(), "src": self._sources.get(origin), "topic": topic, "missed": missed}
-        self._bus.announce("fabric.gap", gap)
-
-    def _forget_unwanted(self) -> None:
-        self._forget = False
-        wanted = self._bus.subscribers_of
-        self._ledger.keep(topic for topic in self._ledger.topics() if wanted(topic))
+    def _shed(self) -> None:
+        """Drop the oldest half."""
+        while self._backlog_bytes > self._limit // 2:
+            origin, pack = self._backlog.popleft()
+            self._backlog_bytes -= len(pack)
+            self.begun += 1
+            self.taken += 1
+            self.delivery.shed(origin, pack)

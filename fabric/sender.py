@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from math import inf
 from queue import SimpleQueue
 from time import monotonic, sleep
 from typing import Any
@@ -31,8 +32,10 @@ import zmq
 from zmq.backend import Socket as _Backend
 
 from fabric.envelope import Envelope
+from fabric.held import Limits
 from fabric.interest import NOBODY, Interest
-from fabric.outbox import PACK_BYTES, Limits, Outbox
+from fabric.interrupted import interrupts
+from fabric.outbox import PACK_BYTES, Outbox
 from fabric.sequence import Marks
 
 logger = logging.getLogger("fabric.link")
@@ -100,6 +103,7 @@ class Sender:
         "_unlooked",
         "_wakes",
         "descriptor",
+        "ended",
         "interest",
         "outbox",
         "rejected",
@@ -107,15 +111,24 @@ class Sender:
     )
 
     def __init__(
-        self, socket: zmq.Socket[bytes], origin: bytes, *, limits: Limits, max_bytes: int, changed: Callable[[], None]
+        self,
+        socket: zmq.Socket[bytes],
+        origin: bytes,
+        *,
+        limits: Limits,
+        max_bytes: int,
+        changed: Callable[[], None],
+        history: int = 0,
     ) -> None:
         self.interest = Interest()
-        self.outbox = Outbox(origin, limits)
+        self.outbox = Outbox(origin, limits, history)
         self._append = self.outbox.append
-        self.descriptor: int = _get(socket, zmq.FD)
+        self.descriptor: int = socket.fileno()
         #: Events orjson refused, or over the size limit; XPUB messages that were no subscription.
         self.unencodable = 0
         self.rejected = 0
+        #: Whether the socket is closed. It is not by a signal handler that interrupts the sending.
+        self.ended = False
         self._socket = socket
         self._lock = threading.Lock()  # around every call on the socket; never waited for by a publisher
         self._max_bytes = max_bytes
@@ -193,7 +206,9 @@ class Sender:
             self._leave_to_tail(topic, encoded)
             return
         try:
-            if self.outbox or not self._send_one(topic, encoded):
+            if self.ended:  # since we looked
+                self._append((topic, encoded))
+            elif self.outbox or not self._send_one(topic, encoded):
                 self._append((topic, encoded))
                 self._flush(now, 4 * PACK_BYTES)
             if now >= self._look_at:
@@ -207,6 +222,10 @@ class Sender:
             self._shy_until = done + SHY_SECONDS
         if self.outbox and not self._armed:
             self._arm()  # somebody found the lock taken, and relies on us
+
+    def has_room(self, topic: str) -> bool:
+        """Whether an event on `topic` would be taken without costing another one. Any thread."""
+        return not self.outbox.full or self.interest.routes.of(topic) == NOBODY
 
     def _leave_to_tail(self, topic: str, encoded: bytes) -> None:
         self._append((topic, encoded))
@@ -270,15 +289,14 @@ class Sender:
             self._read_subscriptions(now)
         self.interest.expire(now)
 
-    def _read_subscriptions(self, now: float) -> None:
-        before = (self.interest.up, self.interest.losses)
+    def _receive(self) -> list[bytes]:
         batch: list[bytes] = []
         socket = self._socket
         while True:
             try:
                 frame = _recv(socket, _NOBLOCK)
             except zmq.Again:
-                break
+                return batch
             if not _get(socket, _RCVMORE):
                 batch.append(frame)
                 continue
@@ -286,6 +304,10 @@ class Sender:
             self.rejected += 1
             while _get(socket, _RCVMORE):
                 _recv(socket, _NOBLOCK)
+
+    def _read_subscriptions(self, now: float) -> None:
+        before = (self.interest.up, self.interest.losses)
+        batch = self._receive()
         if not batch:
             return
         self.interest.read(batch, now)
@@ -348,11 +370,15 @@ class Sender:
 
     def begin_probe(self, prefix: bytes) -> None:
         """Send `prefix` round once it shows in the interest; `resend_probes` and a new link repeat it."""
-        with self._lock:
+        locked = self._lock.acquire(not interrupts(_HOLDERS))
+        try:
             self._probes[prefix] = False
-            if self.interest.up:
+            if locked and self.interest.up:
                 self._read_subscriptions(monotonic())
                 self._send_probes()
+        finally:
+            if locked:
+                self._lock.release()
 
     def resend_probes(self) -> None:
         """A probe may have been lost in a full pipe."""
@@ -362,8 +388,12 @@ class Sender:
 
     def end_probe(self, prefix: bytes) -> None:
         """It came back, or nobody waits for it any more."""
-        with self._lock:
+        locked = self._lock.acquire(not interrupts(_HOLDERS))
+        try:
             self._probes.pop(prefix, None)
+        finally:
+            if locked:
+                self._lock.release()
 
     @property
     def idle(self) -> bool:
@@ -371,13 +401,19 @@ class Sender:
         return not self.outbox
 
     def close(self) -> int:
-        """End the tail thread and close the socket; how many events were abandoned."""
+        """End the tail thread and close the socket; how many events were abandoned. See `ended`."""
+        self._down = True
         self._wakes.put(False)
         self._thread.join()
-        with self._lock:
-            self._down = True
-            self._socket.close(linger=0)
-            return self.outbox.abandon()
+        if self._lock.acquire(not interrupts(_HOLDERS)):
+            try:
+                self._down = True  # who had the lock may have found the link up
+                self._look_at = inf
+                self._socket.close(linger=0)
+                self.ended = True
+            finally:
+                self._lock.release()
+        return self.outbox.abandon()
 
     # The tail thread
 
@@ -414,3 +450,9 @@ class Sender:
     def _activity(self) -> tuple[float, float]:
         """What changes when somebody publishes, or sends."""
         return self._tokens_at, self._sent_at
+
+
+#: What holds the lock; see `fabric.interrupted`.
+_HOLDERS = frozenset(
+    each.__code__ for each in (Sender.forward, Sender.service, Sender.begin_probe, Sender.end_probe, Sender._tail)
+)

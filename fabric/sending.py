@@ -220,7 +220,7 @@ class Sending:
         self._serial += 1
         token = b"gone-%d" % self._serial
         self._barriers[token] = (session, reason)
-        self._outgoing.append([verbs.PING, token])
+        self._outgoing.append([verbs.PING, token, b""])
 
     def _doubt(self, message: Message, now: float) -> None:
         """It left, and will not be acknowledged."""

@@ -95,6 +95,8 @@ class Ledger:
         self._size = 0
         self._seen: dict[bytes, dict[str, int]] = {}
         self._newest = b""
+        #: Topics that had to make room, and would begin anew.
+        self.evicted = 0
 
     def of(self, origin: bytes) -> dict[str, int]:
         """The last number seen of each topic of `origin`, to be changed by whoever finds `last + 1` in an event.
@@ -152,6 +154,9 @@ class Ledger:
             oldest = next((origin for origin in self._seen if self._seen[origin] is not seen), None)
             if oldest is None:
                 self._size -= len(seen)
+                self.evicted += len(seen)
                 seen.clear()
                 return
-            self._size -= len(self._seen.pop(oldest))
+            gone = len(self._seen.pop(oldest))
+            self._size -= gone
+            self.evicted += gone

@@ -36,14 +36,23 @@ from fabric.sending import Sending
 
 
 class Session:
-    """One node's membership in the message plane."""
+    """One node's membership in the message plane. `report()` makes what its heartbeats carry (`fabric.report`)."""
 
-    def __init__(self, node: str, origin: bytes, *, pid: int = 0, host: str = "", program: str = "") -> None:
+    def __init__(
+        self,
+        node: str,
+        origin: bytes,
+        *,
+        pid: int = 0,
+        host: str = "",
+        program: str = "",
+        report: Callable[[], bytes] = bytes,
+    ) -> None:
         self.outgoing: deque[list[bytes]] = deque()
         self.outcomes: deque[Any] = deque()
         self.node = verbs.check_name(node, "node")
         self.origin = origin
-        self._membership = Membership(verbs.Identity(node, origin, pid, host, program), self.outgoing)
+        self._membership = Membership(verbs.Identity(node, origin, pid, host, program), self.outgoing, report)
         self._anonymous = f"{verbs.ANONYMOUS}{node}".encode()
         self._holding = Holding(self.outgoing, self.outcomes)
         self._sending = Sending(self.outgoing, self.outcomes)
@@ -62,6 +71,7 @@ class Session:
             verbs.ASK: self._asked,
             verbs.TELL: self._telling,
             verbs.LISTED: self._listed,
+            verbs.KEPT: self._kept,
             verbs.PONG: self._pong,
             verbs.BYE: self._bye,
         }
@@ -100,6 +110,7 @@ class Session:
         if self.state == CLOSED:
             return
         if self.state == WELCOMED:
+            self._membership.ping()  # the last report: what a short life lost is known, too
             self.outgoing.append(verbs.encode(verbs.Bye(reason)))
         self._end()
 
@@ -223,6 +234,11 @@ class Session:
             query["endpoint"] = name
         self._asking.endpoints(id, query, deadline, now)
 
+    def last(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
+        """Ask for the last events of topics, as `proxy.retained` says; Kept follows."""
+        self._check_open()
+        self._asking.last(id, query, deadline, now)
+
     @property
     def pending(self) -> int:
         """Messages that are not acknowledged (or answered) yet: what a drain waits for."""
@@ -278,6 +294,9 @@ class Session:
     def _listed(self, frames: list[bytes], now: float) -> None:
         self._asking.listed(verbs.decode_for_node(frames))
 
+    def _kept(self, frames: list[bytes], now: float) -> None:
+        self._asking.kept(verbs.decode_for_node(frames))
+
     def _error(self, frames: list[bytes], now: float) -> None:
         error: verbs.Error = verbs.decode_for_node(frames)
         about = error.about.encode()
@@ -294,7 +313,7 @@ class Session:
             self._sending.not_found(error, now)
         elif about == verbs.REGISTER:
             self._holding.refused(error)
-        elif about in (verbs.ASK, verbs.LIST):
+        elif about in (verbs.ASK, verbs.LIST, verbs.LAST) or error.code == "unknown_verb":
             self._asking.refused(error)
 
     def _pong(self, frames: list[bytes], now: float) -> None:

@@ -18,10 +18,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from fabric.bodies import check_name
 from fabric.errors import SettingsError
+from fabric.options import Setting, setting, settings_of, similar, to_text
 
 if TYPE_CHECKING:
     from pathlib import Path  # imported where it is used: `import fabric` costs little more than `import zmq`
@@ -46,24 +48,96 @@ class Address(NamedTuple):
     port: int = 0
 
 
+#: The tables of the settings file. Who reads one checks what is in it; a table with another name is a mistake.
+TABLES = ("fabric", "proxy", "rules", "routes")
+#: Variables that are no settings: where the file and the embedded default are, and tracebacks.
+OTHER_VARIABLES = ("FABRIC_CONFIG", "FABRIC_RUNTIME_DIR", "FABRIC_DEBUG")
+
+
+def read_url(value: Any) -> str:
+    """A proxy's address as it was written; empty: the embedded default. ValueError or TypeError if it is neither."""
+    try:
+        text = to_text(value)
+    except TypeError:
+        raise TypeError(f"{value!r} is not text") from None
+    try:
+        if text:
+            _take_apart(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None
+    return text
+
+
+def read_endpoint(value: Any) -> str:
+    """An endpoint's name, or nothing. ValueError or TypeError if it can be none."""
+    try:
+        text = to_text(value)
+    except TypeError:
+        raise TypeError(f"{value!r} is not text") from None
+    return check_name(text) if text else ""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a node can be told. Numbers are at least 0; durations are seconds, sizes bytes."""
 
-    #: The proxy's address; empty: the embedded default.
-    url: str = ""
-    #: The node's name; empty: the program's name and the process id.
-    node: str = ""
-    #: Start a proxy in the background if none answers at the embedded default.
-    autostart: bool = True
-    #: The largest event or message.
-    max_bytes: int = 10 * _MIB
-    #: What may wait while the link is down or the proxy is slow: events, bytes, seconds.
-    outbox_events: int = 100_000
-    outbox_bytes: int = 64 * _MIB
-    outbox_seconds: float = 60.0
-    #: How long `close` may take to send what waits.
-    close_timeout: float = 2.0
+    url: str = setting(
+        "",
+        "the proxy's address: `tcp://host:7400` or `ipc:///directory`",
+        unit="URL",
+        unset="the embedded default",
+        read=read_url,
+    )
+    node: str = setting("", "this node's name", flag="", unset="the program's name and process id")
+    endpoint: str = setting(
+        "",
+        "what this program's endpoint is called, where nobody says: `fabric.endpoint_name()`, `fabric listen`",
+        unit="name",
+        flag="",
+        unset="the program and the host",
+        read=read_endpoint,
+    )
+    autostart: bool = setting(
+        True,
+        "start a proxy in the background if none answers at the embedded default (nowhere else)",
+        flag="--no-autostart",
+    )
+    max_bytes: int = setting(10 * _MIB, "the largest event or message", unit="bytes", flag="")
+    outbox_events: int = setting(
+        100_000, "what may wait while the link is down or the proxy is slow", unit="events", flag=""
+    )
+    outbox_bytes: int = setting(64 * _MIB, "how large all that may be", unit="bytes", flag="")
+    outbox_seconds: float = setting(
+        60.0,
+        "how long one may wait. The oldest are dropped past any of the three, and counted",
+        unit="seconds",
+        flag="",
+    )
+    outbox_policy: str = setting(
+        "drop_oldest",
+        "what goes when it is full: the oldest, what comes last, or all but the `latest` of each topic",
+        choices=("drop_oldest", "drop_newest", "latest"),
+        flag="",
+    )
+    inbox_bytes: int = setting(
+        64 * _MIB,
+        "what may wait here to be delivered while handlers are slow",
+        unit="bytes",
+        flag="",
+    )
+    inbox_policy: str = setting(
+        "drop_newest",
+        "what goes past it: what comes last (it stays in ZeroMQ's pipes, and is a gap when those are full), or the oldest",
+        choices=("drop_newest", "drop_oldest"),
+        flag="",
+    )
+    history_bytes: int = setting(
+        8 * _MIB,
+        "what is kept of the events that left, for subscribers that find that some did not arrive; 0: nothing",
+        unit="bytes",
+        flag="",
+    )
+    close_timeout: float = setting(2.0, "what `close()` may take to send what waits", unit="seconds", flag="")
 
     @property
     def is_default_address(self) -> bool:
@@ -78,31 +152,70 @@ class Settings:
 _Settings = TypeVar("_Settings")
 
 
-def load(kind: type[_Settings], table: str, arguments: Mapping[str, Any]) -> _Settings:
-    """Make `kind` (a dataclass) of arguments, environment, file and defaults. SettingsError says what is wrong where.
+class Found(NamedTuple):
+    """One setting as it is in effect, and where that was said: `argument`, a variable, `file:line` or `default`."""
 
-    An argument of None counts as not given.
+    setting: Setting
+    #: The default if there is a problem.
+    value: Any
+    source: str
+    problem: SettingsError | None = None
+
+
+def load(
+    kind: type[_Settings], table: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> _Settings:
+    """Make `kind` (a dataclass) of arguments, environment, that table of the file, and defaults.
+
+    An argument of None counts as not given. `defaults` are others than those of `kind`. SettingsError says what is wrong
+    where.
     """
-    path = config_path()
-    from_file = _read(path, table)
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    for name in from_file:
-        if name not in names:
-            known = ", ".join(sorted(names))
-            raise SettingsError(name, f"{path} [{table}]", f"there is no such setting; known are {known}")
-    values: dict[str, Any] = {}
-    for field in fields(kind):  # type: ignore[arg-type]
-        variable = f"FABRIC_{field.name.upper()}"
-        if arguments.get(field.name) is not None:
-            source, value = "argument", arguments[field.name]
-        elif variable in os.environ:
-            source, value = variable, os.environ[variable]
-        elif field.name in from_file:
-            source, value = f"{path} [{table}]", from_file[field.name]
+    found, problems = resolve(kind, table, arguments, defaults)
+    if problems:
+        raise problems[0]
+    return kind(**{each.setting.name: each.value for each in found})
+
+
+def resolve(
+    kind: type[Any], table: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> tuple[list[Found], list[SettingsError]]:
+    """Every setting of `kind` with its source, and all that is wrong; else as `load`."""
+    rows = settings_of(kind)
+    file, problems = _read(config_path())
+    from_file: Mapping[str, Any] = {}
+    if not problems:
+        problems = _wrong_tables(file, table)
+        from_file = file.table(table)
+        problems += _wrong_keys(file, table, [row.name for row in rows])
+    found = []
+    for row in rows:
+        default = row.default if defaults is None else defaults.get(row.name, row.default)
+        typed = False
+        if arguments.get(row.name) is not None:
+            source, value = "argument", arguments[row.name]
+        elif row.variable in os.environ:
+            source, value = row.variable, os.environ[row.variable]
+        elif row.name in from_file:
+            source, value = file.where(table, row.name), from_file[row.name]
+            typed = True
         else:
+            found.append(Found(row, default, "default"))
             continue
-        values[field.name] = _convert(field, source, value)
-    return kind(**values)
+        try:
+            found.append(Found(row, row.convert(value, typed=typed), source))
+        except ValueError as error:
+            problems.append(SettingsError(row.name, source, str(error)))
+            found.append(Found(row, default, source, problems[-1]))
+    return found, problems
+
+
+def unknown_variables(*kinds: type[Any]) -> list[str]:
+    """`FABRIC_*` of the environment that are no settings of these. Not an error: they may be somebody else's."""
+    known = {*OTHER_VARIABLES, *(row.variable for kind in kinds for row in settings_of(kind))}
+    return sorted(name for name in os.environ if name.startswith("FABRIC_") and name not in known)
+
+
+# The file
 
 
 def config_path() -> Path:
@@ -114,85 +227,95 @@ def config_path() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "fabric" / "fabric.toml"
 
 
-def _read(path: Path, table: str) -> dict[str, Any]:
+class Table(NamedTuple):
+    """A table of the settings file that is no settings class: whoever reads it checks what is in it."""
+
+    values: dict[str, Any]
+    #: File and line of what is below these keys of it, or of the nearest above that is there; without keys, of itself.
+    where: Callable[..., str]
+
+
+def read_table(name: str) -> Table:
+    """That table as it is in the file; nothing if there is none. SettingsError if the file cannot be read."""
+    file, problems = _read(config_path())
+    problems += [] if problems else _wrong_tables(file, name)
+    if problems:
+        raise problems[0]
+
+    def where(*keys: str | int) -> str:
+        from fabric.toml_lines import line_of
+
+        for count in range(len(keys), -1, -1):
+            if (line := line_of(file.text, (name, *keys[:count]))) is not None:
+                return f"{file.path}:{line}"
+        return f"{file.path} [{name}]"
+
+    return Table(file.table(name), where)
+
+
+class _File(NamedTuple):
+    path: Path
+    text: str
+    document: dict[str, Any]
+
+    def table(self, name: str) -> dict[str, Any]:
+        """What is in that table; nothing if it is none."""
+        found = self.document.get(name)
+        return found if isinstance(found, dict) else {}
+
+    def where(self, *keys: str) -> str:
+        """File and line of a table or a key; the table, if the line cannot be told."""
+        from fabric.toml_lines import line_of  # most processes have no file
+
+        line = line_of(self.text, keys)
+        return f"{self.path} [{keys[0]}]" if line is None else f"{self.path}:{line}"
+
+
+def _read(path: Path) -> tuple[_File, list[SettingsError]]:
+    nothing = _File(path, "", {})
     if not path.is_file() and not os.environ.get("FABRIC_CONFIG"):
-        return {}
-    import tomllib  # most processes have no file, and need not pay for a parser
+        return nothing, []
+    import tomllib  # as above
 
     try:
-        document = tomllib.loads(path.read_text())
+        text = path.read_text(encoding="utf-8")
+        return _File(path, text, tomllib.loads(text)), []
     except FileNotFoundError:
-        raise SettingsError("FABRIC_CONFIG", "environment", f"there is no file {path}") from None
+        problem = SettingsError("FABRIC_CONFIG", "environment", f"there is no file {path}")
     except OSError as error:
-        raise SettingsError("settings file", str(path), f"cannot be read: {error.strerror}") from None
+        problem = SettingsError("settings file", str(path), f"cannot be read: {error.strerror}")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError("settings file", str(path), f"is no TOML: {error}") from None
-    found = document.get(table, {})
-    if not isinstance(found, dict):
-        raise SettingsError(table, str(path), f"[{table}] is a table")
-    return found
+        problem = SettingsError("settings file", str(path), f"is no TOML: {error}")
+    except RecursionError:
+        problem = SettingsError("settings file", str(path), "is nested too deeply")
+    return nothing, [problem]
 
 
-def _convert(field: dataclasses.Field[Any], source: str, value: Any) -> Any:
-    kind = type(field.default)
-    #: A field may bring its own reader along, whose ValueError or TypeError says what is wrong.
-    read: Callable[[Any], Any] | None = field.metadata.get("read")
-    try:
-        return _CONVERTERS[kind](value) if read is None else read(value)
-    except (ValueError, TypeError) as error:
-        problem = f"{value!r} is not {_EXPECTED[kind]}" if read is None else str(error)
-        raise SettingsError(field.name, source, problem) from None
+def _wrong_tables(file: _File, name: str) -> list[SettingsError]:
+    problems = []
+    for key, value in file.document.items():
+        if key in (*TABLES, name):
+            if key == name and not isinstance(value, dict):
+                problems.append(SettingsError(key, file.where(key), f"[{key}] is a table"))
+        elif isinstance(value, dict | list):
+            problem = f"there is no such table{similar(key, TABLES)}"
+            problems.append(SettingsError(f"[{key}]", file.where(key), problem))
+        else:
+            problem = "is in no table: settings stand below [fabric] (nodes) or [proxy]"
+            problems.append(SettingsError(key, file.where(key), problem))
+    return problems
 
 
-def _to_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
-    if word in ("1", "true", "yes", "on"):
-        return True
-    if word in ("0", "false", "no", "off", ""):
-        return False
-    raise ValueError(value)
+def _wrong_keys(file: _File, name: str, known: list[str]) -> list[SettingsError]:
+    problems = []
+    for key in file.table(name):
+        if key not in known:
+            hint = similar(key, known) or f"; known are {', '.join(sorted(known))}"
+            problems.append(SettingsError(key, file.where(name, key), f"there is no such setting in [{name}]{hint}"))
+    return problems
 
 
-def _to_number(kind: type[int] | type[float]) -> Callable[[Any], Any]:
-    def convert(value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError(value)  # noqa: TRY004 - reported as a wrong value
-        number = kind(value)
-        if not 0 <= number < float("inf"):
-            raise ValueError(value)
-        return number
-
-    return convert
-
-
-def _to_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value.strip()
-
-
-def _to_list(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str):
-        raise TypeError(value)
-    return tuple(value)
-
-
-_CONVERTERS: dict[type, Callable[[Any], Any]] = {
-    bool: _to_bool,
-    int: _to_number(int),
-    float: _to_number(float),
-    str: _to_text,
-    tuple: _to_list,
-}
-_EXPECTED = {
-    bool: "a yes or no (1, 0, true, false)",
-    int: "a whole number of at least 0",
-    float: "a number of at least 0",
-    str: "text",
-    tuple: "a list",
-}
+# Addresses
 
 
 def default_url() -> str:
@@ -213,10 +336,15 @@ def default_url() -> str:
 
 def parse_address(url: str) -> Address:
     """Take `tcp://host[:port]` or `ipc:///absolute/directory` apart. SettingsError if it is neither."""
+    try:
+        return _take_apart(url)
+    except ValueError as error:
+        raise SettingsError("url", repr(url), str(error)) from None
 
-    def wrong(problem: str) -> SettingsError:
-        hint = "addresses look like tcp://127.0.0.1:7400 or ipc:///run/fabric"
-        return SettingsError("url", repr(url), f"{problem}; {hint}")
+
+def _take_apart(url: str) -> Address:
+    def wrong(problem: str) -> ValueError:
+        return ValueError(f"{problem}; addresses look like tcp://127.0.0.1:7400 or ipc:///run/fabric")
 
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("tcp", "ipc"):

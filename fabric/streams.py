@@ -6,17 +6,18 @@
     async with node.events("tui.**") as events:
         async for event in events: ...
 
-An iteration is a subscription with a bounded buffer: when it is full the oldest event is dropped, and counted in
-`dropped`. Nobody who publishes ever waits for one who iterates.
+An iteration is a subscription with a bounded buffer. When it is full its policy says who goes, and that is counted in
+`dropped`: `drop_oldest`, `drop_newest`, or `latest`: of each topic only the newest event waits (those before it are counted
+in `superseded`). Nobody who publishes ever waits for one who iterates.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 
 from fabric.buffer import Buffer
-from fabric.bus import Bus
+from fabric.bus import Bus, Callback, Subscription
 from fabric.envelope import Envelope
 from fabric.errors import Closed
 
@@ -25,17 +26,50 @@ class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
     """Events that match `pattern`, from its making on. Iterate it in one place at a time.
 
     With `timeout`, an iteration ends after that many seconds without an event. Closing it, from any thread, ends it.
+    `subscribe` is another way to subscribe than the bus's own.
     """
 
-    def __init__(self, bus: Bus, pattern: str, *, limit: int = 1_000, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        pattern: str,
+        *,
+        limit: int = 1_000,
+        policy: str = "drop_oldest",
+        timeout: float | None = None,
+        subscribe: Callable[[str, Callback], Subscription] | None = None,
+    ) -> None:
         self._buffer: Buffer[Envelope] = Buffer(f"the events of {pattern!r}", limit)
         self._timeout = timeout
-        self.subscription = bus.subscribe(pattern, self._buffer.put_dropping)
+        puts = {
+            "drop_oldest": self._buffer.put_dropping,
+            "drop_newest": self._buffer.put_or_drop,
+            "latest": lambda event: self._buffer.put_latest(event, _topic),
+        }
+        if policy not in puts:
+            raise ValueError(f"policy is one of {', '.join(puts)}, not {policy!r}")
+        self.subscription = (subscribe or bus.subscribe)(pattern, puts[policy])
+        bus.watch(self)
 
     @property
     def dropped(self) -> int:
         """Events dropped because the buffer was full."""
         return self._buffer.dropped
+
+    @property
+    def superseded(self) -> int:
+        """Events that made way for a later one of their topic (policy `latest`)."""
+        return self._buffer.superseded
+
+    @property
+    def pattern(self) -> str:
+        """What it is subscribed to."""
+        return self.subscription.pattern
+
+    @property
+    def taken(self) -> int:
+        """Events that were taken out of the buffer."""
+        return self._buffer.came - self._buffer.dropped - self._buffer.superseded - len(self._buffer)
 
     def __len__(self) -> int:
         """How many events wait in the buffer."""
@@ -91,3 +125,7 @@ class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _topic(event: Envelope) -> object:
+    return event["type"]

@@ -1,22 +1,23 @@
-"""For tests that use the fabric, yours and ours: real parts, started and ended for you.
+"""For tests that use the fabric, yours and ours: started and ended for you.
 
 pytest finds this module by itself (an entry point named `event-fabric`); nothing has to be imported for the fixtures.
 
-    def test_the_gateway_says_that_it_started(fabric_node):
-        watcher, gateway = fabric_node("watcher"), fabric_node("gateway")
-        started = watcher.events("gateway.started", timeout=5)
-        started.subscription.wait_ready(everyone=True)
+    def test_the_gateway_says_that_it_started(fabric_memory):
+        watcher, gateway = fabric_memory.node("watcher"), fabric_memory.node("gateway")
+        started = watcher.capture("gateway.started")
         gateway.publish("gateway.started", {"port": 8080})
-        assert next(started)["port"] == 8080
+        assert started.wait(1)[0]["port"] == 8080
 
     fixture         is
     fabric_bus      a `Bus` of its own, cleared after the test
+    fabric_memory   an `InMemoryFabric`: nodes without proxy and sockets, in milliseconds; closed after the test
     fabric_proxy    a real proxy, in a process and a directory of its own: `.url` `.log` `.kill()` `.restart()` `.stop()`
     fabric_node     a function that makes connected nodes, each with a bus of its own, and closes them after the test:
                     `fabric_node(name, url=…, ready=False, **settings)`; without `url` at `fabric_proxy`
 
-There are no fakes: a proxy starts in a tenth of a second, and a bus needs none. What happens in another thread or
-process is waited for with `wait_until(condition)`, never slept for.
+`fabric_memory` is for unit tests: whether your code publishes, answers and copes as it should. `fabric_proxy` and
+`fabric_node` are for whatever has to do with processes: a real proxy starts in a tenth of a second. See `docs/testing.md`.
+What happens in another thread or process is waited for with `wait_until(condition)`, never slept for.
 """
 
 from __future__ import annotations
@@ -38,10 +39,21 @@ import pytest
 
 from fabric.bus import Bus
 from fabric.connecting import connect
+from fabric.memory import InMemoryFabric
 from fabric.node import Node
 from fabric.settings import parse_address
 
-__all__ = ["MakeNode", "ProxyProcess", "await_until", "fabric_bus", "fabric_node", "fabric_proxy", "wait_until"]
+__all__ = [
+    "InMemoryFabric",
+    "MakeNode",
+    "ProxyProcess",
+    "await_until",
+    "fabric_bus",
+    "fabric_memory",
+    "fabric_node",
+    "fabric_proxy",
+    "wait_until",
+]
 
 #: Seconds that things which take milliseconds may take on a busy machine before a test fails.
 DEADLINE = 10.0
@@ -211,8 +223,22 @@ def fabric_bus() -> Iterator[Bus]:
 
 
 @pytest.fixture
+def fabric_memory() -> Iterator[InMemoryFabric]:
+    """A fabric inside this process: `fabric_memory.node("name")` makes its nodes, which are closed after the test.
+
+    Also `.cut(name)` and `.heal(name)` for links that break, `.restart()` for a proxy that does, and `.connect` for code
+    that calls `fabric.connect`: `monkeypatch.setattr(fabric, "connect", fabric_memory.connect)`.
+    """
+    with InMemoryFabric() as memory:
+        yield memory
+
+
+@pytest.fixture
 def fabric_proxy() -> Iterator[ProxyProcess]:
-    """A real proxy in a process of its own, running."""
+    """A real proxy in a process of its own, running, at a private address: `.url` is what your nodes connect to.
+
+    `.kill()` crashes it, `.restart()` starts it again at the same address, `.log` is what it said. It ends with the test.
+    """
     proxy = ProxyProcess()
     try:
         proxy.start()
@@ -223,7 +249,12 @@ def fabric_proxy() -> Iterator[ProxyProcess]:
 
 @pytest.fixture
 def fabric_node(request: pytest.FixtureRequest) -> Iterator[MakeNode]:
-    """A function that makes nodes; they are closed after the test, the last one first."""
+    """A function that makes nodes: `fabric_node("gateway")` is connected to `fabric_proxy`, and ready.
+
+    Each has a bus of its own, so that one test plays several processes. They are closed after the test, the last one
+    first. `url` is for another proxy, `bus` for another bus; with `ready=False` it returns without waiting, as on the
+    thread of a running event loop it must (`await node.ready()` there). Further keywords are fields of `fabric.Settings`.
+    """
     made: list[Node] = []
 
     def close() -> None:

@@ -24,10 +24,12 @@ This table is the protocol; `…` is the verb itself, `?` a frame that may be em
     TELL          … id back body                          … id origin body
     LIST          … id query?
     LISTED                                                … id listing
-    PING          … token
+    LAST          … id query?
+    KEPT                                                  … id kept
+    PING          … token report?
     PONG                                                  … token known
-    STATUS        … id
-    STATE                                                 … id state
+    STATS         … id query?
+    RECORD                                                … id record
     STOP          … id
     ERROR                                                 … about subject? code detail?
     BYE           … reason session?                       … reason session?
@@ -40,7 +42,9 @@ This table is the protocol; `…` is the verb itself, `?` a frame that may be em
     identity              {node, origin, pid, host, program}    terms        {proxy, heartbeat, timeout, max_bytes}
     meta                  {ts, ttl, request, redelivered}       reply meta   {error: {type, text}}
     code, reason, about   a word: letters, digits, _            detail       {…}: facts about a code
-    subject               the id, name or key it is about   state        {pid, url, boot, version, uptime, …}
+    subject               the id, name or key it is about   record       {pid, url, …}: see `proxy.stats`
+    report                {published, dropped, …}: see `fabric.report`
+    kept                  {events, more, after, mark}: see `proxy.retained`
 
 **Sessions.** A registration is known to its node by a key, to the proxy and to senders by a session. A sender FINDs the
 session behind a name *before* its first message leaves, and every SEND names it: so a sender always knows to whom a
@@ -49,9 +53,9 @@ session `*`. A SEND without a session goes to whoever holds the name now, and mu
 
 STOP ends the proxy as SIGTERM does. It is answered with BYE, and with an ERROR to whoever is not on the proxy's machine.
 
-What a peer says that has not said HELLO on this connection is refused with `unknown_peer`, except LIST, PING, STATUS,
-STOP, GOT, REPLY and a SEND without a session, which is then from `anonymous:…`. So what a DEALER still had queued for a
-proxy that is gone cannot overtake, at the new one, what was lost on the way.
+What a peer says that has not said HELLO on this connection is refused with `unknown_peer`, except LIST, LAST, PING,
+STATS, STOP, GOT, REPLY and a SEND without a session, which is then from `anonymous:…`. So what a DEALER still had queued
+for a proxy that is gone cannot overtake, at the new one, what was lost on the way.
 
 Encoders are strict: ValueError or TypeError for what the table forbids. Decoders are total: `WireError` and nothing
 else, whatever the bytes.
@@ -107,10 +111,12 @@ ASK = b"ASK"
 TELL = b"TELL"
 LIST = b"LIST"
 LISTED = b"LISTED"
+LAST = b"LAST"
+KEPT = b"KEPT"
 PING = b"PING"
 PONG = b"PONG"
-STATUS = b"STATUS"
-STATE = b"STATE"
+STATS = b"STATS"
+RECORD = b"RECORD"
 STOP = b"STOP"
 ERROR = b"ERROR"
 BYE = b"BYE"
@@ -291,10 +297,25 @@ class Listed(NamedTuple):
     listing: dict[str, Any]
 
 
+class Last(NamedTuple):
+    """What came last on each topic that `pattern` matches? See `proxy.retained`."""
+
+    id: str
+    query: dict[str, Any]
+
+
+class Kept(NamedTuple):
+    """A page of it."""
+
+    id: str
+    kept: dict[str, Any]
+
+
 class Ping(NamedTuple):
-    """Still there?"""
+    """Still there? A node's heartbeat carries what it reports of itself (`fabric.report`), or nothing."""
 
     token: str
+    report: bytes = b""
 
 
 class Pong(NamedTuple):
@@ -304,17 +325,18 @@ class Pong(NamedTuple):
     known: bool
 
 
-class Status(NamedTuple):
-    """A question to the proxy itself, from whoever watches over it."""
+class Stats(NamedTuple):
+    """A question to the proxy itself. `topics`, `nodes` in the query: how many of each to tell of; none if left out."""
 
     id: str
+    query: dict[str, Any]
 
 
-class State(NamedTuple):
-    """What a proxy says of itself."""
+class Record(NamedTuple):
+    """What a proxy knows of itself and of its fabric."""
 
     id: str
-    state: dict[str, Any]
+    record: dict[str, Any]
 
 
 class Stop(NamedTuple):
@@ -353,8 +375,9 @@ TO_PROXY: dict[bytes, _Row] = {
     ASK: (Ask, (frame.id_, frame.origin_or_all, frame.body)),
     TELL: (Tell, (frame.id_, frame.back, frame.body)),
     LIST: (List, (frame.id_, frame.query)),
-    PING: (Ping, (frame.id_,)),
-    STATUS: (Status, (frame.id_,)),
+    LAST: (Last, (frame.id_, frame.query)),
+    PING: (Ping, (frame.id_, frame.report)),
+    STATS: (Stats, (frame.id_, frame.query)),
     STOP: (Stop, (frame.id_,)),
     BYE: (Bye, (frame.code, frame.optional_id)),
 }
@@ -369,8 +392,9 @@ TO_NODE: dict[bytes, _Row] = {
     ASK: (Asking, (frame.id_, frame.back, frame.body)),
     TELL: (Telling, (frame.id_, frame.origin, frame.body)),
     LISTED: (Listed, (frame.id_, frame.listing)),
+    KEPT: (Kept, (frame.id_, frame.listing)),
     PONG: (Pong, (frame.id_, frame.flag)),
-    STATE: (State, (frame.id_, frame.listing)),
+    RECORD: (Record, (frame.id_, frame.listing)),
     ERROR: (Error, (frame.code, frame.subject, frame.code, frame.detail)),
     BYE: (Bye, (frame.code, frame.optional_id)),
 }

@@ -1,7 +1,8 @@
 """Waking a thread that sits in `poll`, from any other.
 
 A pipe, as in the self-pipe trick (D. J. Bernstein). The lock is there for the end only: a byte written to a descriptor
-that has been closed meanwhile, and given out again, would end up in somebody else's file.
+that has been closed meanwhile, and given out again, would end up in somebody else's file. It is re-entrant: a signal
+handler, or a finaliser, may publish while this very thread wakes somebody.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class Wakeup:
         self.descriptor, self._writing = os.pipe()
         os.set_blocking(self.descriptor, False)
         os.set_blocking(self._writing, False)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._open = True
 
     def set(self) -> None:
@@ -35,6 +36,11 @@ class Wakeup:
             os.read(self.descriptor, 4_096)
         except BlockingIOError:
             pass
+
+    def forked(self) -> None:
+        """We are a fork's child, and the sleeper is the parent's: who had the lock may not be here."""
+        self._lock = threading.RLock()
+        self.close()
 
     def close(self) -> None:
         """It will not sleep again."""

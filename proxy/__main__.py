@@ -12,26 +12,20 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
+from dataclasses import replace
 from pathlib import Path
 
 from fabric.embedded import LOG_NAME, TAKEN, private_directory
-from fabric.errors import AddressInUse, FabricError, ProxyError
-from fabric.settings import load
+from fabric.errors import AddressInUse, FabricError
+from fabric.options import Setting, settings_of
+from fabric.settings import load, resolve
+from proxy.logs import Log
+from proxy.notify import Notify
 from proxy.server import Server
 from proxy.settings import ProxySettings
 
-#: A proxy that nobody uses any more ends after so many seconds, if it was started in the background.
-BACKGROUND_IDLE_EXIT = 60.0
-
-_HELP = {
-    "url": "where to listen: tcp://127.0.0.1:7400 or ipc:///run/fabric",
-    "settle": "seconds that publishers wait after a start (0.3)",
-    "idle_exit": "end when nobody has been here for so many seconds (0: never)",
-    "log_file": "log to this file instead of stderr, and put it aside when it is full",
-}
+#: In the background there are no publishers yet that would have to wait, and a proxy that nobody uses any more ends.
+IN_BACKGROUND = {"settle": 0.0, "idle_exit": 60.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,24 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m proxy", description="The process in the middle of a fabric.", allow_abbrev=False
     )
     parser.add_argument("--background", action="store_true", help="detach, do not settle, and end when unused")
-    for field in fields(ProxySettings):
-        option = "--" + field.name.replace("_", "-")
-        if field.name == "hooks":
-            parser.add_argument(
-                "--hook", action="append", dest="hooks", help="run this program for each message; repeatable"
-            )
-        elif field.default is False:
-            parser.add_argument(option, action="store_true", default=None, help=_HELP.get(field.name))
-        else:
-            parser.add_argument(option, help=_HELP.get(field.name))
+    for each in settings_of(ProxySettings):
+        _add_flag(parser, each)
     options = vars(parser.parse_args(arguments))
-    if not options.pop("background"):
-        return run(options)
-    if options["settle"] is None:
-        options["settle"] = 0.0
-    if options["idle_exit"] is None:
-        options["idle_exit"] = BACKGROUND_IDLE_EXIT
-    return _detach(options)
+    return _detach(options) if options.pop("background") else run(options)
+
+
+def _add_flag(parser: argparse.ArgumentParser, each: Setting) -> None:
+    text = f"{each.plain_help} (default: {each.show(each.default)})".replace("%", "%%")
+    if each.kind is bool:
+        parser.add_argument(each.flag, dest=each.name, action=argparse.BooleanOptionalAction, default=None, help=text)
+    else:
+        action = "append" if each.kind is tuple else "store"
+        parser.add_argument(each.flag, dest=each.name, action=action, metavar=each.metavar, help=text)
 
 
 def _detach(options: dict[str, object]) -> int:
@@ -77,13 +66,17 @@ def run(
 
     `told(b"r")` is called when it serves, `told(b"t")` if another proxy does.
     """
-    log_to_stderr()
+    log = Log()
+    # What is wrong with the settings is logged as they want it, as far as that is known.
+    known = {each.setting.name: each.value for each in resolve(ProxySettings, "proxy", options)[0]}
+    log.to_stderr(known["log_format"], known["log_level"])
     try:
-        settings = load(ProxySettings, "proxy", options)
+        settings = load(ProxySettings, "proxy", options, IN_BACKGROUND if in_background else None)
         if path := _log_path(settings, in_background):
-            log_to_file(path, settings, in_background=in_background)
+            log.to_file(path, settings, in_background=in_background)
             settings = replace(settings, log_file=str(path))
-        server = Server(settings)
+        # Not in the background: there the service, if there is one, is whoever has started us.
+        server = Server(settings, notify=None if in_background else Notify.take())
         if threading.current_thread() is threading.main_thread():
             server.stop_on_signals()
         server.run(ready=lambda: told(b"r"))
@@ -92,17 +85,9 @@ def run(
         if isinstance(error, AddressInUse):
             told(b"t")
         return 1
+    finally:
+        log.close()
     return 0
-
-
-# The log
-
-_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
-
-
-def log_to_stderr() -> None:
-    """One line a fact, with time and level."""
-    logging.basicConfig(level=logging.INFO, format=_FORMAT, stream=sys.stderr)
 
 
 def _log_path(settings: ProxySettings, in_background: bool) -> Path | None:
@@ -114,34 +99,6 @@ def _log_path(settings: ProxySettings, in_background: bool) -> Path | None:
         return None
     private_directory(directory)
     return directory / LOG_NAME
-
-
-def log_to_file(path: Path, settings: ProxySettings, *, in_background: bool) -> None:
-    """Log to this file; in the foreground what is wrong is told on stderr as well. ProxyError if it cannot be written."""
-    try:
-        handler = (_LogInBackground if in_background else RotatingFileHandler)(
-            path, maxBytes=int(settings.log_bytes), backupCount=int(settings.log_backups), encoding="utf-8"
-        )
-    except OSError as error:
-        raise ProxyError(f"cannot write the log {path}: {error.strerror}") from None
-    handler.setFormatter(logging.Formatter(_FORMAT))
-    root = logging.getLogger()
-    for other in list(root.handlers):
-        if in_background:
-            root.removeHandler(other)  # its stderr is the same file
-        else:
-            other.setLevel(logging.WARNING)
-    root.addHandler(handler)
-
-
-class _LogInBackground(RotatingFileHandler):
-    """What others write to stdout and stderr (libzmq before it aborts, the interpreter) is always in the newest file."""
-
-    def _open(self) -> TextIOWrapper:
-        stream = super()._open()
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-        return stream
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -75,7 +76,7 @@ def start(settings: ProxySettings, timeout: float = START_TIMEOUT) -> Started:
 def _spawn(settings: ProxySettings, log: Path, timeout: float) -> bool:
     before = log.stat().st_size if log.exists() else 0
     try:
-        return spawn(["--log-file", str(log), *settings.arguments()], log, timeout=timeout)
+        return spawn(replace(settings, log_file=str(log)).arguments(), log, timeout=timeout)
     except ProxyError as error:
         with contextlib.suppress(probe.NoAnswer):
             # At a tcp address there is no lock: of two, the one that is late fails to bind.

@@ -24,7 +24,7 @@ verb, and who may say it: `any` is also who never said HELLO on this connection,
     LIST         any     LISTED
     PING         any     PONG, `known` 0 if it must say HELLO
     BYE          node                                                its names are free
-    STATUS, STOP any     are the shell's (see `proxy.message_plane`)
+    STATS, LAST, STOP    are the shell's (see `proxy.message_plane`)
     anything else        ERROR unknown_verb, malformed
 
 The proxy remembers nothing about a message it has passed on (see `proxy.routing`): that makes a kill -9 harmless.
@@ -47,6 +47,7 @@ from typing import Any
 import orjson
 
 from fabric.errors import WireError
+from fabric.report import decode_report
 from fabric.verbs import (
     ACK,
     ASK,
@@ -71,6 +72,7 @@ from fabric.verbs import (
     Find,
     Hello,
     List,
+    Ping,
     Register,
     Tell,
     Terms,
@@ -80,6 +82,7 @@ from fabric.verbs import (
 )
 from proxy.members import Announcements, Node, Outgoing, Refusal, Registration
 from proxy.registry import Registry
+from proxy.reports import Reports
 from proxy.routing import Routing, error
 
 _Handler = Callable[[bytes, list[bytes], float], None]
@@ -105,6 +108,8 @@ class Directory:
         self._routing = Routing(self._registry, self.outgoing, max_bytes, epoch, record)
         #: Messages for the hooks; None unless asked for.
         self.routed = self._routing.routed
+        #: What nodes say of themselves with their heartbeats.
+        self.reports = Reports()
         self._nodes = self._registry.nodes
         self._due = now + self.terms.heartbeat
         #: Nobody is judged by a silence that began before this.
@@ -203,6 +208,15 @@ class Directory:
             **self._counts,
         }
 
+    def members(self, limit: int) -> list[Node]:
+        """Nodes that are here, as many as `limit`, by name. Any thread."""
+        return sorted(self._nodes.values(), key=lambda node: node.identity.node)[:limit]
+
+    @property
+    def epoch(self) -> float:
+        """The wall clock when the directory's was 0."""
+        return self._routing.epoch
+
     def listing(self, endpoint: str = "", *, nodes: bool = True) -> dict[str, Any]:
         """Endpoints (all, or those called `endpoint`) and nodes. `since` and `seen` are unix seconds."""
         wanted = self._registry.sessions.open.values()
@@ -249,6 +263,10 @@ class Directory:
             handler(node, message, now)
 
         return handle
+
+    def turn_away(self, newcomers: bool) -> None:
+        """Whether newcomers are refused as `full`: the process has no room for them. Any thread."""
+        self._registry.full = newcomers
 
     def _hello(self, peer: bytes, frames: list[bytes], now: float) -> None:
         message: Hello = decode_for_proxy(frames)
@@ -298,23 +316,26 @@ class Directory:
         self.outgoing.append((peer, [LISTED, message.id.encode(), data]))
 
     def _ping(self, peer: bytes, frames: list[bytes], now: float) -> None:
-        decode_for_proxy(frames)
+        message: Ping = decode_for_proxy(frames)
         node = self._nodes.get(peer)
         known = node is not None and not node.missed
         if known and node is not None:
             node.seen = now
+            if message.report:
+                self.reports.heard(node.origin, decode_report(message.report), now)
         self.outgoing.append((peer, [PONG, frames[1], b"1" if known else b"0"]))
 
     def _bye(self, node: Node, message: Bye, now: float) -> None:
         self._registry.drop(node, "left", message.reason)
-        self._note_empty(now)
+        self._gone(node, now)
 
     def _lose(self, node: Node, reason: str, now: float) -> None:
         self._counts["lost"] += 1
         self._registry.drop(node, "lost", reason)
-        self._note_empty(now)
+        self._gone(node, now)
 
-    def _note_empty(self, now: float) -> None:
+    def _gone(self, node: Node, now: float) -> None:
+        self.reports.gone(node.origin)
         if not self._nodes:
             self._empty_since = now
 

@@ -3,7 +3,8 @@
     publishers' XPUB ──▸ XSUB ══ zmq.proxy ══▸ XPUB ──▸ subscribers' SUB
                              ◂── subscriptions ──
 
-Nothing in Python runs per event: a forwarding loop in Python has a third of the throughput.
+Nothing in Python runs per event: a forwarding loop in Python has a third of the throughput. What passes is counted by
+libzmq, and looked at from beside it (see `proxy.observer`).
 
 Start order. Events-out is bound first and events-in `settle` seconds later, so that after a restart the subscribers are
 back before the publishers send what they held: 2 events lost at a kill -9 instead of 1,300. Until then this thread
@@ -20,6 +21,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Sequence
 from time import monotonic, time
 from typing import Any
 
@@ -31,6 +33,9 @@ from fabric.errors import ProxyError
 from fabric.sequence import Counter
 from fabric.settings import Address
 from fabric.wire import END, SUBSCRIBE, UP, encode_event, encode_event_head, encode_pack, encode_topic
+from proxy.doors import backlog, limit_of_descriptors
+from proxy.observer import Observer
+from proxy.retainer import EVENTS_OUT, Retainer
 
 logger = logging.getLogger("fabric.proxy")
 
@@ -49,7 +54,8 @@ def set_common_options(made: zmq.Socket[bytes], address: Address) -> None:
     ZMTP heartbeats stay off: together with a full pipe they abort libzmq 4.3.5 at either end."""
     made.linger = 0
     made.handshake_ivl = 3_000
-    made.setsockopt(zmq.BACKLOG, 1_024)
+    made.ipv6 = ":" in address.host
+    made.setsockopt(zmq.BACKLOG, backlog(limit_of_descriptors()))
     if address.directory is None:
         made.tcp_keepalive = 1
         made.tcp_keepalive_idle = 5
@@ -61,7 +67,19 @@ def set_common_options(made: zmq.Socket[bytes], address: Address) -> None:
 class EventPlane:
     """Runs the plane in a thread of its own, with a context of its own. `stop` ends both."""
 
-    def __init__(self, address: Address, *, boot: bytes, settle: float, max_bytes: int, peer_bytes: int) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        boot: bytes,
+        settle: float,
+        max_bytes: int,
+        peer_bytes: int,
+        topics: int = 0,
+        retain: Sequence[str] = (),
+        retain_topics: int = 10_000,
+        retain_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
         self._address = address
         self._settle = settle
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -77,6 +95,12 @@ class EventPlane:
         for each in (self._in, self._out):
             # Else the second frame of what a subscriber sends upstream can end other subscribers' subscriptions.
             each.setsockopt(zmq.ONLY_FIRST_SUBSCRIBE, 1)
+        #: Counts what passes; None: nothing is counted (`topics` is 0).
+        self.observer = Observer(self._context, topics) if topics else None
+        #: Keeps what came last on topics that match; None: without patterns nothing is kept.
+        self.retainer = (
+            Retainer(self._context, retain, topics=retain_topics, max_bytes=retain_bytes) if retain else None
+        )
         #: Why the plane ended, if it did so by itself.
         self.failure: str | None = None
         self.bound = threading.Event()
@@ -92,6 +116,7 @@ class EventPlane:
         self._check_free()
         try:
             self._in.bind(_INPROC_IN)
+            self._out.bind(EVENTS_OUT)
             self._out.bind(self._address.events_out)
         except zmq.ZMQError as error:
             self.close_unstarted()
@@ -99,6 +124,10 @@ class EventPlane:
         for prefix in (UP, END):
             self._in.send(SUBSCRIBE + prefix)
         self._thread.start()
+        if self.observer is not None:
+            self.observer.start()
+        if self.retainer is not None:
+            self.retainer.start()
 
     def _check_free(self) -> None:
         """Events-in is bound late, in the thread: find out now whether that will work."""
@@ -117,6 +146,10 @@ class EventPlane:
         """Let go of sockets whose thread never ran."""
         self._in.close(linger=0)
         self._out.close(linger=0)
+        if self.observer is not None:
+            self.observer.close_unstarted()
+        if self.retainer is not None:
+            self.retainer.close_unstarted()
         self._context.term()
 
     def announcer(self, origin: bytes, source: str) -> Announcer:
@@ -134,7 +167,10 @@ class EventPlane:
             self._pass_subscriptions(monotonic() + self._settle)
             self._in.bind(self._address.events_in)
             self.bound.set()
-            zmq.proxy(self._in, self._out)
+            if (observer := self.observer) is None:
+                zmq.proxy(self._in, self._out)
+            else:
+                zmq.proxy_steerable(self._in, self._out, observer.capture, observer.control)
         except zmq.ContextTerminated:
             pass
         except zmq.ZMQError as error:
@@ -143,6 +179,9 @@ class EventPlane:
         finally:
             self._in.close(linger=0)
             self._out.close(linger=0)
+            if self.observer is not None:
+                self.observer.capture.close(linger=0)
+                self.observer.control.close(linger=0)
 
     def _pass_subscriptions(self, until: float) -> None:
         while (left := until - monotonic()) > 0:

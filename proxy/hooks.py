@@ -1,13 +1,13 @@
 """Programs that run after a message was routed.
 
-    MessagePlane ──routed──▸ put ──▸ a queue per hook ──▸ its workers ──▸ `proxy.programs.run`
+    MessagePlane ──routed──▸ put ──▸ a queue per hook ──▸ its workers ──▸ `fabric.programs.run`
      (its thread)            O(1)    oldest dropped       threads
 
 A hook gets the message as JSON on its stdin,
 
     {"type": "message", "id", "to", "from", "ts", "body", "holders", "request"}
 
-and its facts in the environment (see `proxy.programs.environment`). It cannot change what happens to the message: that
+and its facts in the environment (see `fabric.programs.environment`). It cannot change what happens to the message: that
 has been passed on to so many `holders` before, which may still refuse it. Nor does it hold up anything: what a hook does
 not get done in time waits in a queue of its own, and the oldest is dropped and counted when that is full.
 
@@ -35,7 +35,7 @@ from typing import Any
 
 import orjson
 
-from proxy.programs import GRACE, environment, run
+from fabric.programs import GRACE, environment, run
 from proxy.routing import Routed
 
 logger = logging.getLogger("fabric.proxy")

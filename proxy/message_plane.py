@@ -9,8 +9,8 @@ Every send and receive is NOBLOCK. That a peer's pipe is full (EAGAIN) or that i
 are ordinary answers that the directory is told of; and the loop goes on receiving while sends fail, or dead peers would
 never be noticed.
 
-Two verbs are about the process and not about messages, and are answered here: STATUS with what `status()` says, and STOP,
-which is done for peers on this machine only.
+Three verbs are not about messages, and are answered here: STATS with what `stats(query)` says, LAST with what
+`last(query)` says, and STOP, which is done for peers on this machine only.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from collections.abc import Callable
 from time import monotonic, time
 from typing import Any
 
-import orjson
 import zmq
 from zmq.backend import Socket as _Backend
 
 from fabric.errors import ProxyError, WireError
 from fabric.settings import Address
-from fabric.verbs import BYE, STATE, STATUS, STOP, decode_for_proxy
+from fabric.verbs import BYE, KEPT, LAST, RECORD, STATS, STOP, decode_for_proxy
 from proxy.directory import Directory
 from proxy.event_plane import ROOM, Announcer, set_common_options
+from proxy.retained import NOTHING, Answer
 from proxy.routing import Routed, error
 
 logger = logging.getLogger("fabric.proxy")
@@ -45,7 +45,7 @@ MAX_FRAMES = 16
 TICK = 0.5
 
 #: Answered here; the directory knows nothing of the process it is in.
-_OURS = (STATUS, STOP)
+_OURS = (STATS, LAST, STOP)
 
 _send: Callable[..., Any] = _Backend.send
 _recv: Callable[..., Any] = _Backend.recv
@@ -65,7 +65,8 @@ class MessagePlane:
         max_bytes: int,
         make_announcer: Callable[[], Announcer],
         routed: Callable[[Routed], None] | None = None,
-        status: Callable[[], dict[str, Any]] = dict,
+        stats: Callable[[dict[str, Any]], bytes] = lambda _query: b"{}",
+        last: Callable[[dict[str, Any]], Answer] = lambda _query: Answer(NOTHING),
         stop: Callable[[str], None] | None = None,
     ) -> None:
         self.directory = Directory(
@@ -80,7 +81,8 @@ class MessagePlane:
         self.failure: str | None = None
         self._address = address
         self._routed = routed
-        self._status = status
+        self._stats = stats
+        self._last = last
         self._stop = stop
         self._make_announcer = make_announcer
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -180,18 +182,30 @@ class MessagePlane:
     def _answer_ourselves(self, peer: bytes, frames: list[bytes], frame: zmq.Frame) -> None:
         outgoing = self.directory.outgoing
         try:
-            id_ = decode_for_proxy(frames).id.encode()
+            message = decode_for_proxy(frames)
         except WireError as fault:
             outgoing.append((peer, error(frames[0], b"", "malformed", {"text": str(fault)[:500]})))
             return
-        if frames[0] == STATUS:
-            state = {**self._status(), "stats": self.directory.stats()}
-            outgoing.append((peer, [STATE, id_, orjson.dumps(state)]))
+        id_ = message.id.encode()
+        if frames[0] == STATS:
+            outgoing.append((peer, [RECORD, id_, self._stats(message.query)]))
+        elif frames[0] == LAST:
+            self._answer_last(peer, id_, message.query)
         elif self._stop is None or not self._is_local(frame):
             outgoing.append((peer, error(STOP, id_, "not_local", {})))
         else:
             outgoing.append((peer, [BYE, b"shutdown", b""]))
             self._stop("asked to")
+
+    def _answer_last(self, peer: bytes, id_: bytes, query: dict[str, Any]) -> None:
+        try:
+            data, mark = self._last(query)
+        except WireError as fault:
+            self.directory.outgoing.append((peer, error(LAST, id_, "malformed", {"text": str(fault)[:500]})))
+            return
+        self.directory.outgoing.append((peer, [KEPT, id_, data]))
+        if mark is not None:
+            self.directory.announcements.append(mark)  # published at the end of this turn
 
     def _is_local(self, frame: zmq.Frame) -> bool:
         """Whether a message came from this machine. At an ipc address everybody is here, and is who owns the directory."""

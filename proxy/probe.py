@@ -1,4 +1,4 @@
-"""Asks a running proxy: the client half of STATUS and STOP.
+"""Asks a running proxy: the client half of STATS and STOP.
 
 Whether there is a proxy is asked of its socket and of nothing else; a pid in a file tells who was there. What can be
 wrong has three names, because each is mended in another way:
@@ -13,18 +13,23 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
+import orjson
 import zmq
 
 from fabric import verbs
 from fabric.errors import ProxyError, WireError
 from fabric.settings import Address
+from proxy.stats import Stats, stats_from
 
 #: Seconds that a proxy may take to answer. It answers within a millisecond; a machine that swaps may not.
 TIMEOUT = 3.0
+#: Seconds after which a connection that has answered before is doubted.
+SOON = 0.5
 _NOTHING_LISTENS = (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR)
 
 
@@ -66,9 +71,9 @@ class NotAnswering(NoAnswer):
 
 
 class Status(NamedTuple):
-    """What a proxy says of itself. `state` has pid, host, url, boot, version, uptime, log, stats, …"""
+    """What a proxy says of itself, and who is there."""
 
-    state: dict[str, Any]
+    stats: Stats
     endpoints: list[dict[str, Any]]
     nodes: list[dict[str, Any]]
     #: There are more than fit into one message.
@@ -77,16 +82,88 @@ class Status(NamedTuple):
     @property
     def who(self) -> str:
         """The proxy in a few words."""
-        return f"pid {self.state.get('pid')} on {self.state.get('host')}"
+        return self.stats.who
 
 
-def status(address: Address, timeout: float = TIMEOUT) -> Status:
-    """Ask the proxy at `address` how it is. NotRunning, NotReachable or NotAnswering if it does not say."""
-    state, listed = _ask(
-        address, [verbs.Status("status"), verbs.List("list", {})], [verbs.State, verbs.Listed], timeout
+def status(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> Status:
+    """Ask the proxy at `address` how it is, and who is there; its record has the busiest `topics` and so many `nodes`.
+
+    NotRunning, NotReachable or NotAnswering if it does not say.
+    """
+    query = {"topics": topics, "nodes": nodes}
+    record, listed = _ask(
+        address, [verbs.Stats("stats", query), verbs.List("list", {})], [verbs.Record, verbs.Listed], timeout
     )
     listing = listed.listing
-    return Status(state.state, _rows(listing, "endpoints"), _rows(listing, "nodes"), listing.get("truncated") is True)
+    truncated = listing.get("truncated") is True
+    return Status(_stats(address, record), _rows(listing, "endpoints"), _rows(listing, "nodes"), truncated)
+
+
+def stats(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> Stats:
+    """The statistics record of the proxy at `address`, with the busiest `topics` and so many `nodes`; errors as above."""
+    (record,) = _ask(address, [verbs.Stats("stats", {"topics": topics, "nodes": nodes})], [verbs.Record], timeout)
+    return _stats(address, record)
+
+
+class Asker:
+    """Asks one proxy for its record again and again, over one connection: for whoever looks once a second.
+
+    One thread at a time. Nothing is connected before the first question, and nothing is left of a connection that did
+    not answer: a question that waits in a socket would be the next proxy's to answer.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._dealer: zmq.Socket[bytes] | None = None
+
+    def stats(self, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> Stats:
+        """As the function `stats`. An answer that does not come is asked for once more, over a new connection."""
+        deadline = monotonic() + timeout
+        question = [verbs.Stats("stats", {"topics": topics, "nodes": nodes})]
+        try:
+            found = self._exchange(question, min(timeout, SOON)) if self._dealer is not None else None
+            if found is None:  # the first time, or a proxy was restarted, and what was on its way is gone
+                self.close()
+                left = max(deadline - monotonic(), SOON)
+                check(self.address, left)
+                self._context, self._dealer = _connect(self.address)
+                found = self._exchange(question, left)
+            if found is None:
+                raise _silent(self.address, timeout)
+            return _stats(self.address, found[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def _exchange(self, question: list[Any], timeout: float) -> list[Any] | None:
+        assert self._dealer is not None
+        return _exchange(self._dealer, self.address, question, [verbs.Record], timeout)
+
+    def close(self) -> None:
+        """Let go of the connection; the next question makes another."""
+        if self._dealer is not None and self._context is not None:
+            self._dealer.close(linger=0)
+            self._context.term()
+        self._context = self._dealer = None
+
+
+def libraries() -> tuple[str, ...]:
+    """What this process runs on, each with its version: Python, pyzmq, libzmq, orjson."""
+    versions = {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "pyzmq": zmq.pyzmq_version(),
+        "libzmq": zmq.zmq_version(),
+        "orjson": orjson.__version__,
+    }
+    return tuple(f"{name} {version}" for name, version in versions.items())
+
+
+def _stats(address: Address, record: verbs.Record) -> Stats:
+    try:
+        return stats_from(record.record)
+    except WireError as error:
+        raise NotAnswering(address.url, f"it is a proxy of another version: {error}") from None
 
 
 def stop(address: Address, timeout: float = TIMEOUT) -> None:
@@ -127,22 +204,32 @@ def check(address: Address, timeout: float = TIMEOUT) -> None:
 def _ask(address: Address, questions: Sequence[Any], answers: Sequence[type], timeout: float) -> list[Any]:
     """Say `questions`, and wait for one answer of each kind."""
     check(address, timeout)
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    dealer = context.socket(zmq.DEALER)
+    context, dealer = _connect(address)
     try:
-        dealer.linger = 0
-        dealer.ipv6 = ":" in address.host
-        dealer.connect(address.messages.replace("//*:", "//127.0.0.1:"))
         found = _exchange(dealer, address, questions, answers, timeout)
     finally:
         dealer.close(linger=0)
         context.term()
     if found is None:
-        check(address, timeout)  # it may have ended meanwhile
-        raise NotAnswering(
-            address.url, f"did not answer within {timeout:g} s: it is stopped or stuck, or it is no proxy"
-        )
+        raise _silent(address, timeout)
     return found
+
+
+def _connect(address: Address) -> tuple[zmq.Context[zmq.Socket[bytes]], zmq.Socket[bytes]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    dealer = context.socket(zmq.DEALER)
+    dealer.linger = 0
+    dealer.ipv6 = ":" in address.host
+    dealer.connect(address.messages.replace("//*:", "//127.0.0.1:"))
+    return context, dealer
+
+
+def _silent(address: Address, timeout: float) -> NoAnswer:
+    try:
+        check(address, timeout)  # it may have ended meanwhile
+    except NoAnswer as error:
+        return error
+    return NotAnswering(address.url, f"did not answer within {timeout:g} s: it is stopped or stuck, or it is no proxy")
 
 
 def _exchange(

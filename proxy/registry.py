@@ -41,6 +41,8 @@ class Registry:
         self.nodes: dict[bytes, Node] = {}
         self.origins: dict[bytes, Node] = {}
         self.names: dict[bytes, Holders] = {}
+        #: Whether newcomers are turned away; somebody else knows why.
+        self.full = False
         self.sessions = Sessions(boot, recover_until, self.nodes, outgoing)
         self._outgoing = outgoing
         self._announcements = announcements
@@ -56,8 +58,8 @@ class Registry:
             self._send(peer, encode(welcome))
             return here
         before = self.origins.get(identity.origin)
-        if before is None and len(self.nodes) >= MAX_NODES and here is None:
-            raise Refusal("full", limit=MAX_NODES)
+        if before is None and here is None and (self.full or len(self.nodes) >= MAX_NODES):
+            raise Refusal("full", limit=len(self.nodes))
         if here is not None:
             self.drop(here, "left", "replaced")
         node = Node(peer, identity, now)

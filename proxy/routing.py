@@ -206,7 +206,10 @@ class Routing:
             raise WireError("meta is no object")
         if facts.get("ts") is None:
             facts["ts"] = self.epoch + now
-        return orjson.dumps(facts)
+        try:
+            return orjson.dumps(facts)
+        except TypeError:  # it reads four times deeper than it writes
+            raise WireError("meta nests too deep") from None
 
 
 def error(about: bytes, subject: bytes, code: str, detail: dict[str, Any]) -> list[bytes]:

@@ -27,33 +27,46 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from fabric import __version__
 from fabric.embedded import answers, private_directory
 from fabric.errors import AddressInUse, ProxyError
 from fabric.settings import Address
 from proxy import probe
+from proxy.doors import Doors
 from proxy.event_plane import EventPlane
 from proxy.hooks import Hooks
 from proxy.message_plane import MessagePlane
+from proxy.metrics import Metrics
+from proxy.notify import Notify
+from proxy.pulse import Pulse
+from proxy.retained import NOTHING, Answer
 from proxy.settings import ProxySettings
+from proxy.stats import Stats
+from proxy.survey import NODES, TOPICS, Beat, Survey
+from proxy.watch import Watch
 
 logger = logging.getLogger("fabric.proxy")
 
 LOCK_NAME = "proxy.lock"
-#: Below this many descriptors an ordinary load can run out of them, and an ipc listener that does aborts the process.
+#: Below this many descriptors an ordinary load can run out of them, and then newcomers are turned away.
 MIN_DESCRIPTORS = 4_096
 
 
 class Server:
-    """One proxy. `run` blocks until `stop`, which any thread or signal handler may call."""
+    """One proxy. `run` blocks until `stop`, which any thread or signal handler may call.
 
-    def __init__(self, settings: ProxySettings) -> None:
+    `notify` is the service manager's, if this process is a service and the proxy is what it is for.
+    """
+
+    def __init__(self, settings: ProxySettings, *, notify: Notify | None = None) -> None:
         self.settings = settings
+        self._notify = notify or Notify()
         self.address = settings.address()
         self.boot = os.urandom(8)
         self._stopping = threading.Event()
         self._reason = "stopped"
-        self._started = monotonic()
+        self._survey: Survey | None = None
+        #: While it runs: whether both planes are alive.
+        self.pulse: Pulse | None = None
         self._hooks = Hooks(
             settings.hooks,
             url=self.address.url,
@@ -74,17 +87,31 @@ class Server:
         """
         _check_exposure(self.address, self.settings.insecure)
         _raise_descriptor_limit()
-        with _lock(self.address), _umask(0o077):
+        with _lock(self.address), _umask(0o077), contextlib.closing(self._metrics()) as metrics:
             events = self._event_plane()
             events.start()
             messages = self._message_plane(events)
+            self._survey = Survey(
+                self.settings,
+                boot=self.boot.hex(),
+                directory=messages.directory,
+                events=events,
+                hooks=self._hooks,
+                beat=self._beat,
+            )
+            doors = Doors(self.address, bound=events.bound.is_set, full=messages.directory.turn_away)
             try:
+                metrics.start()
                 self._hooks.start()
                 messages.start()
                 logger.info("listening on %s (pid %d, boot %s)", self.address.url, os.getpid(), self.boot.hex())
+                metrics.ready()
+                doors.start()
                 ready()
-                self._serve(events, messages)
+                self._serve(events, messages, doors)
             finally:
+                doors.close()
+                metrics.leaving()
                 messages.stop()
                 self._hooks.stop()
                 events.stop()
@@ -97,6 +124,10 @@ class Server:
             settle=self.settings.settle,
             max_bytes=self.settings.max_bytes,
             peer_bytes=self.settings.peer_bytes,
+            topics=int(self.settings.topics) if self.settings.count else 0,
+            retain=self.settings.retain,
+            retain_topics=self.settings.retain_topics,
+            retain_bytes=self.settings.retain_bytes,
         )
 
     def _message_plane(self, events: EventPlane) -> MessagePlane:
@@ -107,34 +138,56 @@ class Server:
             max_bytes=self.settings.max_bytes,
             make_announcer=lambda: events.announcer(os.urandom(8), "proxy"),
             routed=self._hooks.put if self.settings.hooks else None,
-            status=self._status,
+            stats=self._answer,
+            last=events.retainer.answer if events.retainer is not None else lambda _query: Answer(NOTHING),
             stop=self.stop,
         )
 
-    def _status(self) -> dict[str, Any]:
-        """What STATUS is answered with; on the message plane's thread."""
-        return {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "url": self.address.url,
-            "boot": self.boot.hex(),
-            "version": __version__,
-            "uptime": monotonic() - self._started,
-            "log": self.settings.log_file,
-            "hooks": {"programs": [argv[0] for argv in self.settings.hooks], **self._hooks.stats()},
-        }
+    def stats(self, topics: int = TOPICS, nodes: int = NODES) -> Stats:
+        """What the proxy knows of itself and its fabric; see `proxy.stats`. Any thread, while it runs."""
+        if self._survey is None:
+            raise ProxyError("the proxy does not run")
+        return self._survey.stats(topics, nodes)
 
-    def _serve(self, events: EventPlane, messages: MessagePlane) -> None:
-        while not self._stopping.wait(0.5):
-            if failure := events.failure or messages.failure:
+    def _beat(self) -> Beat:
+        pulse = self.pulse
+        if pulse is None or pulse.known.events is None:
+            return Beat(False, 0.0, 0.0)
+        return Beat(pulse.last.events is not None, monotonic() - pulse.events_at, pulse.known.events)
+
+    def _metrics(self) -> Metrics:
+        return Metrics(self.settings.metrics, self.stats, silence=self._silence)
+
+    def _silence(self) -> float | None:
+        pulse = self.pulse
+        return None if pulse is None or not pulse.at else monotonic() - pulse.at
+
+    def _answer(self, query: dict[str, Any]) -> bytes:
+        assert self._survey is not None  # made before the message plane starts
+        return self._survey.answer(query)
+
+    def _serve(self, events: EventPlane, messages: MessagePlane, doors: Doors) -> None:
+        def summary() -> str:
+            counts = messages.directory.stats()
+            return f"{self.address.url}: nodes {counts['nodes']}, endpoints {counts['endpoints']}"
+
+        with contextlib.closing(Watch(self.address, self._notify, bound=events.bound.is_set, summary=summary)) as watch:
+            self.pulse = watch.pulse
+            self._look_after(events, messages, doors, watch)
+
+    def _look_after(self, events: EventPlane, messages: MessagePlane, doors: Doors, watch: Watch) -> None:
+        while not self._stopping.wait(watch.turn()):
+            if failure := events.failure or messages.failure or doors.failure:
                 raise ProxyError(failure)
             if self.settings.idle_exit and messages.idle_for() >= self.settings.idle_exit:
                 self.stop(f"nobody has been here for {self.settings.idle_exit:g} s")
 
     def stop_on_signals(self) -> None:
-        """End cleanly on SIGTERM and SIGINT. Main thread only."""
+        """End cleanly on SIGTERM and SIGINT, and at once on a second one. Main thread only."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
+            if self._stopping.is_set():
+                os._exit(128 + number)  # it was asked before, and whoever asks again has no patience left
             self.stop(signal.Signals(number).name)
 
         signal.signal(signal.SIGTERM, handle)
@@ -218,7 +271,7 @@ def _raise_descriptor_limit() -> None:
             soft = hard
     if soft != resource.RLIM_INFINITY and soft < MIN_DESCRIPTORS:
         logger.warning(
-            "only %d file descriptors are allowed: some %d nodes fit, more would abort the process (ulimit -n %d)",
+            "only %d file descriptors are allowed: some %d nodes fit, more are turned away (ulimit -n %d)",
             soft,
             soft // 4,
             MIN_DESCRIPTORS * 4,

@@ -2,46 +2,134 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
-from fabric.settings import Address, default_url, parse_address
+from fabric.options import setting, settings_of, to_text
+from fabric.settings import Address, default_url, parse_address, read_url
+from fabric.topics import RESERVED, check_pattern, is_reserved
 from proxy.hooks import Argv, read_hooks
 
 _MIB = 1024 * 1024
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def read_host_port(value: Any) -> str:
+    """`HOST:PORT` as it was written; empty: none. ValueError or TypeError if it is neither."""
+    try:
+        text = to_text(value)
+    except TypeError:
+        raise TypeError(f"{value!r} is not text") from None
+    host, _, port = text.rpartition(":")
+    is_host = bool(host) and (":" not in host or (host.startswith("[") and host.endswith("]")))
+    if text and not (is_host and port.isascii() and port.isdecimal() and int(port) <= 65_535):
+        raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:7480 or [::1]:7480")
+    return text
+
+
+def read_patterns(value: Any) -> tuple[str, ...]:
+    """Patterns of topics: a list of them, or text with commas between them, a JSON array, or `none`.
+
+    ValueError or TypeError says what is wrong with which.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                value = orjson.loads(text)
+            except orjson.JSONDecodeError as error:
+                raise ValueError(f"{text!r} is no JSON array: {error}") from None
+        else:
+            value = [each for each in text.split(",") if each.strip()]
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"patterns are a list such as state.**,config.*, not {value!r}")
+    items = [each.strip() if isinstance(each, str) else each for each in value]
+    if [str(each).lower() for each in items] == ["none"]:
+        return ()
+    for each in items:
+        if is_reserved(check_pattern(each)):
+            raise ValueError(f"pattern {each!r}: {RESERVED!r} and below are the system's own, and not retained")
+    return tuple(dict.fromkeys(items))
 
 
 @dataclass(frozen=True)
 class ProxySettings:
     """Durations are seconds, sizes bytes."""
 
-    #: Where to listen; empty: the embedded default.
-    url: str = ""
-    #: Listen on other than loopback addresses although nothing is encrypted and anybody may connect.
-    insecure: bool = False
-    #: The largest event or message.
-    max_bytes: int = 10 * _MIB
-    #: What one peer that does not read may pile up here.
-    peer_bytes: int = 64 * _MIB
-    #: How long publishers wait after a start, so that subscribers are back first: three reconnect intervals.
-    settle: float = 0.3
-    #: How long a node may be silent before it counts as lost.
-    timeout: float = 15.0
-    #: End when no node has been here for so long; 0: never.
-    idle_exit: float = 0.0
-    #: Programs that run after a message was routed; see `proxy.hooks`.
-    hooks: tuple[Argv, ...] = field(default=(), metadata={"read": read_hooks})
-    #: How long a hook may run before it is ended.
-    hook_timeout: float = 30.0
-    #: How many of one hook may run at a time, and how many messages may wait for it.
-    hook_concurrency: int = 4
-    hook_queue: int = 1_000
-    #: Log to this file instead of stderr.
-    log_file: str = ""
-    #: The log file is put aside when it has so many bytes (0: never), and so many old ones are kept.
-    log_bytes: int = 10 * _MIB
-    log_backups: int = 3
+    url: str = setting(
+        "",
+        "where to listen: `tcp://127.0.0.1:7400` or `ipc:///run/fabric`",
+        unit="URL",
+        unset="the embedded default",
+        read=read_url,
+    )
+    insecure: bool = setting(False, "listen on addresses that other machines can reach, although nothing is encrypted")
+    max_bytes: int = setting(10 * _MIB, "the largest event or message", unit="bytes")
+    peer_bytes: int = setting(
+        64 * _MIB, "what one subscriber that does not read may pile up in the proxy", unit="bytes"
+    )
+    # Three reconnect intervals of a node.
+    settle: float = setting(
+        0.3,
+        "how long publishers wait after a start, so that subscribers are back first; by default 0 if `connect` starts it",
+        unit="seconds",
+    )
+    timeout: float = setting(
+        15.0, "silence after which a node counts as lost; it pings at a third of that", unit="seconds"
+    )
+    idle_exit: float = setting(
+        0.0,
+        "end when no node has been here for so long, 0: never; by default 60 if `connect` starts it",
+        unit="seconds",
+    )
+    hooks: tuple[Argv, ...] = setting(
+        (),
+        "a program that runs after a message was routed, or a JSON array of it and its arguments; repeatable, "
+        "`none` for no hook",
+        unit="program",
+        flag="--hook",
+        unset="none",
+        read=read_hooks,
+    )
+    hook_timeout: float = setting(30.0, "what a hook may take before it is ended, with all it started", unit="seconds")
+    hook_concurrency: int = setting(4, "how many of one hook may run at a time", unit="programs")
+    hook_queue: int = setting(
+        1_000, "what may wait for a hook; past that they are counted and not shown to it", unit="messages"
+    )
+    retain: tuple[str, ...] = setting(
+        (),
+        "patterns of topics whose last event is kept for whoever subscribes later (`last=True`); repeatable, `none` for "
+        "no pattern",
+        unit="pattern",
+        unset="none",
+        read=read_patterns,
+    )
+    retain_topics: int = setting(
+        10_000, "how many topics are kept; past that the one that was silent longest goes", unit="topics"
+    )
+    retain_bytes: int = setting(64 * _MIB, "how large all that may be", unit="bytes")
+    log_file: str = setting(
+        "",
+        "where to log; in the background by default `proxy.log` in its directory",
+        unit="file",
+        unset="stderr",
+    )
+    log_bytes: int = setting(10 * _MIB, "size at which the log file is put aside; 0: never", unit="bytes")
+    log_backups: int = setting(3, "old log files that are kept", unit="files")
+    log_format: str = setting("text", "how a line of the log is written", choices=LOG_FORMATS)
+    log_level: str = setting("info", "what is logged: this, and what is worse", choices=LOG_LEVELS)
+    metrics: str = setting(
+        "",
+        "where `/metrics`, `/healthz` and `/readyz` are served over HTTP",
+        unit="HOST:PORT",
+        unset="nowhere",
+        read=read_host_port,
+    )
+    count: bool = setting(True, "count what passes the event plane, by topic")
+    topics: int = setting(10_000, "how many topics are counted each by itself", unit="topics")
 
     def address(self) -> Address:
         """Where to listen, taken apart. SettingsError if it is no address."""
@@ -50,13 +138,13 @@ class ProxySettings:
     def arguments(self) -> list[str]:
         """The arguments with which `python -m proxy` has the same settings, whatever is in environment and files."""
         found: list[str] = []
-        for each in fields(self):
-            value, option = getattr(self, each.name), "--" + each.name.replace("_", "-")
-            if each.name == "hooks":
-                for hook in [orjson.dumps(argv).decode() for argv in value] or ["none"]:
-                    found += ["--hook", hook]
-            elif value is True:
-                found.append(option)
-            elif value is not False and value != "":
-                found += [option, str(value)]
+        for each in settings_of(ProxySettings):
+            value = getattr(self, each.name)
+            if each.kind is tuple:
+                texts = [item if isinstance(item, str) else orjson.dumps(item).decode() for item in value]
+                found += [f"{each.flag}={text}" for text in texts] or [f"{each.flag}=none"]
+            elif each.kind is bool:
+                found.append(each.flag if value else each.no_flag)
+            else:
+                found.append(f"{each.flag}={value}")  # in one word: a value may begin with a dash
         return found

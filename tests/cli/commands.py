@@ -98,6 +98,15 @@ class Command:
             self.process.stdin.write(data)
             self.process.stdin.flush()
 
+    def resize(self, columns, lines):
+        """Make its terminal another size."""
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def hang_up(self):
+        """Close the other end of its terminal."""
+        os.close(self._terminal)
+        self._terminal, self._open = None, {}
+
     def interrupt(self):
         """Ctrl-C, at a terminal as at a pipe; its exit status."""
         if self._terminal is not None:

@@ -25,7 +25,7 @@ def test_commands_and_options_are_completed():
         )
         return {line.partition(",")[2] for line in done.stdout.splitlines()}
 
-    assert complete("fabric", "p") == {"pub", "proxy"}
+    assert complete("fabric", "p") == {"pane", "pub", "proxy"}
     assert {"--stats", "--json", "--url"} <= complete("fabric", "tap", "--")
 
 

@@ -11,6 +11,7 @@ import pytest
 from cli.daemon import described
 from cli.main import run
 from proxy import daemon, probe
+from proxy.stats import Stats
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def fabric(address, capfd):
 def status(address):
     from fabric.settings import parse_address
 
-    return probe.status(parse_address(address)).state
+    return probe.status(parse_address(address)).stats.as_json()
 
 
 def test_the_life_of_a_proxy_in_the_background(fabric, address, fabric_node):
@@ -64,7 +65,7 @@ def test_the_life_of_a_proxy_in_the_background(fabric, address, fabric_node):
         ):
             assert text in out
         found = orjson.loads(fabric("status", "--json")[1])
-        assert (found["state"], found["endpoints"][0]["session"], found["stats"]["nodes"]) == ("up", session, 1)
+        assert (found["state"], found["listing"]["endpoints"][0]["session"], found["nodes"]) == ("up", session, 1)
 
         boot = status(address)["boot"]
         code, out, _ = fabric("restart", "--settle", "0", "--hook", "/bin/true")
@@ -143,9 +144,8 @@ def test_each_has_help_with_examples(command, capfd):
     assert capfd.readouterr().out.count(f"\n    fabric proxy {command}") >= 2
 
 
-@pytest.mark.parametrize(
-    "state", [{}, {"uptime": "x", "stats": 5, "hooks": []}, {"hooks": {"programs": ["\x1b"]}, "stats": {"\n": "\r"}}]
-)
-def test_a_proxy_that_says_nonsense_is_shown_harmlessly(state):
-    found = probe.Status(state, [{}], [], True)
+def test_what_a_proxy_says_of_itself_is_shown_harmlessly():
+    nasty = "\x1b[2J\n"
+    stats = Stats(1, nasty, nasty, nasty, nasty, log=nasty, messages={nasty: 1}, hooks={nasty: 2}, programs=(nasty,))
+    found = probe.Status(stats, [{"endpoint": nasty}, {}], [], True)
     assert all(line.isprintable() for line in described(found, 0.0))

@@ -47,7 +47,7 @@ def test_something_else_that_listens_there_is_not_taken_for_a_proxy(impatient, d
 @pytest.mark.parametrize("url", ["localhost", "tcp://", "ipc://relative", "tcp://127.0.0.1:70000"])
 def test_an_address_that_is_none_is_wrong_usage_wherever_it_comes_from(url, capfd, monkeypatch):
     assert run(["tap", "--url", url]) == 2
-    assert f"fabric: url (from '{url}')" in capfd.readouterr().err
+    assert f"fabric: url (from argument): '{url}': " in capfd.readouterr().err
     monkeypatch.setenv("FABRIC_URL", url)
     assert run(["pub", "a.b"]) == 2
     assert "addresses look like tcp://127.0.0.1:7400 or ipc:///run/fabric" in capfd.readouterr().err

@@ -33,14 +33,6 @@ def test_facts_of_any_kind_are_one_harmless_line(facts):
     assert row.isprintable()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-5, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (7200, "2h"), (200_000, "2d")],
-)
-def test_durations_are_short(seconds, text):
-    assert listing.duration(seconds) == text
-
-
 @pytest.mark.parametrize("since", [None, "x", True, []])
 def test_an_age_that_nobody_knows_is_a_question_mark(since):
     assert listing.age(since, 1.0) == "?"

@@ -3,8 +3,12 @@ import tempfile
 
 import pytest
 
+import cli.proxy
 from cli.main import run
+from fabric.options import settings_of
+from fabric.settings import load
 from fabric.testing import wait_until
+from proxy.settings import ProxySettings
 
 
 @pytest.fixture
@@ -64,3 +68,35 @@ def test_it_ends_by_itself_when_nobody_has_been_there_for_so_long(start, address
     fabric_node("visitor", url=address).close()
     assert proxy.end(timeout=20) == 0
     wait_until(lambda: proxy.process.returncode == 0)
+
+
+#: Another value than the default for each kind of setting.
+OTHER = ProxySettings(
+    url="tcp://127.0.0.1:7500", insecure=True, max_bytes=1, settle=1e-05, hooks=(("/bin/true", "-a"), ("/bin/false",)),
+    log_file="-x y", log_format="json", metrics="127.0.0.1:0", count=False,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", [ProxySettings(), OTHER], ids=["defaults", "others"])
+def test_every_setting_of_a_proxy_is_a_flag(wanted, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(cli.proxy, "run", lambda options: seen.update(options))
+    assert run(["proxy", *wanted.arguments()]) == 0
+    assert seen.keys() == {row.name for row in settings_of(ProxySettings)}
+    assert None not in [value for name, value in seen.items() if name != "hooks"]
+    assert load(ProxySettings, "proxy", seen) == wanted
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["start"], ["restart"]])
+def test_every_flag_is_shown_with_what_it_is_for_and_its_default(command, capsys):
+    assert run(["proxy", *command, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for row in settings_of(ProxySettings):
+        assert f"{row.plain_help[1:]}. [default: {row.show(row.default)}]" in shown
+
+
+def test_what_is_not_said_is_left_to_environment_and_file(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(cli.proxy, "run", lambda options: seen.update(options))
+    run(["proxy"])
+    assert set(seen.values()) == {None}

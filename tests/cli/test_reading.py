@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from cli.reading import News, Reader
+from fabric.kept import Last
 
 
 def topics(reader):
@@ -110,3 +111,29 @@ def test_an_envelope_that_is_nested_too_deeply_to_be_written_is_read():
     reader = Reader(["**"])
     reader.deliver("a", {"deep": orjson.loads("[" * 500 + "]" * 500)})
     assert reader.take(0)[0].size == 0
+
+
+def test_what_came_last_is_read_first_but_not_what_has_come_as_well():
+    reader = Reader(["**"], ["state.ignored"])
+    envelope = {"type": "state.b", "ts": 1.0, "src": "x"}
+    reader.deliver("state.b", dict(envelope))
+    last = [Last("state.a", {"ts": 1.0, "replayed": True}), Last("state.b", {**envelope, "replayed": True})]
+    reader.begin_with([*last, Last("state.ignored", {})])
+    events = reader.take(0)
+    assert [(event.topic, event.envelope.get("replayed")) for event in events] == [("state.a", True), ("state.b", None)]
+
+
+def test_what_came_last_is_bounded_like_everything():
+    reader = Reader(["**"], max_events=3)
+    come(reader, "live")
+    reader.begin_with([Last(name, {}) for name in "abcd"])
+    assert topics(reader) == ["c", "d", "live"]
+    assert reader.news().dropped == 2
+
+
+def test_subscriptions_of_others_on_its_bus_work():
+    reader = Reader(["**"])
+    reader.subscribe("fabric.kept", (got := []).append)
+    come(reader, "fabric.kept", mark=1)
+    assert [event["mark"] for event in got] == [1]
+    assert topics(reader) == []

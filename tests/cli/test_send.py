@@ -79,6 +79,24 @@ def test_as_a_name_that_another_holds_sends_nothing_and_says_who_holds_it(send, 
     assert inbox.poll() == []
 
 
+def test_from_says_so_and_proves_nothing(send, inbox, root, capfd):
+    assert send(root, "x", "--from", root) == 0
+    assert inbox.receive(5).sender == f"anonymous:{root}"
+    assert send(root, "x", "--from", "a", "--as", "b") == 2
+    assert "two senders" in capfd.readouterr().err
+
+
+def test_a_channel_survives_every_hop_and_an_answer_unchanged(send, inbox, root, node):
+    channel = "feishu:oc:1 ü/{x}\u202e"
+    assert send(root, "x", "--channel", channel) == 0
+    first = inbox.receive(5)
+    assert first.body["channel"] == channel
+    asked = node.request(root, {"text": "?"}, channel=first.body["channel"])
+    request = inbox.receive(5)
+    request.reply({"channel": request.body["channel"]})
+    assert asked.wait() == {"channel": channel}
+
+
 def test_a_name_that_nobody_has_ends_with_4_and_similar_ones_are_told(send, inbox, root, capfd):
     assert send(f"{root}x", "hi") == 4
     assert capfd.readouterr().err == f"fabric: no endpoint is called '{root}x'; did you mean '{root}'?\n"

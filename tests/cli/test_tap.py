@@ -254,3 +254,24 @@ def test_patterns_that_the_shell_made_file_names_of_are_noticed(start, url):
     command = start("tap", "bin", "etc", "--url", url, "--timeout", "0.1", terminal=True)
     assert command.end() == 0
     assert "quote wildcards: fabric tap '**'" in command.out
+
+
+def test_it_can_begin_with_what_came_last(start, fabric_node):
+    with ProxyProcess(retain="state.**") as proxy:
+        node = fabric_node("tester", url=proxy.url)
+        node.publish("state.a", {"n": 1})
+        node.publish("state.b", {"n": 2})
+        wait_until(lambda: len(node.last("**")) == 2)
+        command = start("tap", "state.**", "state.a", "--url", proxy.url, "--last", "--json", "--count", "3")
+        command.wait_until(lambda: len(command.lines) >= 2)
+        node.publish("state.a", {"n": 3})
+        assert command.end() == 0
+        events = [json.loads(line) for line in command.lines]
+        assert [(each["n"], each.get("replayed", False)) for each in events] == [(1, True), (2, True), (3, False)]
+
+
+def test_beginning_with_what_came_last_at_a_proxy_that_keeps_nothing_is_a_tap(tap, node, root):
+    command = tap("--last", "--topics-only", "--count", "1")
+    node.publish(f"{root}.x")
+    assert command.end() == 0
+    assert command.out == f"{root}.x\n"

@@ -39,7 +39,7 @@ class Bench:
         """Subscribe, and return when the other end knows."""
         handle = self.bus.subscribe(pattern, callback or self.events.append)
         self.receiver.subscribe(handle)
-        self.receiver.ready(handle)
+        self.receiver.delivery.ready(handle)
         self.read_subscriptions()
         return handle
 

@@ -40,6 +40,15 @@ def test_not_ready_says_what_where_and_how_long():
     assert (error.what, error.url, error.waited) == ("the node 'a'", "ipc:///run/fabric", 1.5)
 
 
+@pytest.mark.parametrize(
+    ("reason", "remedy"), [("", "fabric proxy"), ("full", "ulimit -n"), ("version", "same version")]
+)
+def test_not_ready_says_what_to_do_about_it(reason, remedy):
+    error = errors.NotReady("the node 'a'", url="ipc:///run/fabric", waited=1.5, reason=reason)
+    assert remedy in str(error)
+    assert error.reason == reason
+
+
 def test_a_missing_endpoint_names_similar_ones():
     error = errors.NoSuchEndpoint("alise", ["alice", "elise"])
     assert "did you mean 'alice', 'elise'?" in str(error)

@@ -257,3 +257,12 @@ def test_who_subscribes_with_history_hears_of_those_present_first(pair):
     wait_until(lambda: any(event["name"] == "came-after" for event in seen))
     first = next(event for event in seen if event["name"] == "here-before")
     assert first["history"] is True
+
+
+@pytest.mark.parametrize(
+    "question", [{"interest": [1]}, {"interest": None}, {"recover": [1]}, {"trace": []}, 5, None, "trace"]
+)
+def test_a_question_that_makes_no_sense_is_answered_all_the_same(pair, caplog, question):
+    asker, holder = pair
+    assert asker._messaging.ask(holder.origin, question, 5).result(5) == [None]
+    assert caplog.records == []

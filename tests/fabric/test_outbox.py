@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabric.held import OVERHEAD, Limits
 from fabric.interest import Interest
-from fabric.outbox import OVERHEAD, PACK_BYTES, Limits, Outbox
+from fabric.outbox import PACK_BYTES, Outbox
 from fabric.wire import END, UP, decode_events, decode_topic
 
 ORIGIN = b"12345678"

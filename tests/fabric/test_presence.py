@@ -1,5 +1,5 @@
 from fabric.outcomes import Listed
-from fabric.presence import Gate, present
+from fabric.presence import ROUNDS, Behind, Gate, present
 
 NODE = {"node": "a", "origin": "00" * 8, "pid": 7, "host": "h", "since": 100.0, "seen": 101.0}
 ENDPOINT = {"endpoint": "worker", "session": "s-1", **NODE}
@@ -51,3 +51,61 @@ def test_an_open_gate_lets_everything_pass():
     gate(joined("worker"))
     gate(joined("worker"))
     assert len(given) == 2
+
+
+def event(n, **facts):
+    return {"type": "a", "ts": float(n), "src": "x", "n": n, **facts}
+
+
+def test_what_came_last_is_given_before_what_was_held_and_nothing_twice():
+    given = []
+    gate = Gate(given.append)
+    gate(event(2))
+    gate(event(3))
+    gate.open([joined("worker")], [event(1, replayed=True), event(2, replayed=True)])
+    assert given == [joined("worker"), event(1, replayed=True), event(2), event(3)]
+
+
+def test_what_is_published_while_it_opens_comes_after_what_was_before():
+    given = []
+
+    def give(envelope):
+        given.append(envelope["n"])
+        if envelope["n"] < 30:
+            gate(event(envelope["n"] + 10))
+
+    gate = Gate(give)
+    gate(event(2))
+    gate.open([], [event(1)])
+    assert given == [1, 2, 11, 12, 21, 22, 31, 32]
+
+
+def test_whoever_publishes_faster_than_the_callback_takes_does_not_keep_the_gate_open():
+    given = []
+
+    def give(envelope):
+        given.append(envelope["n"])
+        if envelope["n"] < 10 * ROUNDS:
+            gate(event(envelope["n"] + 1))
+
+    gate = Gate(give)
+    gate.open([], [event(0)])
+    assert given == list(range(10 * ROUNDS + 1))
+
+
+def test_applications_may_use_the_names_of_members_for_anything():
+    given = []
+    gate = Gate(given.append)
+    gate({"type": "a", "name": ["a", "list"], "origin": {}})
+    gate.open([joined("worker")])
+    assert len(given) == 2
+
+
+def test_what_is_behind_a_gate_ends_with_the_gates_own_subscription(fabric_bus):
+    given = []
+    behind = Behind(fabric_bus, "a", given.append, 0, None)
+    behind.front = fabric_bus.subscribe("a", given.append)
+    fabric_bus.hand_over(behind, "a", event(1))
+    behind.front.cancel()
+    fabric_bus.hand_over(behind, "a", event(2))
+    assert [envelope["n"] for envelope in given] == [1]

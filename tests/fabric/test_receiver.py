@@ -6,6 +6,7 @@ import threading
 import pytest
 import zmq
 
+from fabric import delivery
 from fabric import receiver as module
 from fabric.wire import UP, encode_topic
 from tests.fabric.receiver_bench import OWN, A, B, Bench
@@ -50,7 +51,7 @@ def test_a_repeated_event_is_dropped_and_counted(bench):
     for number in (1, 2, 2, 1, 3):
         bench.send(event(number))
     bench.settle()
-    assert (bench.ns(), bench.receiver.duplicates) == ([1, 2, 3], 2)
+    assert (bench.ns(), bench.receiver.delivery.duplicates) == ([1, 2, 3], 2)
 
 
 def test_a_hole_is_counted_and_published_as_a_gap(bench):
@@ -59,7 +60,7 @@ def test_a_hole_is_counted_and_published_as_a_gap(bench):
     bench.send(event(5))
     bench.settle()
     assert bench.ns() == [1, 5]
-    assert (bench.receiver.gaps, bench.receiver.missed) == (1, 3)
+    assert (bench.receiver.delivery.gaps, bench.receiver.delivery.missed) == (1, 3)
     [gap] = bench.gaps
     assert {name: gap[name] for name in ("topic", "missed", "origin", "src")} == {
         "topic": "a",
@@ -83,7 +84,7 @@ def test_a_mark_shows_a_lost_tail(bench):
     bench.send(event(1))
     bench.send(("a", 4, None))
     bench.settle()
-    assert (bench.ns(), bench.receiver.missed) == ([1], 3)
+    assert (bench.ns(), bench.receiver.delivery.missed) == ([1], 3)
 
 
 def test_a_mark_of_what_has_arrived_says_nothing(bench):
@@ -91,7 +92,7 @@ def test_a_mark_of_what_has_arrived_says_nothing(bench):
     bench.send(event(1))
     bench.send(("a", 1, None))
     bench.settle()
-    assert (bench.ns(), bench.receiver.missed, bench.receiver.duplicates) == ([1], 0, 0)
+    assert (bench.ns(), bench.receiver.delivery.missed, bench.receiver.delivery.duplicates) == ([1], 0, 0)
 
 
 def test_a_hole_on_another_origins_topic_is_its_own(bench):
@@ -100,24 +101,24 @@ def test_a_hole_on_another_origins_topic_is_its_own(bench):
     bench.send(event(7), origin=B)
     bench.send(event(2))
     bench.settle()
-    assert bench.receiver.missed == 0
+    assert bench.receiver.delivery.missed == 0
 
 
 def test_a_hole_before_the_subscription_counts_as_ready_is_joining_and_no_gap(bench, monkeypatch):
     handle = bench.subscribe("a")
-    bench.receiver._ready_at[handle] = float("inf")
+    bench.receiver.delivery._ready_at[handle] = float("inf")
     bench.send(event(1), event(5))
     bench.settle()
-    assert (bench.receiver.joining, bench.receiver.missed, bench.gaps) == (3, 0, [])
+    assert (bench.receiver.delivery.joining, bench.receiver.delivery.missed, bench.gaps) == (3, 0, [])
 
 
 def test_a_hole_is_a_gap_as_soon_as_one_of_the_subscriptions_is_ready(bench):
     bench.subscribe("a")
     late = bench.subscribe("a")
-    bench.receiver._ready_at[late] = float("inf")
+    bench.receiver.delivery._ready_at[late] = float("inf")
     bench.send(event(1), event(3))
     bench.settle()
-    assert (bench.receiver.joining, bench.receiver.missed) == (0, 1)
+    assert (bench.receiver.delivery.joining, bench.receiver.delivery.missed) == (0, 1)
 
 
 def test_a_topic_is_forgotten_with_its_subscription(bench):
@@ -130,7 +131,7 @@ def test_a_topic_is_forgotten_with_its_subscription(bench):
     bench.subscribe("a")
     bench.send(event(9))
     bench.settle()
-    assert (bench.ns(), bench.receiver.missed) == ([1, 9], 0)
+    assert (bench.ns(), bench.receiver.delivery.missed) == ([1, 9], 0)
 
 
 def test_a_topic_two_subscriptions_want_is_not_forgotten_with_one(bench):
@@ -142,14 +143,14 @@ def test_a_topic_two_subscriptions_want_is_not_forgotten_with_one(bench):
     bench.receiver.unsubscribe(second)
     bench.send(event(3))
     bench.settle()
-    assert bench.receiver.missed == 1
+    assert bench.receiver.delivery.missed == 1
 
 
 def test_what_bears_our_own_origin_is_dropped_before_it_is_decoded(bench):
     bench.subscribe("a")
     bench.out.send_multipart([encode_topic("a", OWN), b"[not even JSON"])
     bench.settle()
-    assert (bench.receiver.echoes, bench.receiver.rejected, bench.events) == (1, 0, [])
+    assert (bench.receiver.echoes, bench.receiver.delivery.rejected, bench.events) == (1, 0, [])
 
 
 @pytest.mark.parametrize(("hops", "arrives"), [(1, True), (4, True), (5, False), (255, False)])
@@ -157,7 +158,7 @@ def test_what_was_over_too_many_bridges_is_dropped_and_counted(bench, hops, arri
     bench.subscribe("a")
     bench.send(event(1), hops=hops)
     bench.settle()
-    assert (len(bench.events), bench.receiver.rejected) == ((1, 0) if arrives else (0, 1))
+    assert (len(bench.events), bench.receiver.delivery.rejected) == ((1, 0) if arrives else (0, 1))
 
 
 def test_reserved_frames_are_skipped_with_all_their_parts(bench):
@@ -166,7 +167,7 @@ def test_reserved_frames_are_skipped_with_all_their_parts(bench):
     bench.out.send_multipart([b"\0something", b"a", b"b"])
     bench.send(event(1))
     bench.settle()
-    assert (bench.ns(), bench.receiver.rejected) == ([1], 0)
+    assert (bench.ns(), bench.receiver.delivery.rejected) == ([1], 0)
 
 
 def test_a_probe_and_a_greeting_are_handed_on(bench):
@@ -184,12 +185,12 @@ def test_a_flood_of_bad_messages_is_one_log_line(bench, caplog):
         for number in range(1_000):
             bench.out.send_multipart([b"bad %d" % number, b"worse"])
         bench.settle()
-    assert bench.receiver.rejected == 1_000
+    assert bench.receiver.delivery.rejected == 1_000
     assert len(caplog.records) == 1
 
 
 def test_after_a_while_there_is_another_log_line_with_the_count(bench, caplog, monkeypatch):
-    monkeypatch.setattr(module, "COMPLAIN_EVERY", 0.0)
+    monkeypatch.setattr(delivery, "COMPLAIN_EVERY", 0.0)
     bench.subscribe("**")
     for _ in range(2):
         bench.out.send(b"bad")
@@ -206,7 +207,7 @@ def test_a_topic_without_events_costs_no_other_message(bench):
         bench.out.send(encode_topic("a", B))
         bench.send(event(number))
     bench.settle()
-    assert (bench.ns(), bench.receiver.rejected) == (list(range(1, 50)), 49)
+    assert (bench.ns(), bench.receiver.delivery.rejected) == (list(range(1, 50)), 49)
 
 
 def test_first_frames_remembered_are_bounded(bench, monkeypatch):
@@ -219,8 +220,8 @@ def test_first_frames_remembered_are_bounded(bench, monkeypatch):
     assert len(bench.receiver._first_frames) <= 10
 
 
-def test_past_the_bound_of_the_backlog_the_rest_stays_in_the_pipe_and_arrives_later(bench, monkeypatch):
-    monkeypatch.setattr(module, "BACKLOG_BYTES", 1_000)
+def test_past_the_bound_of_the_backlog_the_rest_stays_in_the_pipe_and_arrives_later(bench):
+    bench.receiver._limit = 1_000
     inside, leave = threading.Event(), threading.Event()
 
     def handle(event):

@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 import zmq
 
-from fabric.outbox import Limits
+from fabric.held import Limits
 from fabric.testing import wait_until
 from tests.fabric.sender_bench import Bench
 

@@ -14,6 +14,7 @@ from fabric.outcomes import (
     Delivered,
     Disconnected,
     Failed,
+    Kept,
     Listed,
     Lost,
     NotRegistered,
@@ -33,9 +34,9 @@ OTHER = b"abcdefgh"
 class Node:
     """A session, the clock, and what it said."""
 
-    def __init__(self):
+    def __init__(self, **options):
         self.now = 100.0
-        self.session = Session("app", ORIGIN, pid=7, host="host", program="app.py")
+        self.session = Session("app", ORIGIN, pid=7, host="host", program="app.py", **options)
 
     def said(self):
         """Everything it sent since the last time, decoded."""
@@ -145,15 +146,28 @@ def test_a_welcome_of_an_earlier_hello_is_no_welcome():
     assert node.session.state == "connecting"
 
 
-def test_it_pings_at_a_third_of_the_timeout(node):
-    for _ in range(14):
+def test_it_pings_after_a_second_and_then_at_a_third_of_the_timeout(node):
+    pinged = []
+    for second in range(1, 15):
         node.tick(1.0)
         node.session.receive([b"PONG", b"p", b"1"], node.now)
-    assert len(node.of(verbs.Ping)) == 2
+        if node.of(verbs.Ping):
+            pinged.append(second)
+    assert pinged == [1, 6, 11]
 
 
 def test_it_is_to_be_called_when_the_next_ping_is_due(node):
+    assert node.session.next_deadline() == node.now + 1
+    node.tick(1.0)
     assert node.session.next_deadline() == node.now + 5
+
+
+def test_a_heartbeat_carries_what_the_node_reports():
+    node = Node(report=lambda: b'{"sent":3}')
+    node.session.start(node.now)
+    node.welcome()
+    node.tick(1.0)
+    assert [ping.report for ping in node.of(verbs.Ping)] == [b'{"sent":3}']
 
 
 @pytest.mark.parametrize(
@@ -227,9 +241,9 @@ def test_acknowledgements_that_have_not_left_yet_still_leave(inbox):
     assert [type(message) for message in inbox.said()] == [verbs.Got, verbs.Hello]
 
 
-def test_closing_says_bye(node):
+def test_closing_reports_once_more_and_says_bye(node):
     node.session.close(node.now, "shutdown")
-    assert node.said() == [verbs.Bye("shutdown")]
+    assert node.said() == [verbs.Ping("ping-1"), verbs.Bye("shutdown")]
 
 
 def test_closing_fails_what_is_open(found):
@@ -418,8 +432,8 @@ def test_a_message_that_never_left_fails_with_not_connected(node):
 
 
 def test_it_is_to_be_called_at_the_next_deadline(found):
-    found.send("m1", wait=2.0)
-    assert found.session.next_deadline() == found.now + 2.0
+    found.send("m1", wait=0.5)
+    assert found.session.next_deadline() == found.now + 0.5
 
 
 def test_a_cancelled_message_has_no_outcome(found):
@@ -959,6 +973,49 @@ def test_a_list_that_does_not_come_fails_at_its_deadline():
     node.session.endpoints("l", node.now + 5, node.now)
     node.tick(5.0)
     assert [type(outcome.error) for outcome in node.outcomes(Failed)] == [errors.NotConnected]
+
+
+def test_what_came_last_is_told(node):
+    node.session.last("l", {"pattern": "a.*"}, node.now + 5, node.now)
+    asked = node.said()
+    event = ["a.b", "00" * 8, 3, {"n": 1}]
+    node.hear(verbs.Kept("l", {"events": [event], "more": True, "after": 9, "mark": None}))
+    assert (asked, node.outcomes()) == ([verbs.Last("l", {"pattern": "a.*"})], [Kept("l", [event], True, 9, None)])
+
+
+def test_what_came_last_is_asked_for_again_after_a_reconnect(node):
+    node.session.last("l", {"pattern": "a"}, node.now + 5, node.now)
+    node.session.link_lost(node.now)
+    node.welcome("boot2")
+    assert node.said() == [verbs.Last("l", {"pattern": "a"})]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {},
+        {"events": {}, "after": 1, "mark": None},
+        {"events": [], "after": "1", "mark": None},
+        {"events": [], "after": 1, "mark": True},
+        {"events": [["a", "00", 1]], "after": 1, "mark": None},
+        {"events": [["a", "00", 1, None]], "after": 1, "mark": None},
+    ],
+)
+def test_a_page_that_is_none_is_counted_and_still_waited_for(node, kept):
+    node.session.last("l", {"pattern": "a"}, node.now + 5, node.now)
+    node.hear(verbs.Kept("l", kept))
+    node.hear(verbs.Listed("l", {"endpoints": [], "nodes": []}))
+    assert (node.outcomes(), node.session.stats()["malformed"]) == ([], 1)
+    node.tick(5.0)
+    assert [type(outcome.error) for outcome in node.outcomes(Failed)] == [errors.DeliveryTimeout]
+
+
+def test_a_proxy_that_does_not_know_the_question_says_so(node):
+    node.session.last("l", {"pattern": "a"}, node.now + 5, node.now)
+    node.hear(verbs.Error("unknown", "l", "unknown_verb", {"verbs": ["LIST"]}))
+    (failed,) = node.outcomes(Failed)
+    assert (type(failed.error), failed.error.code) == (errors.Refused, "unknown_verb")
+    assert "does not know LAST" in str(failed.error)
 
 
 # Whatever comes

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fabric.errors import SettingsError
-from fabric.settings import Settings, default_url, load, parse_address, replace
+from fabric.settings import Settings, default_url, load, parse_address, replace, resolve, unknown_variables
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def test_an_argument_that_is_false_counts_as_given(monkeypatch):
 
 
 def test_each_program_reads_its_own_table(config):
-    config("[test]\ntext = 'mine'\n[other]\ntext = 'theirs'\nunknown = 1")
+    config("[test]\ntext = 'mine'\n[proxy]\ntext = 'theirs'\nunknown = 1\n[[rules]]\nx = 1\n[routes]")
     assert load(Kinds, "test", {}).text == "mine"
 
 
@@ -144,17 +144,114 @@ def test_an_error_names_the_environment_variable_as_its_source(monkeypatch):
     assert caught.value.source == "FABRIC_WHOLE"
 
 
-def test_an_error_names_file_and_table_as_its_source(config):
-    path = config("[test]\nwhole = 'x'")
+def test_an_error_names_file_and_line_as_its_source(config):
+    path = config("# mine\n[test]\ntext = 'a'\nwhole = 'x'")
     with pytest.raises(SettingsError) as caught:
         load(Kinds, "test", {})
-    assert caught.value.source == f"{path} [test]"
+    assert caught.value.source == f"{path}:4"
 
 
-def test_a_setting_that_does_not_exist_is_named_with_those_that_do(config):
-    config("[test]\nwholes = 1")
-    with pytest.raises(SettingsError, match=r"wholes .*no such setting.*number, several, text, whole, yes"):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\n[test]\n'whole'= 'x'",
+        "\ntest = {text = 'a # b',\twhole = 'x'}",
+        "test.text = '''\nwhole'''\ntest.whole='x'",
+    ],
+)
+def test_the_line_is_found_however_the_key_is_written(text, config):
+    path = config(text)
+    line = next(number for number, each in enumerate(text.splitlines(), 1) if "'x'" in each)
+    with pytest.raises(SettingsError) as caught:
         load(Kinds, "test", {})
+    assert caught.value.source == f"{path}:{line}"
+
+
+def test_a_number_in_quotes_is_a_mistake_in_the_file_alone(config, monkeypatch):
+    config("[test]\nwhole = '3'")
+    with pytest.raises(SettingsError, match=r"toml:2\): '3' is not a whole number of at least 0 \(no quotes\)"):
+        load(Kinds, "test", {})
+    assert load(Kinds, "test", {"whole": "3"}).whole == 3
+    monkeypatch.setenv("FABRIC_WHOLE", "3")
+    assert load(Kinds, "test", {}).whole == 3
+
+
+def test_a_setting_that_does_not_exist_is_named_with_the_one_that_was_meant(config):
+    path = config("[test]\nwholes = 1")
+    with pytest.raises(SettingsError, match=r"no such setting in \[test\]; did you mean whole\?") as caught:
+        load(Kinds, "test", {})
+    assert (caught.value.name, caught.value.source) == ("wholes", f"{path}:2")
+
+
+def test_a_setting_that_is_like_no_other_is_named_with_those_that_there_are(config):
+    config("[test]\nxyz = 1")
+    with pytest.raises(SettingsError, match=r"xyz .*no such setting.*number, several, text, whole, yes"):
+        load(Kinds, "test", {})
+
+
+def test_a_table_that_does_not_exist_is_named_with_its_line_and_the_one_that_was_meant(config):
+    path = config("[fabric]\n[[proxies]]\n[proxi]\nurl = ''")
+    with pytest.raises(SettingsError, match=r"no such table; did you mean proxy\?") as caught:
+        load(Settings, "fabric", {})
+    assert (caught.value.name, caught.value.source) == ("[proxies]", f"{path}:2")
+
+
+def test_a_setting_outside_of_all_tables_is_told_where_it_belongs(config):
+    path = config("node = 'x'")
+    with pytest.raises(SettingsError, match=r"in no table: settings stand below \[fabric\]") as caught:
+        load(Settings, "fabric", {})
+    assert caught.value.source == f"{path}:1"
+
+
+def test_a_wrong_address_is_an_error_of_where_it_was_said(config):
+    path = config("[fabric]\nurl = 'nowhere'")
+    with pytest.raises(SettingsError, match="'nowhere': no such kind of address; addresses look like") as caught:
+        load(Settings, "fabric", {})
+    assert caught.value.source == f"{path}:2"
+
+
+def test_other_defaults_come_after_everything_else(config, monkeypatch):
+    config("[test]\ntext = 'file'")
+    monkeypatch.setenv("FABRIC_WHOLE", "7")
+    made = load(Kinds, "test", {"yes": True}, {"text": "x", "whole": 5, "yes": False, "number": 0.5})
+    assert made == Kinds("file", 7, 0.5, True)
+
+
+# Everything at once
+
+
+def test_every_setting_is_resolved_with_its_source(config, monkeypatch):
+    path = config("[test]\n\nnumber = 2.5")
+    monkeypatch.setenv("FABRIC_WHOLE", "7")
+    found, problems = resolve(Kinds, "test", {"text": "given"})
+    assert problems == []
+    assert {each.setting.name: (each.value, each.source) for each in found} == {
+        "text": ("given", "argument"),
+        "whole": (7, "FABRIC_WHOLE"),
+        "number": (2.5, f"{path}:3"),
+        "yes": (False, "default"),
+        "several": ((), "default"),
+    }
+
+
+def test_all_that_is_wrong_is_found_and_the_rest_resolved(config, monkeypatch):
+    config("[test]\nwhole = 'x'\nxyz = 1\nnumber = 2.5\n[other]")
+    monkeypatch.setenv("FABRIC_YES", "maybe")
+    found, problems = resolve(Kinds, "test", {})
+    assert [each.name for each in problems] == ["[other]", "xyz", "whole", "yes"]
+    assert {each.setting.name: each.value for each in found if not each.problem} == {
+        "text": "default", "number": 2.5, "several": (),
+    }  # fmt: skip
+    assert [each.setting.name for each in found if each.problem] == ["whole", "yes"]
+
+
+def test_variables_that_are_no_settings_are_known_by_their_names(monkeypatch):
+    for name in ("FABRIC_TEXT", "FABRIC_TEXTS", "FABRIC_CONFIG", "FABRIC_RUNTIME_DIR", "FABRIC_DEBUG", "XFABRIC_Y"):
+        monkeypatch.setenv(name, "1")
+    assert unknown_variables(Kinds) == ["FABRIC_TEXTS"]
+
+
+# The file
 
 
 def test_a_file_that_is_no_toml_is_an_error(config):
@@ -166,6 +263,12 @@ def test_a_file_that_is_no_toml_is_an_error(config):
 def test_a_file_that_is_no_text_is_an_error(config):
     config("").write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="is no TOML"):
+        load(Kinds, "test", {})
+
+
+def test_a_file_that_is_nested_too_deeply_is_an_error(config):
+    config("a = " + "[" * 10_000)
+    with pytest.raises(SettingsError, match="is nested too deeply"):
         load(Kinds, "test", {})
 
 

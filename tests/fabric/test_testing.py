@@ -1,11 +1,16 @@
 """The pytest plugin, as a user's test suite sees it."""
 
 import asyncio
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
+from fabric import testing
 from fabric.testing import ProxyProcess, await_until, wait_until
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_wait_until_returns_what_the_condition_did():
@@ -39,12 +44,27 @@ def test_await_until_says_what_it_waited_for():
         asyncio.run(main())
 
 
-def test_the_example_of_the_docstring(fabric_node):
-    watcher, gateway = fabric_node("watcher"), fabric_node("gateway")
-    started = watcher.events("gateway.started", timeout=5)
-    started.subscription.wait_ready(everyone=True)
+def test_the_example_of_the_docstring(fabric_memory):
+    watcher, gateway = fabric_memory.node("watcher"), fabric_memory.node("gateway")
+    started = watcher.capture("gateway.started")
     gateway.publish("gateway.started", {"port": 8080})
-    assert next(started)["port"] == 8080
+    assert started.wait(1)[0]["port"] == 8080
+
+
+def test_nodes_in_memory_are_closed_after_the_test(fabric_memory):
+    fabric_memory.node("me").endpoint("inbox", print)  # and what is left would show at this test's end
+
+
+def test_every_fixture_and_function_of_the_table_is_there():
+    for name in testing.__all__:
+        assert getattr(testing, name).__doc__, name
+
+
+def test_the_tests_of_the_documentation_pass(pytester_free_run):
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / "testing.md").read_text(), re.MULTILINE | re.DOTALL)
+    count = sum(block.count("def test_") for block in blocks)
+    assert count > 5
+    assert f"{count} passed" in pytester_free_run("\n\n".join(blocks))
 
 
 def test_a_bus_of_its_own_is_empty(fabric_bus):

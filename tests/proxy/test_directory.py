@@ -169,6 +169,14 @@ def test_more_nodes_than_allowed_are_refused(proxy, monkeypatch):
     assert proxy.say(b"c", hello(b"c")).heard(b"c")[0].code == "full"
 
 
+def test_newcomers_are_turned_away_while_there_is_no_room_and_who_is_here_stays(proxy):
+    proxy.directory.turn_away(True)
+    assert proxy.say(b"c", hello(b"c")).heard(b"c")[0].code == "full"
+    assert type(proxy.say(b"a2", hello(b"a")).heard(b"a2")[0]) is verbs.Welcome  # over another connection
+    proxy.directory.turn_away(False)
+    assert type(proxy.say(b"c", hello(b"c")).heard(b"c")[0]) is verbs.Welcome
+
+
 def test_more_names_than_allowed_are_refused(proxy, monkeypatch):
     monkeypatch.setattr("proxy.registry.MAX_ENDPOINTS", 1)
     assert proxy.say(b"a", verbs.Register(1, "other", "reject")).heard(b"a")[0].code == "full"
@@ -735,3 +743,18 @@ def test_a_message_the_hot_path_takes_the_decoder_takes_too_but_for_what_only_th
 
 def test_a_listing_is_json(proxy):
     assert orjson.loads(orjson.dumps(proxy.directory.listing()))["proxy"] == "boot"
+
+
+_DEEP = b'{"a":' * 300 + b"1" + b"}" * 300
+
+
+@pytest.mark.parametrize("session", [b"boot-1", b"boot-9", b""])
+def test_a_meta_deeper_than_json_can_be_written_is_malformed(proxy, session):
+    proxy.raw(b"a", [verbs.SEND, b"m1", b"worker", session, b"anonymous:a", _DEEP, b"{}"])
+    assert [answer.code for answer in proxy.heard(b"a")] == ["malformed"]
+
+
+def test_a_detail_deeper_than_json_can_be_written_is_malformed(proxy):
+    proxy.raw(b"b", [verbs.REFUSED, b"m1", b"boot-1", origin(b"a"), b"busy", _DEEP])
+    assert [answer.code for answer in proxy.heard(b"b")] == ["malformed"]
+    assert proxy.heard(b"a") == []

@@ -6,10 +6,11 @@ from time import monotonic
 import orjson
 import pytest
 
+from fabric import programs
 from fabric.errors import SettingsError
 from fabric.settings import load
 from fabric.testing import ProxyProcess, wait_until
-from proxy import hooks, programs
+from proxy import hooks
 from proxy.hooks import Hooks, read_hooks
 from proxy.routing import Routed
 from proxy.settings import ProxySettings

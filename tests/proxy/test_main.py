@@ -6,11 +6,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+import orjson
 import pytest
 
-from fabric.errors import SettingsError
+from fabric.errors import ProxyError, SettingsError
+from fabric.options import settings_of
 from fabric.settings import default_url, load
 from fabric.testing import ProxyProcess, wait_until
+from proxy import __main__ as entry
 from proxy.settings import ProxySettings
 
 
@@ -22,10 +25,14 @@ def run_proxy(*arguments, **environment):
     return result.returncode, result.stdout + result.stderr
 
 
-def test_help_shows_the_options():
+def test_help_shows_every_setting_with_what_it_is_for_and_its_default():
     status, text = run_proxy("--help")
     assert status == 0
-    assert all(option in text for option in ("--url", "--insecure", "--settle", "--idle-exit", "--background"))
+    text = " ".join(text.split())
+    assert "--background" in text
+    for row in settings_of(ProxySettings):
+        assert row.flag in text
+        assert f"{row.plain_help} (default: {row.show(row.default)})" in text
 
 
 def test_an_unknown_option_exits_2():
@@ -111,3 +118,75 @@ def test_a_setting_of_a_node_is_none_of_the_proxys(tmp_path, monkeypatch):
     monkeypatch.setenv("FABRIC_CONFIG", str(config))
     with pytest.raises(SettingsError, match="no such setting"):
         load(ProxySettings, "proxy", {})
+
+
+#: Another value than the default for each setting.
+OTHER = {
+    "url": "tcp://127.0.0.1:7500", "insecure": True, "max_bytes": 1, "peer_bytes": 2, "settle": 1e-05, "timeout": 3.25,
+    "idle_exit": 4.0, "hooks": (("/bin/true", "-a", "b c"), ("/bin/false",)), "hook_timeout": 5.0, "hook_concurrency": 6,
+    "hook_queue": 7, "log_file": "-x y", "log_bytes": 8, "log_backups": 9, "log_format": "json", "log_level": "debug",
+    "metrics": "[::1]:7480", "count": False, "topics": 10, "retain": ("state.**", "a,b"), "retain_topics": 11,
+    "retain_bytes": 12,
+}  # fmt: skip
+
+
+def test_the_example_has_another_value_for_each_setting():
+    assert {row.name for row in settings_of(ProxySettings) if OTHER[row.name] != row.default} == OTHER.keys()
+
+
+@pytest.mark.parametrize("wanted", [ProxySettings(), ProxySettings(**OTHER)], ids=["defaults", "others"])
+def test_the_arguments_of_settings_say_all_of_them_again_whatever_is_in_environment_and_file(
+    wanted, monkeypatch, tmp_path
+):
+    seen = {}
+    monkeypatch.setattr(entry, "run", lambda options: seen.update(options))
+    entry.main(wanted.arguments())
+    opposite = ProxySettings(**OTHER) if wanted == ProxySettings() else ProxySettings()
+    for row in settings_of(ProxySettings):
+        value = getattr(opposite, row.name)
+        text = orjson.dumps(value).decode() if row.kind is tuple else str(value)
+        monkeypatch.setenv(row.variable, text)
+    assert load(ProxySettings, "proxy", {}) == opposite
+    assert load(ProxySettings, "proxy", seen) == wanted
+
+
+def test_in_the_background_other_defaults_count_and_what_somebody_said_comes_before_them(place, monkeypatch):
+    directory, url = place
+    assert run_proxy("--background", "--url", url, FABRIC_IDLE_EXIT="0.3")[0] == 0
+    log = directory / "proxy.log"
+    wait_until(lambda: "nobody has been here for 0.3 s" in log.read_text())
+    wait_until(lambda: not [path for path in directory.iterdir() if path.is_socket()])
+
+
+def test_nobody_has_to_wait_for_a_proxy_in_the_background_and_it_ends_when_unused(monkeypatch):
+    seen = []
+
+    def note(settings, **_):
+        seen.append((settings.settle, settings.idle_exit))
+        raise ProxyError("enough")
+
+    monkeypatch.setattr(entry, "Server", note)
+    url = {"url": "tcp://127.0.0.1:7500"}
+    assert (
+        entry.run(url) == entry.run(url, in_background=True) == entry.run(url | {"settle": 1}, in_background=True) == 1
+    )
+    assert seen == [(0.3, 0.0), (0.0, 60.0), (1.0, 60.0)]
+
+
+@pytest.mark.parametrize("text", ["", "127.0.0.1:0", "localhost:7480", "[::1]:65535", "*:80", " host:1 "])
+def test_where_metrics_are_served_is_a_host_and_a_port(text):
+    assert load(ProxySettings, "proxy", {"metrics": text}).metrics == text.strip()
+
+
+@pytest.mark.parametrize(
+    "value", ["7480", ":7480", "host:", "host:x", "host:65536", "::1:80", "host:-1", "h:\u0663", 7480]
+)
+def test_what_is_no_host_and_port_is_shown_how_one_looks(value):
+    with pytest.raises(SettingsError, match=r"metrics \(from argument\): .* is not (HOST:PORT, such as|text)"):
+        load(ProxySettings, "proxy", {"metrics": value})
+
+
+@pytest.mark.parametrize(("name", "word"), [("log_format", "xml"), ("log_level", "loud")])
+def test_a_choice_that_there_is_not_is_told_which_there_are(name, word):
+    with pytest.raises(SettingsError, match=f"'{word}' is none of .*, "):
+        load(ProxySettings, "proxy", {name: word})

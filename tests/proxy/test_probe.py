@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 import zmq
@@ -36,16 +37,16 @@ def test_a_proxy_says_who_it_is_and_who_is_there(fabric_proxy, fabric_node):
     node = fabric_node("app")
     session = node.endpoint("worker").session
     found = probe.status(parse_address(fabric_proxy.url))
-    assert (found.state["pid"], found.state["url"]) == (fabric_proxy.pid, fabric_proxy.url)
+    assert (found.stats.pid, found.stats.url) == (fabric_proxy.pid, fabric_proxy.url)
     assert found.who == f"pid {fabric_proxy.pid} on {socket.gethostname()}"
-    assert 0 <= found.state["uptime"] < 60
-    assert found.state["version"]
-    assert len(found.state["boot"]) == 16
+    assert 0 <= found.stats.uptime < 60
+    assert found.stats.version
+    assert len(found.stats.boot) == 16
     assert [(each["endpoint"], each["session"], each["node"]) for each in found.endpoints] == [
         ("worker", session, "app")
     ]
     assert [each["node"] for each in found.nodes] == ["app"]
-    assert (found.state["stats"]["nodes"], found.truncated) == (1, False)
+    assert (found.stats.nodes, found.truncated) == (1, False)
 
 
 def test_asking_leaves_no_node_no_thread_and_no_descriptor_behind(fabric_proxy):
@@ -92,7 +93,7 @@ def test_a_proxy_that_is_stopped_by_a_signal_is_running_but_not_answering(fabric
     with pytest.raises(probe.NotAnswering, match=r"did not answer within 0\.2 s: it is stopped or stuck"):
         probe.status(parse_address(fabric_proxy.url), timeout=0.2)
     fabric_proxy.signal(signal.SIGCONT)
-    assert probe.status(parse_address(fabric_proxy.url)).state["pid"] == fabric_proxy.pid
+    assert probe.status(parse_address(fabric_proxy.url)).stats.pid == fabric_proxy.pid
 
 
 def test_an_ipc_listener_that_takes_no_more_connections_is_not_answering(directory):
@@ -115,7 +116,7 @@ def test_another_program_at_the_port_is_not_answering():
     ("answer", "problem"),
     [
         ([b"junk"], "is not the fabric's protocol"),
-        ([b"ERROR", b"STATUS", b"status", b"unknown_verb", b""], "a proxy of another version"),
+        ([b"ERROR", b"STATS", b"stats", b"unknown_verb", b""], "a proxy of another version"),
     ],
 )
 def test_a_zeromq_program_that_says_something_else_is_not_answering(answer, problem):
@@ -210,7 +211,7 @@ def test_a_peer_that_may_not_is_told_so(directory, monkeypatch):
         assert ready.wait(10)
         with pytest.raises(ProxyError, match="can only be stopped from the machine it runs on"):
             probe.stop(address)
-        assert probe.status(address).state["pid"] == os.getpid()
+        assert probe.status(address).stats.pid == os.getpid()
     finally:
         server.stop()
         thread.join()
@@ -222,10 +223,66 @@ def test_malformed_questions_are_answered_and_the_proxy_goes_on(fabric_proxy):
     dealer = context.socket(zmq.DEALER)
     try:
         dealer.connect(address.messages)
-        for frames in ([b"STATUS"], [b"STOP"], [b"STOP", b"\xff"], [b"STATUS", b"a", b"b"], [b"STOP", b""]):
+        for frames in ([b"STATS"], [b"STOP"], [b"STOP", b"\xff"], [b"STATS", b"a", b"no JSON"], [b"STOP", b""]):
             dealer.send_multipart(frames)
             assert dealer.poll(10_000)
             assert dealer.recv_multipart()[:4:3] == [b"ERROR", b"malformed"]
     finally:
         context.destroy(linger=0)
-    assert probe.status(address).state["pid"] == fabric_proxy.pid
+    assert probe.status(address).stats.pid == fabric_proxy.pid
+
+
+# Asking again and again
+
+
+@pytest.fixture
+def asker(fabric_proxy):
+    made = probe.Asker(parse_address(fabric_proxy.url))
+    yield made
+    made.close()
+
+
+def test_an_asker_keeps_its_connection(asker, fabric_proxy, fabric_node):
+    fabric_node("app")
+    assert [each.node for each in asker.stats(nodes=5).members] == ["app"]
+    connected = asker.stats().process.descriptors
+    assert [asker.stats().process.descriptors for _ in range(20)] == [connected] * 20
+
+
+def test_an_asker_finds_the_next_proxy_and_says_when_there_is_none(asker, fabric_proxy):
+    first = asker.stats().boot
+    fabric_proxy.kill()
+    with pytest.raises(probe.NotRunning):
+        asker.stats()
+    fabric_proxy.restart(settle=0)
+    second = asker.stats().boot
+    fabric_proxy.restart(settle=0)
+    assert len({first, second, asker.stats().boot}) == 3
+
+
+def is_stopped(pid):
+    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
+def test_an_asker_of_a_proxy_that_is_stopped_gives_up_and_asks_again_when_it_goes_on(asker, fabric_proxy):
+    asker.stats()
+    fabric_proxy.signal(signal.SIGSTOP)
+    wait_until(lambda: is_stopped(fabric_proxy.pid))
+    with pytest.raises(probe.NotAnswering):
+        asker.stats(timeout=0.2)
+    fabric_proxy.signal(signal.SIGCONT)
+    assert asker.stats(topics=3).pid == fabric_proxy.pid
+
+
+def test_an_asker_that_is_closed_leaves_no_descriptor_behind(asker):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        asker.stats()
+        asker.close()
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+def test_a_proxy_says_what_it_runs_on(asker):
+    assert asker.stats().libraries == probe.libraries()
+    assert [each.partition(" ")[0] for each in probe.libraries()] == ["python", "pyzmq", "libzmq", "orjson"]

@@ -39,7 +39,7 @@ def served(stopped):
 
 
 def sockets(directory):
-    return sorted(path.name for path in directory.iterdir() if path.is_socket())
+    return sorted(path.name for path in directory.glob("[!.]*") if path.is_socket())
 
 
 def test_it_makes_its_directory_with_mode_0700(stopped, served):

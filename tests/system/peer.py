@@ -71,7 +71,7 @@ class Peer:
 
     def close(self, timeout=None):
         start = time.monotonic()
-        return {"abandoned": self.node.close(timeout), "seconds": time.monotonic() - start}
+        return {"abandoned": self.node.close(timeout).events, "seconds": time.monotonic() - start}
 
 
 def main():

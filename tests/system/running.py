@@ -11,11 +11,14 @@ PEER = Path(__file__).parent / "peer.py"
 
 
 class Program:
-    """A Python program that answers each line of JSON with one; `program("verb", key=value)` asks."""
+    """A Python program that answers each line of JSON with one; `program("verb", key=value)` asks.
 
-    def __init__(self, *arguments, script=PEER):
+    `prefix` is a command that runs it, such as `nsenter` and its options.
+    """
+
+    def __init__(self, *arguments, script=PEER, prefix=()):
         self.process = subprocess.Popen(
-            [sys.executable, str(script), *arguments],
+            [*prefix, sys.executable, str(script), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -8,9 +8,9 @@ from time import monotonic
 import orjson
 import pytest
 
+from fabric import programs
+from fabric.programs import MAX_VALUE, answer_of, environment, run
 from fabric.testing import wait_until
-from proxy import programs
-from proxy.programs import MAX_VALUE, environment, run
 
 
 def shell(script, data=b"", *, timeout=10.0, limit=100_000, **options):
@@ -178,3 +178,16 @@ def test_what_was_in_our_environment_does_not_pass_for_a_message(monkeypatch):
 
 def test_messages_are_json_for_whoever_reads_stdin():
     assert orjson.loads(shell("cat", orjson.dumps(MESSAGE)).output) == MESSAGE
+
+
+def test_more_facts_may_be_told_and_come_before_the_messages():
+    found = environment({**MESSAGE, "body": {"type": "ack"}}, "u", {"type": "other", "rule": "r"})
+    assert (found[b"FABRIC_TYPE"], found[b"FABRIC_RULE"]) == (b"other", b"r")
+
+
+@pytest.mark.parametrize(
+    ("output", "answer"),
+    [(b'{"a": 1}', {"a": 1}), (b"7\n", 7), (b"a\nb\n", "a\nb"), (b" \n", None), (b"\xff", "\ufffd")],
+)
+def test_an_answer_is_json_if_it_is_that_else_text(output, answer):
+    assert answer_of(output) == answer

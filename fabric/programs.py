@@ -217,16 +217,27 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-# What a program is told
+# What a program says, and is told
 
 
-def environment(message: Mapping[str, Any], url: str) -> dict[bytes, bytes]:
+def answer_of(output: bytes) -> Any:
+    """What a program printed, as an answer: JSON if it is that, else the text without its last line end."""
+    if not output.strip():
+        return None
+    try:
+        return orjson.loads(output)
+    except ValueError:
+        return output.decode(errors="replace").removesuffix("\n")
+
+
+def environment(message: Mapping[str, Any], url: str, more: Mapping[str, Any] | None = None) -> dict[bytes, bytes]:
     """Our own environment, and the facts of `message` (`id`, `to`, `from`, `ts`, `body`, …) as `FABRIC_*`.
 
     FABRIC_ID TO FROM TS                 as stamped by the proxy
     FABRIC_TEXT TYPE CHANNEL             of its body, empty if that has none
     FABRIC_HOLDERS REQUEST               how many got it (hooks only); 1 if somebody waits for an answer
     FABRIC_URL                           the proxy's address, so that `fabric send` in the program goes there
+    and each of `more`                   FABRIC_<its name>, in place of one above if that has the same name
 
     Values are somebody else's words: never put them into a shell's command line unquoted. They have no NUL, and end after
     `MAX_VALUE` bytes; numbers and objects are JSON.
@@ -234,14 +245,16 @@ def environment(message: Mapping[str, Any], url: str) -> dict[bytes, bytes]:
     body = message.get("body")
     facts = {name: message.get(name) for name in ("id", "to", "from", "ts", "holders", "request")}
     facts |= {name: body.get(name) if isinstance(body, dict) else None for name in ("type", "channel", "text")}
+    facts |= more or {}
     return {
         **os.environb,
-        **{b"FABRIC_" + name.upper().encode(): _value(fact) for name, fact in facts.items()},
-        b"FABRIC_URL": _value(url),
+        **{b"FABRIC_" + name.upper().encode(): value_of(fact) for name, fact in facts.items()},
+        b"FABRIC_URL": value_of(url),
     }
 
 
-def _value(fact: Any) -> bytes:
+def value_of(fact: Any) -> bytes:
+    """`fact` as the value of an environment variable, or as an argument: without NUL, of at most `MAX_VALUE` bytes."""
     if fact is None:
         return b""
     if fact is True or fact is False:

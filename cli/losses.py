@@ -1,0 +1,63 @@
+"""What was lost, by cause, and where: read off the statistics record. Pure.
+
+    events     every cause that a node has reported; see `fabric.report`
+    messages   `busy`: the receiver's pipe was full, so the proxy could not pass it on; its sender was told
+    hooks      `dropped`: more messages waited for a hook's program than its queue holds
+
+Not here: what somebody was refused (a wrong name, a taken one), and receipts for senders that had gone. Nothing that was
+accepted ended there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from proxy.stats import Stats
+
+#: What the causes mean, in words that tell what to look at.
+_CAUSES = {
+    "outbox": "that waited for a proxy too long, or with too many others",
+    "unencodable": "with a payload that is no JSON",
+    "missed": "that left another node and never arrived",
+    "handlers": "for async subscribers without a loop, or with one that is stuck",
+}
+
+
+class Loss(NamedTuple):
+    """So many of one thing, for one cause."""
+
+    number: int
+    #: `event` or `message`.
+    what: str
+    cause: str
+    why: str
+    #: Nodes that are here and have counted some of them, the worst first: name, and how many.
+    where: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def elsewhere(self) -> int:
+        """Those that no node in `where` has counted: its node is gone, or was not listed."""
+        return max(self.number - sum(count for _, count in self.where), 0) if self.what == "event" else 0
+
+
+def losses(stats: Stats) -> list[Loss]:
+    """Everything that was lost since the proxy's start, events first, the most first."""
+    found = [
+        Loss(count, "event", cause, _CAUSES.get(cause, "for a reason that a newer version knows"), _where(stats, cause))
+        for cause, count in stats.dropped.items()
+        if count
+    ]
+    found.sort(key=lambda loss: (-loss.number, loss.cause))
+    if busy := stats.messages.get("busy", 0):
+        found.append(Loss(busy, "message", "busy", "for nodes that did not read; senders were told"))
+    if dropped := stats.hooks.get("dropped", 0):
+        found.append(Loss(dropped, "message", "hooks", "for hooks that too many were waiting for"))
+    return found
+
+
+def _where(stats: Stats, cause: str) -> tuple[tuple[str, int], ...]:
+    counts: dict[str, int] = {}
+    for member in stats.members:
+        if member.report is not None and (count := member.report.dropped.get(cause, 0)):
+            counts[member.node] = counts.get(member.node, 0) + count
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,52 @@
+"""A service that publishes: how busy this machine is, read from /proc, until SIGTERM or Ctrl-C.
+
+    python examples/meter_service.py           INTERVAL=0.2 for more of it
+    fabric tap 'meter.*'                       meanwhile, in another terminal
+
+`docker-compose.yml` runs it beside `report_service.py`. Where the proxy is comes from FABRIC_URL; the proxy may be started
+later and restarted at any time: what is published meanwhile waits, and what cannot wait is counted.
+"""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import fabric
+
+#: Seconds between two looks.
+INTERVAL = float(os.environ.get("INTERVAL", "1"))
+
+
+def read_busy() -> tuple[int, int]:
+    """Ticks of all processors since the start: (busy, all)."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def read_memory() -> float:
+    """Per cent in use."""
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    facts = {words[0]: int(words[1]) for words in lines}
+    return 100 - 100 * facts["MemAvailable:"] / facts["MemTotal:"]
+
+
+def main() -> None:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with fabric.connect("meter") as node:
+        before = read_busy()
+        while not stop.wait(INTERVAL):
+            now = read_busy()
+            busy = 100 * (now[0] - before[0]) / max(now[1] - before[1], 1)
+            before = now
+            node.publish("meter.cpu", {"percent": round(busy, 1)})
+            node.publish("meter.memory", {"percent": round(read_memory(), 1)})
+        unsent = node.close().events  # sends what waits, for 2 s at most
+        facts = node.stats()
+    print(f"sent {facts['sent']}, unsent {unsent}, dropped {facts['dropped']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

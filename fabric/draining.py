@@ -1,0 +1,91 @@
+"""Leaving: what a node finishes before it goes, and what it says of that.
+
+    names given back ──▸ handlers finish ──▸ messages settle, events leave ──▸ a probe has been round ──▸ closed
+      nothing new          what is in           receipts, replies                 all of it has passed
+      comes in             their inboxes                                          the proxy
+
+All of it within one deadline. What is not done by then is given up, and told.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import TimeoutError as FutureTimeout
+from time import monotonic, sleep
+from typing import NamedTuple
+
+from fabric.endpoint import Endpoint
+from fabric.link import Link
+from fabric.messaging import Messaging
+
+logger = logging.getLogger("fabric.node")
+
+#: Seconds between looks whether something is done.
+LOOK = 0.001
+
+
+class Drained(NamedTuple):
+    """What `close` has done. False in a boolean context if something was given up."""
+
+    #: Messages that handlers finished with, and events that left, while it closed.
+    handled: int = 0
+    flushed: int = 0
+    #: Given up: events that did not leave, messages that no handler finished with, and our own that nobody acknowledged.
+    events: int = 0
+    unhandled: int = 0
+    unsettled: int = 0
+
+    @property
+    def abandoned(self) -> int:
+        """Everything that was given up."""
+        return self.events + self.unhandled + self.unsettled
+
+    def __bool__(self) -> bool:
+        return not self.abandoned
+
+    def __str__(self) -> str:
+        done = f"{self.handled} messages handled, {self.flushed} events sent"
+        if self:
+            return done
+        return f"{done}; given up: {self.events} events, {self.unhandled} unhandled and {self.unsettled} unsettled messages"
+
+
+class Drain:
+    """One node's leaving. The thread that closes it."""
+
+    def __init__(self, link: Link, messaging: Messaging) -> None:
+        self._link = link
+        self._messaging = messaging
+        self._sent = link.sender.outbox.sent
+        self._endpoints: list[Endpoint] = []
+        self._handled = 0
+
+    def run(self, timeout: float) -> None:
+        """Finish what can be finished within `timeout` seconds."""
+        deadline = monotonic() + timeout
+        self._endpoints = [endpoint for endpoint in self._messaging.retire() if endpoint.may_wait]
+        self._handled = -sum(endpoint.handled for endpoint in self._endpoints)
+        session, outbox = self._link.dealer.session, self._link.sender.outbox
+        while (self._unhandled() or session.pending or outbox) and monotonic() < deadline:
+            sleep(LOOK)
+        if outbox or not outbox.sent or self._link.receiver.on_delivery_thread:
+            return
+        # A probe is sent after the last event: when it is back, all of them have passed the proxy.
+        with self._link.barrier() as done:
+            try:
+                done.result(max(deadline - monotonic(), 0.0))
+            except (TimeoutError, FutureTimeout):
+                logger.warning("closed before the proxy confirmed the last events")
+
+    def report(self, events: int, unsettled: int) -> Drained:
+        """What was done, when `events` did not leave and `unsettled` messages were not acknowledged."""
+        return Drained(
+            handled=self._handled + sum(endpoint.handled for endpoint in self._endpoints),
+            flushed=self._link.sender.outbox.sent - self._sent,
+            events=events,
+            unhandled=self._unhandled(),
+            unsettled=unsettled,
+        )
+
+    def _unhandled(self) -> int:
+        return sum(endpoint.unhandled for endpoint in self._endpoints)

@@ -1,0 +1,78 @@
+"""What has left lately, kept for whoever finds that it did not arrive.
+
+Kept as it left, pack by pack: to keep an event costs nothing beside sending it, and to look for one is rare. A look goes
+backwards, through packs that have the topic's bytes in them, until it meets the first number wanted.
+
+Bounded in packs and in bytes; the oldest go first. Events that never left were never numbered, and are not here: the
+outbox has counted them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+import orjson
+
+from fabric.errors import WireError
+from fabric.wire import decode_events, encode_event_head
+
+#: Packs kept: 10,000 calm events, or as many packs of 40 while bytes allow.
+PACKS = 10_000
+#: JSON in one answer; the asker asks again for the rest.
+ANSWER_BYTES = 1024 * 1024
+
+
+class Found(NamedTuple):
+    """Events of one topic, `[number, envelope]` in order; `more` of those asked for may be here, past the last."""
+
+    events: list[tuple[int, dict[str, Any]]]
+    more: bool
+
+
+class History:
+    """One thread adds, any may look."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._packs: deque[bytes] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._packs)
+
+    def add(self, pack: bytes) -> None:
+        """A second frame that has left."""
+        packs = self._packs
+        packs.append(pack)
+        self._bytes += len(pack)
+        while self._bytes > self._limit or len(packs) > PACKS:
+            self._bytes -= len(packs.popleft())
+
+    def find(self, topic: str, first: int, last: int, most: int = ANSWER_BYTES) -> Found:
+        """The events of `topic` numbered `first` to `last` that are still here, about `most` bytes of them. Any thread."""
+        needle = encode_event_head(topic)
+        parts: list[list[tuple[int, dict[str, Any]]]] = []
+        for pack in reversed(self._packs.copy()):
+            if needle not in pack:
+                continue
+            numbered = _of(pack, topic)
+            parts.append([(number, envelope) for number, envelope in numbered if first <= number <= last])
+            if numbered and numbered[0][0] <= first:
+                break
+        found: list[tuple[int, dict[str, Any]]] = []
+        size = 0
+        for number, envelope in (event for part in reversed(parts) for event in part):
+            size += len(orjson.dumps(envelope))
+            if size > most and found:
+                return Found(found, True)
+            found.append((number, envelope))
+        return Found(found, False)
+
+
+def _of(pack: bytes, topic: str) -> list[tuple[int, dict[str, Any]]]:
+    try:
+        events = decode_events(pack)
+    except WireError:  # ours were encoded by us
+        return []
+    return [(abs(number), envelope) for name, number, envelope in events if name == topic and envelope is not None]

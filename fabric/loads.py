@@ -1,0 +1,57 @@
+"""What waits where in one node, for `fabric.slowness`: looked at from outside, so that delivering costs nothing more.
+
+delivery     messages that were read and not delivered; who holds them up is seen on the delivery thread's stack
+a loop       events on their way to callbacks of one event loop; the next one says whose turn it is
+a stream     events that an iteration has not taken
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from fabric.bus import RUNS_CALLBACKS, Bus, Subscription
+from fabric.receiver import Receiver
+from fabric.slowness import Load
+
+#: Frames above the callback's that are looked through: a callback that calls deeper is found all the same.
+MAX_DEPTH = 200
+
+
+def loads(bus: Bus, receiver: Receiver) -> Iterator[Load]:
+    """Every queue between the link and a handler. Any thread."""
+    taken = receiver.taken
+    waiting = receiver.begun - taken + receiver.waiting
+    handler, pattern, topic = _running(receiver) if waiting else ("", "", "")
+    yield Load("delivery", handler, pattern, topic, taken, waiting)
+    for queue in bus.queues():
+        head = queue.first
+        subscription, topic = (None, "") if head is None else head[:2]
+        yield Load(
+            id(queue),
+            subscription.handler if subscription else "an event loop",
+            subscription.pattern if subscription else "",
+            topic,
+            queue.handled,
+            len(queue),
+            queue.dropped,
+        )
+    for stream in bus.streams():
+        yield Load(
+            id(stream), "an iteration over events", stream.pattern, "", stream.taken, len(stream), stream.dropped
+        )
+
+
+def _running(receiver: Receiver) -> tuple[str, str, str]:
+    """The callback that the delivery thread is in: its name, its pattern, the topic."""
+    frame = sys._current_frames().get(receiver.thread_id)
+    for _ in range(MAX_DEPTH):
+        if frame is None:
+            break
+        if frame.f_code in RUNS_CALLBACKS:
+            names = frame.f_locals
+            subscription, topic = names.get("subscription"), names.get("topic")
+            if isinstance(subscription, Subscription) and isinstance(topic, str):
+                return subscription.handler, subscription.pattern, topic
+        frame = frame.f_back
+    return "", "", ""

@@ -1,0 +1,217 @@
+"""A whole fabric inside one process, for unit tests: no socket, no process, nothing to clean up on disk.
+
+    from fabric.testing import InMemoryFabric
+
+    with InMemoryFabric() as memory:
+        shop, kitchen = memory.node("shop"), memory.node("kitchen")
+        orders = kitchen.capture("orders.**")
+        shop.publish("orders.placed", {"fruit": "apple"})
+        assert orders.wait(1)[0]["fruit"] == "apple"
+
+Its nodes are `fabric.Node`s: same methods, errors, receipts and threads, and what crosses from one to another is encoded
+and decoded as on the wire. Behind them are the real session, directory, outbox and ledger; only the sockets are not
+(`fabric.memory_link`). One contract is tested against both kinds.
+
+What is different, and better for a test: a subscription is live when `subscribe` returns, and an event is in its
+receivers' hands when `publish` returns. (Its callbacks still run on the delivery thread, or on their loop.) A test that
+is to run against a real proxy as well says `wait_ready(everyone=True)` all the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any
+
+from fabric.bus import Bus
+from fabric.connecting import default_bus
+from fabric.loops import running_loop
+from fabric.memory_link import KINDS, MemoryContext, MemoryLink
+from fabric.memory_proxy import MemoryProxy
+from fabric.node import Node
+from fabric.settings import Address, Settings
+from fabric.topics import check_pattern
+
+#: Seconds that a node, which is ready in a millisecond, may take on a busy machine.
+DEADLINE = 10.0
+_LOOK = 0.000_2
+#: Seconds that a node may take to settle its messages when its fabric is closed: nobody waits for them any more.
+CLOSE_TIMEOUT = 0.1
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class MemorySettings(Settings):
+    """Settings whose `url` leads nowhere: `memory://` and a number."""
+
+    def address(self) -> Address:
+        """It only has a name."""
+        return Address(self.url, self.url, self.url, self.url, None)
+
+
+class InMemoryFabric:
+    """A proxy and its nodes, in this process. Every method may be called on any thread.
+
+    `timeout` is the proxy's setting: seconds of silence after which a node counts as lost. `max_bytes` is the largest
+    message. `retain`: patterns of topics whose last event is kept for subscriptions with `last=True`.
+    """
+
+    def __init__(
+        self, *, timeout: float = 15.0, max_bytes: int = Settings.max_bytes, retain: Iterable[str] = ()
+    ) -> None:
+        #: What its nodes say they are connected to.
+        self.url = f"memory://{next(_numbers)}"
+        self._max_bytes = max_bytes
+        patterns = [check_pattern(pattern) for pattern in ((retain,) if isinstance(retain, str) else retain)]
+        self._proxy = MemoryProxy(timeout=timeout, max_bytes=max_bytes, retain=patterns)
+        self._connecting = threading.Lock()
+        self._nodes: list[Node] = []
+        self._contexts: dict[Node, MemoryContext] = {}
+        self._cut: set[Node] = set()
+        self._closed = False
+
+    # Nodes
+
+    def node(self, name: str | None = None, *, bus: Bus | None = None, ready: bool = True, **settings: Any) -> Node:
+        """A connected node with a bus of its own, or with `bus`; unless `ready` is False, ready when this returns.
+
+        `settings` are fields of `fabric.Settings`. RuntimeError if this fabric was closed.
+        """
+        node = self.connect(name, bus=Bus() if bus is None else bus, **settings)
+        if ready and node not in self._cut:
+            self._wait_ready(node)
+        return node
+
+    def connect(
+        self,
+        name: str | None = None,
+        *,
+        url: str | None = None,
+        bus: Bus | None = None,
+        autostart: bool | None = None,
+        **settings: Any,
+    ) -> Node:
+        """Stands in for `fabric.connect`, for code that calls that.
+
+            monkeypatch.setattr(fabric, "connect", memory.connect)
+
+        Without a `bus` it is the default bus, and a bus that has joined gets the same node again. `url` and `autostart`
+        are taken and mean nothing: this is the only fabric there is.
+        """
+        bus = default_bus if bus is None else bus
+        given = {"node": name, **settings}
+        with self._connecting:
+            if self._closed:
+                raise RuntimeError(f"the fabric {self.url} was closed")
+            wanted = MemorySettings(
+                **{
+                    "max_bytes": self._max_bytes,
+                    **settings,
+                    "url": self.url,
+                    "node": name or f"node-{len(self._nodes) + 1}",
+                    "autostart": False,
+                }
+            )
+            held = [option for option, value in given.items() if value is not None]
+            if isinstance(bus.outside, Node) and bus.outside.hold(wanted, held):
+                return bus.outside
+            context = MemoryContext(self._proxy)
+            node = Node(bus, wanted, link=partial(MemoryLink, context))
+            self._nodes.append(node)
+            self._contexts[node] = context
+            if name and bus.source is None:
+                bus.source = name
+            node.join()
+            return node
+
+    def _wait_ready(self, node: Node) -> None:
+        if running_loop() is None:
+            node.wait_ready(DEADLINE)
+            return
+        # On a loop nothing may wait for long; this is a millisecond, and not for anything that the loop has to do.
+        until = monotonic() + DEADLINE
+        while node.state != "up" or not node.stats()["messages"]["connects"]:
+            if monotonic() > until:
+                raise TimeoutError(f"the node {node.name!r} in memory was not ready after {DEADLINE:g} s")
+            sleep(_LOOK)
+
+    # Faults
+
+    def cut(self, *names: str) -> None:
+        """Break the links of the nodes of these names, or of all. They notice; what they publish waits in their outboxes.
+
+        Messages wait in theirs until their deadlines. The proxy notices when it next has something for such a node, or
+        after `timeout` seconds of its silence. ValueError for a name that nobody here has.
+        """
+        for node in self._named(names):
+            self._cut.add(node)
+            self._contexts[node].cut()
+
+    def heal(self, *names: str) -> None:
+        """Let the nodes of these names, or all, reach the proxy again. They come back by themselves."""
+        for node in self._named(names):
+            self._cut.discard(node)
+            self._contexts[node].heal()
+
+    def restart(self) -> None:
+        """As if the proxy was killed and started again: every link breaks, and it remembers nobody.
+
+        Nodes come back with their subscriptions and names; those that are cut stay so.
+        """
+        there = [self._contexts[node] for node in self._named(()) if node not in self._cut]
+        with self._proxy.lock:
+            for context in there:
+                context.cut()
+            self._proxy.restart()
+            for kind in KINDS:  # everybody's subscriber first, or the first events would miss some
+                for context in there:
+                    context.join(kind)
+
+    def _named(self, names: Iterable[str]) -> list[Node]:
+        nodes = [node for node in self._nodes if node.state != "closed"]
+        names = set(names)
+        if unknown := sorted(names - {node.name for node in nodes}):
+            known = ", ".join(repr(node.name) for node in nodes) or "none"
+            raise ValueError(f"no node here is called {unknown[0]!r}; there are {known}")
+        return [node for node in nodes if not names or node.name in names]
+
+    # Leaving
+
+    def close(self) -> None:
+        """Close its nodes, the last one first, and for whoever else holds them. RuntimeError on a running event loop."""
+        if running_loop() is not None:
+            raise RuntimeError("this would block the running event loop: use `await memory.aclose()`")
+        self._closed = True
+        self.heal()
+        while self._nodes:
+            self._nodes.pop().close_for_all(CLOSE_TIMEOUT)
+        self._contexts.clear()
+
+    async def aclose(self) -> None:
+        """The awaitable twin of `close`."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> InMemoryFabric:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> InMemoryFabric:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<InMemoryFabric {self.url}: {', '.join(node.name for node in self._named(())) or 'empty'}>"

@@ -1,0 +1,322 @@
+"""Events of another system, published here as well: from where they are made, or from the frames that carry them.
+
+    mirror = Mirror(fabric.publish, "tui")
+    server.emit = mirror.emitter(server.emit)               # emit(event, session_id, payload)  ▸ tui.<event>
+    Mirror(fabric.publish, "gateway").hooks(registry)       # registry.emit("agent:start", …)   ▸ gateway.agent.start
+    mirror.feed(frame)                                      # a frame from a socket: see `read_frame`
+
+What is mirrored does not notice: the original is called with what it was called with, and its answer and what it raises
+pass unchanged. What cannot be published (a name that is no topic, a frame that is none) is counted and costs nothing else.
+
+A payload's own `type`, `ts` and `src` would pass for the event's: they are called `type_`, `ts_` and `src_`, and so is what
+would hide an id. A name is not said twice: `gateway:startup` with the prefix `gateway` is `gateway.startup`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from math import isfinite
+from typing import Any, NamedTuple
+
+import orjson
+
+from fabric.envelope import Envelope
+from fabric.topics import check_pattern, check_topic, matches
+
+logger = logging.getLogger("fabric.mirror")
+
+STAMPS = ("type", "ts", "src")
+#: Bytes (characters, of a text) of a frame.
+MAX_FRAME = 10 * 1024 * 1024
+
+Publish = Callable[[str, Mapping[str, Any] | None], object]
+
+
+class _Dispatch:
+    """One that is being mirrored, until it returns: tasks that it started may outlive it, with its context."""
+
+    def __init__(self, registry: Any, event: Any, context: Any) -> None:
+        self.registry = registry
+        self.event = event
+        self.context = context
+        self.is_over = False
+
+    def is_one_with(self, other: _Dispatch) -> bool:
+        """Whether one of them has only called the other."""
+        same = self.registry is other.registry and self.event == other.event and self.context is other.context
+        return same and not other.is_over
+
+
+#: Dispatches that are being mirrored in this context: one that calls another of its registry is one event.
+_inside: ContextVar[tuple[_Dispatch, ...]] = ContextVar("fabric_mirror", default=())
+
+
+# Pure
+
+
+def topic_of(prefix: str, event: str, sep: str = ":") -> str:
+    """The topic of an event: `sep` becomes a dot, the prefix stands before it, once. ValueError if that is no topic."""
+    if not isinstance(event, str):
+        raise TypeError(f"an event's name is a str, not {type(event).__name__}")
+    name = event.replace(sep, ".") if sep else event
+    if prefix and name != prefix and not name.startswith(f"{prefix}."):
+        name = f"{prefix}.{name}"
+    return check_topic(name)
+
+
+def flatten(ids: Mapping[str, Any], payload: Any) -> dict[str, Any]:
+    """`ids`, and the payload's keys beside them. Neither stamps nor ids can be overwritten; a payload that is no mapping is
+    left out, and so is an id that is None.
+    """
+    flat = {key: value for key, value in ids.items() if value is not None}
+    if isinstance(payload, Mapping):
+        for key, value in payload.items():
+            taken = key in STAMPS or (key in flat and flat[key] != value)
+            flat[f"{key}_" if taken else key] = value
+    return flat
+
+
+class Frame(NamedTuple):
+    """What a frame says: to be published, or, without a topic, why not."""
+
+    topic: str
+    payload: dict[str, Any]
+    #: `relay` or `event`; for what is ignored a word for why.
+    kind: str
+
+
+def read_frame(data: str | bytes, prefix: str, accept: Sequence[str] = ()) -> Frame:
+    """What one frame says. Total: whatever came, it is one.
+
+        {"_bus_relay": true, "topic": …, "envelope": {…}}                   ▸ that topic, its stamps kept
+        {"method": "event", "params": {"type": …, "session_id", "payload"}} ▸ prefix.type, flattened
+
+    `accept`: patterns of the topics that a relay may name; none: all of them, except the system's own.
+    """
+    try:
+        if len(data) > MAX_FRAME:
+            return _ignored("too_large")
+        value = orjson.loads(data)
+    except (orjson.JSONDecodeError, TypeError):
+        return _ignored("no_json")
+    if not isinstance(value, dict):
+        return _ignored("unknown")
+    try:
+        if "_bus_relay" in value:
+            return _relayed(value, accept)
+        return _event(value, prefix)
+    except (ValueError, TypeError):
+        return _ignored("bad_topic")
+
+
+def _relayed(value: dict[str, Any], accept: Sequence[str]) -> Frame:
+    topic, envelope = value.get("topic"), value.get("envelope")
+    if value["_bus_relay"] is not True or not isinstance(topic, str) or not isinstance(envelope, dict):
+        return _ignored("bad_relay")
+    check_topic(topic)
+    if accept and not any(matches(pattern, topic) for pattern in accept):
+        return _ignored("not_accepted")
+    return Frame(topic, _stamped_well(envelope), "relay")
+
+
+def _stamped_well(envelope: dict[str, Any]) -> Envelope:
+    """Without stamps that are none: they are made anew."""
+    ts = envelope.get("ts")
+    good_ts = isinstance(ts, int | float) and not isinstance(ts, bool) and isfinite(ts)
+    good = {"ts": good_ts, **{key: isinstance(envelope.get(key), str) for key in ("type", "src")}}
+    return {key: value for key, value in envelope.items() if good.get(key, True)}
+
+
+def _event(value: dict[str, Any], prefix: str) -> Frame:
+    params = value.get("params")
+    if value.get("method") != "event" or not isinstance(params, dict):
+        return _ignored("unknown")
+    name = params.get("type")
+    if not isinstance(name, str) or not name:
+        return _ignored("no_type")
+    return Frame(
+        topic_of(prefix, name), flatten({"session_id": params.get("session_id")}, params.get("payload")), "event"
+    )
+
+
+def _ignored(why: str) -> Frame:
+    return Frame("", {}, why)
+
+
+# What publishes
+
+
+class Mirror:
+    """Publishes with `publish` (a bus's, a node's, `fabric.publish`), below `prefix`. Any thread."""
+
+    def __init__(self, publish: Publish, prefix: str, *, accept: Sequence[str] = ()) -> None:
+        """`accept`: see `read_frame`. ValueError for a prefix that is no topic, or a pattern that is none."""
+        self._publish = publish
+        self._prefix = check_topic(prefix)
+        self._accept = tuple(check_pattern(pattern) for pattern in accept)
+        self._counts: dict[str, int] = {}
+        self._told: set[str] = set()
+
+    def emitter(self, emit: Callable[..., Any], *, ids: Sequence[str] = ("session_id",)) -> Callable[..., Any]:
+        """`emit(event, *ids, payload)`, mirrored after it has returned; what it raised is not. Sync or async.
+
+        Its arguments are known by their order, the first one being the event's name: `ids` are what the next ones are
+        called in the payload, the one after them is the payload.
+        """
+        names = _parameters(emit)
+
+        def told(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            event, *rest = _in_order(names, args, kwargs)
+            known = dict(zip(ids, rest, strict=False))
+            self._mirror(event, flatten(known, rest[len(ids)] if len(rest) > len(ids) else None))
+
+        if inspect.iscoroutinefunction(emit):
+
+            @functools.wraps(emit)
+            async def mirrored_async(*args: Any, **kwargs: Any) -> Any:
+                result = await emit(*args, **kwargs)
+                self._guarded(told, args, kwargs)
+                return result
+
+            return mirrored_async
+
+        @functools.wraps(emit)
+        def mirrored(*args: Any, **kwargs: Any) -> Any:
+            result = emit(*args, **kwargs)
+            self._guarded(told, args, kwargs)
+            return result
+
+        return mirrored
+
+    def hooks(self, registry: Any, *, sep: str = ":", methods: Sequence[str] | None = None) -> Callable[[], None]:
+        """Mirror what `registry` dispatches, before its handlers run. Returns a function that undoes it.
+
+        `methods(event, context)` are the ways to dispatch; by default all whose names begin with `emit`, so that none is
+        forgotten. One that calls another of them for the same event is one event. AttributeError if there are none.
+        """
+        names = list(methods) if methods is not None else _emitters(registry)
+        if not names:
+            raise AttributeError(f"{type(registry).__name__} has no method that begins with emit: name them")
+        before = {name: vars(registry).get(name, _MISSING) for name in names}
+        for name in names:
+            setattr(registry, name, self._hook(registry, getattr(registry, name), sep))
+
+        def undo() -> None:
+            for name, value in before.items():
+                if value is _MISSING:
+                    vars(registry).pop(name, None)
+                else:
+                    setattr(registry, name, value)
+
+        return undo
+
+    def _hook(self, registry: Any, dispatch: Callable[..., Any], sep: str) -> Callable[..., Any]:
+        names = _parameters(dispatch)
+
+        def enter(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], None]:
+            event, context = (*_in_order(names, args, kwargs), None, None)[:2]
+            inside = _inside.get()
+            this = _Dispatch(registry, event, context)
+            token = _inside.set((*inside, this))
+
+            def leave() -> None:
+                this.is_over = True
+                _inside.reset(token)
+
+            if not any(this.is_one_with(each) for each in inside):
+                self._guarded(self._mirror, event, flatten({}, context), sep)
+            return leave
+
+        if inspect.iscoroutinefunction(dispatch):
+
+            @functools.wraps(dispatch)
+            async def hooked_async(*args: Any, **kwargs: Any) -> Any:
+                leave = enter(args, kwargs)
+                try:
+                    return await dispatch(*args, **kwargs)
+                finally:
+                    leave()
+
+            return hooked_async
+
+        @functools.wraps(dispatch)
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            leave = enter(args, kwargs)
+            try:
+                return dispatch(*args, **kwargs)
+            finally:
+                leave()
+
+        return hooked
+
+    def feed(self, frame: str | bytes) -> bool:
+        """Publish what a frame says (see `read_frame`); False, and counted, if it says nothing. Never raises."""
+        try:
+            read = read_frame(frame, self._prefix, self._accept)
+            if not read.topic:
+                self._count(f"ignored_{read.kind}")
+                return False
+            return self._published(read.topic, read.payload, read.kind)
+        except Exception as error:
+            self._failed(error)
+            return False
+
+    def stats(self) -> dict[str, int]:
+        """Counts: `mirrored`, `relay` and `event` were published; `ignored_…` frames said nothing; `failed`."""
+        return dict(self._counts)
+
+    def _mirror(self, event: Any, payload: dict[str, Any], sep: str = ":") -> None:
+        self._published(topic_of(self._prefix, event, sep), payload, "mirrored")
+
+    def _published(self, topic: str, payload: dict[str, Any], kind: str) -> bool:
+        self._publish(topic, payload)
+        self._count(kind)
+        return True
+
+    def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """The host's own path never breaks for us."""
+        try:
+            return call(*arguments)
+        except Exception as error:
+            self._failed(error)
+            return None
+
+    def _failed(self, error: Exception) -> None:
+        self._count("failed")
+        kind = type(error).__name__
+        if kind not in self._told:  # the first of each kind; the rest is counted
+            self._told.add(kind)
+            logger.warning("an event for %r could not be published: %s: %s", self._prefix, kind, error)
+
+    def _count(self, what: str) -> None:
+        self._counts[what] = self._counts.get(what, 0) + 1
+
+
+_MISSING = object()
+
+
+def _emitters(registry: Any) -> list[str]:
+    return [name for name in dir(registry) if name.startswith("emit") and callable(getattr(registry, name))]
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """Its parameters' names, where it says them."""
+    try:
+        return list(inspect.signature(function).parameters)
+    except (ValueError, TypeError):
+        return []
+
+
+def _in_order(names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments in the order of the parameters; one that was left out is None, and ends it if none follows."""
+    found = list(args)
+    left = dict(kwargs)
+    for name in names[len(args) :]:
+        if not left:
+            break
+        found.append(left.pop(name, None))
+    return found

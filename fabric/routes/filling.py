@@ -1,0 +1,90 @@
+"""Texts and JSON with placeholders for what is sent: `{"msgtype": "text", "text": {"content": "{text}"}}`.
+
+    {text} {chat} {channel} {platform} {id} {attempt}        of the delivery
+    {{ }}                                                    braces
+    ${NAME}                                                  of the environment, when it is read: where secrets belong
+
+One pass: what a text says is never looked at again. What cannot be meant is a ValueError when it is read, and never when
+something is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fabric.options import similar
+from fabric.routes.model import Delivery
+
+FIELDS = ("text", "chat", "channel", "platform", "id", "attempt")
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+
+
+def with_variables(text: str, environment: Mapping[str, str]) -> str:
+    """`text` with each `${NAME}` replaced. ValueError if there is no such variable."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in environment:
+            raise ValueError(f"${{{name}}} is not set in the environment")
+        return environment[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def checked(template: Any, environment: Mapping[str, str]) -> Any:
+    """A JSON value whose texts are templates, with its variables filled in. ValueError says what is wrong with it."""
+    if isinstance(template, str):
+        # Variables last, and never looked at again: a secret may have braces in it.
+        parts = [_checked(part) if number % 2 == 0 else part for number, part in enumerate(_VARIABLE.split(template))]
+        return _Filled(
+            part if number % 2 == 0 else _escaped(with_variables(f"${{{part}}}", environment))
+            for number, part in enumerate(parts)
+        )
+    if isinstance(template, Mapping):
+        return {str(key): checked(value, environment) for key, value in template.items()}
+    if isinstance(template, list | tuple):
+        return [checked(value, environment) for value in template]
+    return template
+
+
+def filled(template: Any, delivery: Delivery) -> Any:
+    """What `checked` made, filled in."""
+    if isinstance(template, _Filled):
+        return template.fill(delivery)
+    if isinstance(template, dict):
+        return {key: filled(value, delivery) for key, value in template.items()}
+    if isinstance(template, list):
+        return [filled(value, delivery) for value in template]
+    return template
+
+
+class _Filled:
+    """A text with placeholders that are known."""
+
+    def __init__(self, parts: Any) -> None:
+        self._text = "".join(parts)
+
+    def fill(self, delivery: Delivery) -> str:
+        def value(found: re.Match[str]) -> str:
+            return found[0][0] if found[1] is None else str(getattr(delivery, found[1]))
+
+        return _TOKEN.sub(value, self._text)
+
+
+def _checked(text: str) -> str:
+    for found in _TOKEN.finditer(text):
+        if found[0] in ("{{", "}}"):
+            continue
+        if found[1] is None:
+            raise ValueError(f"a single {found[0]!r}: write {found[0] * 2} for a brace")
+        if found[1] not in FIELDS:
+            hint = similar(found[1], FIELDS) or f"; there are {', '.join(FIELDS)}"
+            raise ValueError(f"there is no {{{found[1]}}}{hint}")
+    return text
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

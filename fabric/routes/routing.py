@@ -1,0 +1,66 @@
+"""What `Router.route` returns: what becomes of one text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+
+from fabric.loops import running_loop
+
+
+class Routing:
+    """Waitable, on any thread but that of a running event loop, and awaitable, on any loop.
+
+    waiting ──▸ sent ─ or ─▸ failed      a text that is not taken has failed from the start
+    """
+
+    def __init__(self, channel: str, id: str) -> None:
+        self.channel = channel
+        self.id = id
+        #: `waiting`, `sent` or `failed`.
+        self.state = "waiting"
+        #: The sender that sent it, and why it failed.
+        self.via = ""
+        self.problem = ""
+        self._future: Future[bool] = Future()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was taken and has not failed. That it was *sent* is what `wait` says, and `state`."""
+        return self.state != "failed"
+
+    @property
+    def sent(self) -> bool:
+        """Whether a sender has said so."""
+        return self.state == "sent"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until it is sent (True) or has failed (False). TimeoutError when `timeout` seconds are over before.
+
+        RuntimeError on the thread of a running event loop (`await` it there).
+        """
+        if not self._future.done() and running_loop() is not None:
+            raise RuntimeError("waiting would block the running event loop: await it instead")
+        try:
+            return self._future.result(timeout)
+        except FutureTimeout:
+            raise TimeoutError(f"the text for {self.channel!r} is still waiting after {timeout:g} s") from None
+
+    def __await__(self) -> Generator[object, None, bool]:
+        import asyncio
+
+        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+
+    def when_done(self, callback: Callable[[Routing], object]) -> None:
+        """Call `callback(self)` when it is sent or has failed; at once if it is or has. It must not block."""
+        self._future.add_done_callback(lambda _: callback(self))
+
+    def settle(self, via: str, problem: str) -> None:
+        """For the router: it was sent by `via`, or by none."""
+        self.via, self.problem = via, problem
+        self.state = "sent" if via else "failed"
+        self._future.set_result(bool(via))
+
+    def __repr__(self) -> str:
+        return f"<Routing to {self.channel!r}: {self.state}>"

@@ -1,0 +1,19 @@
+"""Acting on messages and events, as a file of rules says.
+
+    rules = fabric.rules.Rules.load("rules.toml")
+    rules.decide({"from": "worker-1", "body": {"type": "task_done", "text": "built"}})    # what would be done
+
+    fabric.rules.serve(node, "lead-agent", rules)                                         # do it
+
+`docs/rules.md` has the file's format. What decides is pure (`reading`, `matching`, `template`, `deciding`, `preparing`),
+what acts is not (`files`, `applying`, `lane`, `host`, `serving`).
+"""
+
+from fabric.rules.applying import Applier, Router
+from fabric.rules.deciding import Planned
+from fabric.rules.files import Rules, convert
+from fabric.rules.host import Handed, Host
+from fabric.rules.model import RulesError
+from fabric.rules.serving import Served, serve
+
+__all__ = ["Applier", "Handed", "Host", "Planned", "Router", "Rules", "RulesError", "Served", "convert", "serve"]

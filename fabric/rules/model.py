@@ -1,0 +1,179 @@
+"""Rules as values: what a file says, once it has been read and checked. Nothing here does anything.
+
+RuleSet ── Rule ── Conditions        (fabric.rules.matching)
+              └── actions: Print Inbox Exec Route Publish Send, each with what it needs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from fabric.errors import SettingsError
+from fabric.rules.matching import Conditions
+from fabric.rules.template import Name, Template, template
+
+
+class RulesError(SettingsError):
+    """A file of rules is wrong. `file`, `line` (None if it cannot be told), `key`, and `problem` are its parts.
+
+    A key reads as `rule 'done': print.format`; it is empty where the whole file is meant.
+    """
+
+    def __init__(self, file: str, line: int | None, key: str, problem: str) -> None:
+        place = file if line is None else f"{file}:{line}"
+        super().__init__(key, place, problem)
+        self.args = (f"{place}: {key}: {problem}" if key else f"{place}: {problem}",)
+        self.file = file
+        self.line = line
+        self.key = key
+
+
+#: Characters of values in one text, where the action does not say: a line for people, and what is read as a whole.
+PRINT_LIMIT = 4_000
+TEXT_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program: its arguments, each a template for exactly one of them, and limits."""
+
+    argv: tuple[Template, ...]
+    #: Seconds.
+    timeout: float
+    #: Variables besides `FABRIC_*`.
+    environment: tuple[tuple[str, Template], ...] = ()
+    #: After so many failures in a row it rests for `cooldown` seconds.
+    max_failures: int = 3
+    cooldown: float = 300.0
+
+
+@dataclass(frozen=True)
+class ProgramFormat:
+    """A text that a program makes: what it prints."""
+
+    command: Command
+    #: Whether colours that it prints stay colours.
+    colour: bool = False
+
+
+Format = Template | ProgramFormat
+
+
+@dataclass(frozen=True)
+class Print:
+    """Show a line."""
+
+    kind: ClassVar[str] = "print"
+    format: Format | None = None
+    limit: int = PRINT_LIMIT
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """Hand a text to the host."""
+
+    kind: ClassVar[str] = "inbox"
+    format: Format | None = None
+    limit: int = TEXT_LIMIT
+    #: Also while the host is busy, or when it is idle again.
+    now: bool = False
+
+
+@dataclass(frozen=True)
+class Exec:
+    """Run a program."""
+
+    kind: ClassVar[str] = "exec"
+    command: Command
+    concurrency: int = 1
+    queue: int = 1_000
+    #: What it prints answers a request.
+    answer: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    """Hand a text to the router, for a channel."""
+
+    kind: ClassVar[str] = "route"
+    channel: Template
+    format: Format | None = None
+    limit: int = TEXT_LIMIT
+    queue: int = 1_000
+    #: `print`, `inbox` or nothing: for what could not be routed.
+    otherwise: str = ""
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Publish an event. `payload` is JSON with templates for its texts; None: the body as it came."""
+
+    kind: ClassVar[str] = "publish"
+    topic: Template
+    payload: Any = None
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send a message. `body` as `Publish.payload`."""
+
+    kind: ClassVar[str] = "send"
+    to: Template
+    body: Any = None
+    #: Seconds.
+    timeout: float = 5.0
+
+
+Action = Print | Inbox | Exec | Route | Publish | Send
+KINDS = ("print", "inbox", "exec", "route", "publish", "send")
+
+#: What is shown where the action names no format.
+DEFAULT_FORMATS: Mapping[tuple[str, str], Template] = {
+    ("print", "message"): template("{ts:%H:%M:%S}  {color:from}{name}{reset}  {summary}"),
+    ("print", "event"): template("{ts:%H:%M:%S}  {topic}  {summary}"),
+    ("inbox", "message"): template("{summary:lines}"),
+    ("inbox", "event"): template("{topic}: {summary:lines}"),
+    ("route", "message"): template("{summary:lines}"),
+    ("route", "event"): template("{topic}: {summary:lines}"),
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to do with which messages (or events)."""
+
+    name: str
+    on: str = "message"
+    conditions: Conditions = field(default_factory=Conditions)
+    actions: tuple[Action, ...] = ()
+    #: Whether later rules are looked at, too.
+    goes_on: bool = False
+    #: Where it stands in its file.
+    line: int | None = None
+
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """A whole file."""
+
+    rules: tuple[Rule, ...] = ()
+    #: For messages that no rule matches.
+    default: Rule | None = None
+    #: Endpoint or sender → what it is called, and its colour.
+    names: Mapping[str, Name] = field(default_factory=dict)
+    #: The endpoint that they are for; empty if the file does not say.
+    endpoint: str = ""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The patterns of all rules for events: what must be subscribed to."""
+        return tuple(
+            dict.fromkeys(
+                pattern for rule in self.rules if rule.on == "event" for pattern in rule.conditions.patterns("topic")
+            )
+        )

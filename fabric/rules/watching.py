@@ -1,0 +1,74 @@
+"""Hears the events that rules are for: one subscription a pattern, each event once."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import FrameType
+
+from fabric.bus import RUNS_CALLBACKS, Bus, Subscription
+from fabric.envelope import Envelope
+
+
+class Watch:
+    """Every method may be called on any thread."""
+
+    def __init__(self, bus: Bus, heard: Callable[[str, Envelope], None]) -> None:
+        """`heard` is called with topic and envelope, as the bus calls callbacks, and must not block."""
+        self.heard = heard
+        self._bus = bus
+        self._lock = threading.Lock()
+        self._subscriptions: dict[str, Subscription] = {}
+        self._closed = False
+
+    def subscribe(self, patterns: Iterable[str]) -> None:
+        """Hear what these patterns match, and nothing else."""
+        wanted = list(patterns)
+        with self._lock:
+            if self._closed:
+                return
+            for pattern in [pattern for pattern in self._subscriptions if pattern not in wanted]:
+                self._subscriptions.pop(pattern).cancel()
+            for pattern in wanted:
+                if pattern not in self._subscriptions:
+                    self._subscriptions[pattern] = self._bus.subscribe(pattern, _Heard(self, pattern))
+
+    def hear(self, pattern: str, topic: str, envelope: Envelope) -> None:
+        """The subscription of `pattern` was called. Where several match, the first of them passes it on."""
+        for subscription in self._bus.subscribers_of(topic):
+            callback = subscription.callback
+            if isinstance(callback, _Heard) and callback.watch is self:
+                if callback.pattern == pattern:
+                    self.heard(topic, envelope)
+                return
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """One a pattern, to wait for."""
+        with self._lock:
+            return list(self._subscriptions.values())
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        with self._lock:
+            self._closed = True
+            subscriptions, self._subscriptions = self._subscriptions, {}
+        for subscription in subscriptions.values():
+            subscription.cancel()
+
+
+class _Heard:
+    """The callback of one pattern."""
+
+    def __init__(self, watch: Watch, pattern: str) -> None:
+        self.watch = watch
+        self.pattern = pattern
+
+    def __call__(self, envelope: Envelope) -> None:
+        # A bus tells callbacks no topic, and `type` may be the publisher's own: the call that delivers it is asked.
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code not in RUNS_CALLBACKS:
+            frame = frame.f_back
+        topic = envelope.get("type") if frame is None else frame.f_locals["topic"]
+        self.watch.hear(self.pattern, str(topic), envelope)

@@ -1,0 +1,197 @@
+"""The way in: shut before the descriptors run out, and put back if somebody deletes it.
+
+libzmq aborts the process when an ipc listener runs out of descriptors, and accepts whoever connects before anything here
+can look at it. But a socket in the file system is reached by its name, and names are ours: a name that is taken away lets
+nobody in, and harms nobody who is in. Clients find nothing there, and try again every 100 ms.
+
+    descriptors used    events-in, events-out    messages    a newcomer's HELLO
+    below the mark      open                     open        welcome
+    above it            shut                     open        ERROR `full`: so that it knows why
+    nearly all          shut                     shut
+
+The mark leaves a quarter free: for what waits in the listeners' queues, and for what is accepted between two looks. How
+soon the next look is depends on how many could have come by then (`RATE`), so a proxy with room for thousands hardly ever
+looks. That holds against clients, however many start at once. Programs that do nothing but connect, on a machine whose
+cores are all busy, can still be faster: that is a crash, and the supervisor's business. At a tcp address names are not
+ours; there newcomers are told `full`, and that is all.
+
+Each socket has a second name, with a dot, for as long as we live. A first name that is missing is made again from that:
+whoever cleans up a directory does not cut off newcomers for good. If the second names are gone, too, the directory is, and
+the proxy ends, for a supervisor (or `connect`) to start it anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from fabric.settings import Address
+
+logger = logging.getLogger("fabric.proxy")
+
+#: Connections that libzmq accepts in a second, at most: two io threads, some 50 µs each.
+RATE = 40_000
+#: Seconds between looks: at least, because an accept takes a while; at most, because of names that are missing.
+SOONEST = 0.005
+LATEST = 1.0
+#: Seconds between looks for room.
+SOON = 0.05
+#: Descriptors that are left free, at most: three listeners with 1,024 in each queue.
+RESERVE = 4_096
+EVENTS = ("events-in", "events-out")
+MESSAGES = ("messages",)
+
+
+class Marks:
+    """How many descriptors may be in use before something is shut, at a soft limit of `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        reserve = min(limit // 4, RESERVE)
+        self.full = limit - reserve
+        self.shut = limit - reserve // 2
+        #: Below it there is room again: not at the mark itself, where one client would open and shut the doors for ever.
+        self.room = self.full - reserve // 8
+
+    def pace(self, used: int) -> float:
+        """Seconds until so many could have come that something must be shut."""
+        if used >= self.shut:
+            return SOON  # nobody else can come
+        nearest = self.full if used < self.full else self.shut
+        return min(max((nearest - used) / RATE, SOONEST), LATEST)
+
+
+def backlog(limit: int) -> int:
+    """How many may wait in one listener's queue: they are accepted even when the door is shut."""
+    return min(max(limit // 64, 4), 1_024)  # whoever finds it full tries again in 100 ms
+
+
+def limit_of_descriptors() -> int:
+    """The soft limit as it is now: an administrator may change it while we run."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 2**31 if soft == resource.RLIM_INFINITY else soft
+
+
+def descriptors_used() -> int:
+    """How many are open now."""
+    return len(os.listdir("/proc/self/fd")) - 1  # the listing itself has one
+
+
+class Doors:
+    """Looks after the sockets of one proxy, in a thread of its own.
+
+    `bound` says whether events-in is there, too; `full(yes)` is told when newcomers are to be turned away, and when not.
+    Both are called on that thread.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        bound: Callable[[], bool],
+        full: Callable[[bool], None],
+        used: Callable[[], int] = descriptors_used,
+        limit: Callable[[], int] = limit_of_descriptors,
+    ) -> None:
+        #: Why nobody can come any more, if so.
+        self.failure: str | None = None
+        self._directory = address.directory
+        self._bound = bound
+        self._full = full
+        self._used = used
+        self._limit = limit
+        self._is_full = False
+        self._shut: frozenset[str] = frozenset()
+        self._known: set[str] = set()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fabric-doors", daemon=True)
+
+    def start(self) -> None:
+        """Begin. `messages` and `events-out` are bound."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Nobody looks after them any more; the second names are gone."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._directory is not None:
+            for name in (*EVENTS, *MESSAGES):
+                _second(self._directory / name).unlink(missing_ok=True)
+
+    def _run(self) -> None:
+        wait = 0.0
+        while not self._closing.wait(wait) and self.failure is None:
+            try:
+                wait = self.look()
+            except OSError as error:
+                logger.warning("cannot look after the sockets: %s", error)
+                wait = LATEST
+
+    def look(self) -> float:
+        """Open and shut what is to be; the seconds until the next look."""
+        used, marks = self._used(), Marks(self._limit())
+        self._judge(used, marks)
+        if self._directory is not None:
+            self._tend(self._directory)
+        return marks.pace(used)
+
+    def _judge(self, used: int, marks: Marks) -> None:
+        full = used >= (marks.room if self._is_full else marks.full)
+        shut = frozenset((*EVENTS, *MESSAGES) if used >= marks.shut else EVENTS if full else ())
+        self._shut = shut
+        if full == self._is_full:
+            return
+        self._is_full = full
+        if full:
+            logger.warning("%d of the file descriptors allowed are in use: newcomers are turned away", used)
+        else:
+            logger.info("%d file descriptors are in use: there is room again", used)
+        self._full(full)
+
+    def _tend(self, directory: Path) -> None:
+        for name in (*EVENTS, *MESSAGES):
+            first, second = directory / name, _second(directory / name)
+            if name not in self._known:
+                # A file of that name may be a killed proxy's, until ours is bound.
+                if name == "events-in" and not self._bound():
+                    continue
+                second.unlink(missing_ok=True)
+                os.link(first, second)
+                self._known.add(name)
+            if name in self._shut:
+                first.unlink(missing_ok=True)
+            elif not _same(first, second):
+                self._put_back(first, second)
+
+    def _put_back(self, first: Path, second: Path) -> None:
+        if not _is_socket(second):
+            self.failure = f"{second.parent} was emptied: nobody new can find the way in"
+            return
+        between = first.with_name(f".{first.name}.new")
+        between.unlink(missing_ok=True)
+        os.link(second, between)
+        between.rename(first)  # whoever looks sees one or the other
+        logger.info("%s is there again", first)
+
+
+def _second(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _same(first: Path, second: Path) -> bool:
+    try:
+        return os.path.samestat(first.lstat(), second.lstat())
+    except OSError:
+        return False

@@ -1,0 +1,160 @@
+"""Proves that both planes are alive: something goes in, and comes out again.
+
+    PUB ──▸ events-in ══ the plane ══▸ events-out ──▸ SUB        `␀probe` + random + number, subscribed by nobody else
+    DEALER ──PING──▸ messages ──PONG──▸                          answered by the plane's own loop
+
+Nothing less does: a listening socket is the kernel's, a thread that exists may be stuck, and a timer of our own proves
+that timers work. The pulse joins at the proxy's address as any node does, with a context of its own.
+
+A question that was not answered in one beat is still the question of the next: on a machine that starves, an answer that
+comes after 3 s says that all is well, and its round trip says 3 s. Nodes skip the probes, as they do each other's.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import Any, NamedTuple
+
+import zmq
+
+from fabric import verbs
+from fabric.errors import WireError
+from fabric.settings import Address
+from fabric.wire import PROBE
+
+#: Seconds until a probe is sent again: before our own subscription has reached us, the first ones are dropped.
+AGAIN = 0.05
+#: Messages that wait in our sockets at most. An answer counts once, so more would only be skipped.
+LIMIT = 16
+#: Where whoever listens everywhere listens, too.
+_EVERYWHERE = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+
+
+class Beat(NamedTuple):
+    """Seconds that the way through each plane took; None if nothing came back within the time allowed."""
+
+    events: float | None = None
+    messages: float | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether both planes answered."""
+        return self.events is not None and self.messages is not None
+
+
+class Pulse:
+    """Beats when it is told to. One thread beats and closes it; `last`, `alive` and `at` may be read by any."""
+
+    def __init__(self, address: Address) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._prefix = PROBE + os.urandom(8)
+        self._out = self._connect(zmq.PUB, address, address.events_in)
+        self._in = self._connect(zmq.SUB, address, address.events_out)
+        self._dealer = self._connect(zmq.DEALER, address, address.messages)
+        self._in.subscribe(self._prefix)
+        self._poller = zmq.Poller()
+        self._poller.register(self._in, zmq.POLLIN)
+        self._poller.register(self._dealer, zmq.POLLIN)
+        self._number = 0
+        # What is not answered yet, and when it was asked first.
+        self._probe, self._probe_at = b"", 0.0
+        self._token, self._token_at = "", 0.0
+        #: The last beat; and each plane's part of the last one that it answered.
+        self.last = Beat()
+        self.known = Beat()
+        #: When both planes answered last, and when the event plane did, monotonic; 0: never.
+        self.at = 0.0
+        self.events_at = 0.0
+
+    def _connect(self, kind: int, address: Address, endpoint: str) -> zmq.Socket[bytes]:
+        made = self._context.socket(kind)
+        made.linger = 0
+        made.sndhwm = made.rcvhwm = LIMIT
+        made.maxmsgsize = 512
+        made.handshake_ivl = 3_000
+        made.reconnect_ivl = 20  # milliseconds; it is right here, and a start waits for the first beat
+        made.ipv6 = ":" in address.host
+        made.connect(endpoint.replace(f"//{address.host}:", f"//{_EVERYWHERE.get(address.host, address.host)}:"))
+        return made
+
+    @property
+    def alive(self) -> bool:
+        """Whether both planes answered the last beat."""
+        return self.last.good
+
+    def beat(self, timeout: float) -> Beat:
+        """Send something through both planes, and wait at most `timeout` seconds until it comes out."""
+        self._ask()
+        deadline, again = monotonic() + timeout, 0.0
+        events = messages = None
+        # At least one look at what is there, however little time is left.
+        while events is None or messages is None:
+            now = monotonic()
+            if events is None and now >= again:
+                self._send_probe()
+                again = now + AGAIN
+            left = min(deadline, again) - now
+            if self._poller.poll(max(int(left * 1_000) + 1, 0)):
+                events = self._read_probes() if events is None else events
+                messages = self._read_pongs() if messages is None else messages
+            if monotonic() >= deadline:
+                break
+        now, known = monotonic(), self.known
+        self.known = Beat(known.events if events is None else events, known.messages if messages is None else messages)
+        self.last = Beat(events, messages)
+        if events is not None:
+            self.events_at = now
+        if self.last.good:
+            self.at = now
+        return self.last
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        for made in (self._out, self._in, self._dealer):
+            made.close(linger=0)
+        self._context.term()
+
+    def _ask(self) -> None:
+        now = monotonic()
+        self._number += 1
+        if not self._probe:
+            self._probe, self._probe_at = b"%b%d" % (self._prefix, self._number), now
+        if not self._token:
+            self._token, self._token_at = f"pulse-{self._number}", now
+        try:
+            # Again, too, when it is an old one: what was on its way to a connection that broke is gone.
+            self._dealer.send_multipart(verbs.encode(verbs.Ping(self._token)), zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+
+    def _send_probe(self) -> None:
+        try:
+            self._out.send(self._probe, zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+
+    def _read_probes(self) -> float | None:
+        while (frames := _receive(self._in)) is not None:
+            if frames == [self._probe]:
+                self._probe = b""
+                return monotonic() - self._probe_at
+        return None
+
+    def _read_pongs(self) -> float | None:
+        while (frames := _receive(self._dealer)) is not None:
+            try:
+                answer = verbs.decode_for_node(frames)
+            except WireError:
+                continue
+            if isinstance(answer, verbs.Pong) and answer.token == self._token:
+                self._token = ""
+                return monotonic() - self._token_at
+        return None
+
+
+def _receive(socket: zmq.Socket[Any]) -> list[bytes] | None:
+    try:
+        return socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return None

@@ -1,0 +1,145 @@
+"""What passes the event plane, by topic: counted where all of it was looked at, estimated where only a sample was.
+
+    seen(first, second)     one message of the sample, its two frames
+    turn(messages, now)     the sample is over; `messages` have passed since the start, as libzmq has counted them
+
+A message is a pack of up to a hundred events, so telling the topics means parsing JSON. To parse everything would cost a
+busy plane a fifth of a core. So the observer looks at a bounded number of messages a turn, and what it did not see
+counts like what it saw: each message of the sample stands for `passed / seen` of them. A turn in which nothing was left
+out is counted exactly, whatever the totals say: a message may pass between the look at one and at the other.
+
+Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fabric.errors import WireError
+from fabric.wire import RESERVED, decode_events
+
+#: Seconds over which a rate is measured.
+WINDOW = 1.0
+
+
+class Row(NamedTuple):
+    """One topic. Events and bytes since the start, per second in the last window; `last` on the clock of `turn`."""
+
+    topic: str
+    events: float
+    bytes: float
+    rate: float
+    byte_rate: float
+    last: float
+
+
+class _Topic:
+    __slots__ = ("byte_rate", "bytes", "bytes_then", "events", "events_then", "last", "rate")
+
+    def __init__(self) -> None:
+        self.events = self.bytes = self.events_then = self.bytes_then = 0.0
+        self.rate = self.byte_rate = self.last = 0.0
+
+
+class Traffic:
+    """A table of at most `limit` topics; the longest silent are forgotten first. One thread writes, any may read."""
+
+    def __init__(self, limit: int, now: float) -> None:
+        self._limit = max(limit, 1)
+        self._topics: dict[str, _Topic] = {}
+        self._active: set[str] = set()  # in this window, or with a rate from the last one
+        self._sample: dict[str, list[int]] = {}  # topic → events, bytes
+        self._sampled = 0
+        self._accounted = 0
+        self._passed = self._looked_at = 0
+        self._window = now
+        #: All events, also of topics that were forgotten, and their rate.
+        self.events = 0.0
+        self.rate = self.byte_rate = 0.0
+        self._events_then = self._bytes = self._bytes_then = 0.0
+
+    @property
+    def observed(self) -> float:
+        """The share of all messages that was looked at; 1: the counts are exact."""
+        return self._looked_at / self._passed if self._passed else 1.0
+
+    def __len__(self) -> int:
+        return len(self._topics)
+
+    def seen(self, first: bytes, second: bytes) -> None:
+        """One message. What is none of ours is no event."""
+        self._sampled += 1
+        if first[:1] == RESERVED:
+            return
+        try:
+            events = decode_events(second)
+        except WireError:
+            return
+        sample = self._sample
+        size = (len(first) + len(second)) // (len(events) or 1)
+        for topic, _, envelope in events:
+            if envelope is None:
+                continue  # a mark, which carries nothing
+            if (found := sample.get(topic)) is None:
+                sample[topic] = [1, size]
+            else:
+                found[0] += 1
+                found[1] += size
+
+    def turn(self, messages: int, left_out: bool, now: float) -> None:
+        """End a sample, from which messages were `left_out` or not."""
+        if sampled := self._sampled:
+            # Messages of which nothing was seen wait for a turn that has seen some, to be counted like those.
+            passed = max(messages - self._accounted, sampled) if left_out else sampled
+            self._accounted += passed
+            self._passed += passed
+            self._looked_at += sampled
+            self._sampled = 0
+            self._count(passed / sampled, now)
+        if now - self._window >= WINDOW:
+            self._roll(now)
+
+    def rows(self, limit: int) -> list[Row]:
+        """The busiest `limit` topics, busiest first: by rate, then by count. Any thread."""
+        found = [
+            Row(topic, each.events, each.bytes, each.rate, each.byte_rate, each.last)
+            for topic, each in list(self._topics.items())
+        ]
+        found.sort(key=lambda row: (-row.rate, -row.events, row.topic))
+        return found[:limit]
+
+    def _count(self, scale: float, now: float) -> None:
+        topics = self._topics
+        for topic, (events, size) in self._sample.items():
+            found = topics.get(topic)
+            if found is None:
+                if len(topics) >= self._limit:
+                    self._forget()
+                found = topics[topic] = _Topic()
+            found.events += events * scale
+            found.bytes += size * scale
+            found.last = now
+            self.events += events * scale
+            self._bytes += size * scale
+        self._active.update(self._sample)
+        self._sample.clear()
+
+    def _roll(self, now: float) -> None:
+        elapsed, self._window = now - self._window, now
+        self.rate, self._events_then = (self.events - self._events_then) / elapsed, self.events
+        self.byte_rate, self._bytes_then = (self._bytes - self._bytes_then) / elapsed, self._bytes
+        still: set[str] = set()
+        for topic in self._active:
+            if (found := self._topics.get(topic)) is None:
+                continue
+            found.rate, found.events_then = (found.events - found.events_then) / elapsed, found.events
+            found.byte_rate, found.bytes_then = (found.bytes - found.bytes_then) / elapsed, found.bytes
+            if found.rate:
+                still.add(topic)
+        self._active = still
+
+    def _forget(self) -> None:
+        # A tenth at a time: a search for each would make inventing topics an attack.
+        by_age = sorted(self._topics, key=lambda topic: self._topics[topic].last)
+        for topic in by_age[: self._limit // 10 or 1]:
+            del self._topics[topic]

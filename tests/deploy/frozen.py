@@ -1,0 +1,55 @@
+"""Freezes single threads of another process, as a plane that hangs does. Linux, with ptrace; see `freeze`."""
+
+import ctypes
+import os
+import threading
+
+SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+
+#: Runs a proxy as `python -m proxy` does, and prints the kernel's number of each of its threads when it serves.
+RUNNER = """
+import sys, threading
+from proxy.__main__ import main
+from proxy import server
+def tell(self, *rest):
+    print({thread.name: thread.native_id for thread in threading.enumerate()}, flush=True)
+    serve(self, *rest)
+serve, server.Server._serve = server.Server._serve, tell
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Frozen:
+    """One thread, frozen until `thaw`. A ptracer is a thread, so both happen in one of our own."""
+
+    def __init__(self, thread_id):
+        self._id = thread_id
+        self._held, self._thaw = threading.Event(), threading.Event()
+        self.error = 0
+        self._thread = threading.Thread(target=self._hold)
+        self._thread.start()
+        self._held.wait()
+        if self.error:
+            self._thread.join()
+            raise PermissionError(self.error, os.strerror(self.error))
+
+    def _ptrace(self, request):
+        if self._ptrace_call(ctypes.c_long(request), ctypes.c_long(self._id), None, None) < 0:
+            self.error = ctypes.get_errno()
+        return not self.error
+
+    def _hold(self):
+        self._ptrace_call = ctypes.CDLL(None, use_errno=True).ptrace
+        self._ptrace_call.restype = ctypes.c_long
+        if not (self._ptrace(SEIZE) and self._ptrace(INTERRUPT)):
+            self._held.set()
+            return
+        os.waitpid(self._id, 0x40000000)  # __WALL: until it stands still
+        self._held.set()
+        self._thaw.wait()
+        self._ptrace(DETACH)
+
+    def thaw(self):
+        """Let it go on."""
+        self._thaw.set()
+        self._thread.join()

@@ -1,0 +1,143 @@
+"""The proxy as a service manager sees it: when it is ready, that it lives, that it hangs, that it ends."""
+
+import ast
+import contextlib
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from fabric.settings import parse_address
+from fabric.testing import wait_until
+from proxy.pulse import Pulse
+from tests.deploy.frozen import RUNNER, Frozen
+
+
+def test_it_is_ready_when_both_planes_have_answered(manager):
+    process = manager.proxy(settle=0.3)
+    manager.wait_for("READY=1")
+    with contextlib.closing(Pulse(parse_address(f"ipc://{manager.directory}/proxy"))) as pulse:
+        assert pulse.beat(10.0).good
+    assert manager.stop(process)[0] == 0
+
+
+def test_while_events_in_is_not_bound_it_is_not_ready(manager):
+    process = manager.proxy(settle=60.0)
+    with contextlib.closing(Pulse(parse_address(f"ipc://{manager.directory}/proxy"))) as pulse:
+        wait_until(lambda: pulse.beat(0.1).messages is not None)
+        for _ in range(5):
+            assert pulse.beat(0.1).events is None
+    status, _ = manager.stop(process)
+    assert (status, manager.heard) == (0, ["STOPPING=1"])
+
+
+def test_it_says_that_it_lives_again_and_again(manager):
+    manager.proxy(watchdog=0.3)
+    wait_until(lambda: manager.heard.count("WATCHDOG=1") >= 5)
+    assert manager.heard.count("READY=1") == 1
+
+
+def test_its_status_is_told_before_it_is_ready_and_when_it_changes(manager, fabric_node):
+    manager.proxy()
+    ready = manager.wait_for("READY=1")
+    url = f"ipc://{manager.directory}/proxy"
+    assert manager.heard[: ready - 1] == [f"STATUS={url}: nodes 0, endpoints 0"]
+    fabric_node(url=url).endpoint("adder", lambda message: None).wait_ready()
+    manager.wait_for(f"STATUS={url}: nodes 1, endpoints 1", ready)
+
+
+def test_it_says_that_it_stops_and_exits_0(manager):
+    process = manager.proxy()
+    ready = manager.wait_for("READY=1")
+    status, text = manager.stop(process)
+    manager.wait_for("STOPPING=1", ready)
+    assert status == 0
+    assert text.rstrip().endswith("ended: SIGTERM")
+
+
+def test_it_exits_0_under_load_and_is_fed_all_the_while(manager, fabric_node):
+    process = manager.proxy()
+    ready = manager.wait_for("READY=1")
+    url, stop = f"ipc://{manager.directory}/proxy", threading.Event()
+    node, other = fabric_node(url=url), fabric_node(url=url)
+    other.subscribe("load", lambda event: None).wait_ready(everyone=True)
+
+    def pour():
+        while not stop.is_set():
+            node.publish("load", {"text": "x" * 200})
+
+    thread = threading.Thread(target=pour)
+    thread.start()
+    try:
+        for _ in range(5):
+            ready = manager.wait_for("WATCHDOG=1", ready)
+        status, _ = manager.stop(process)
+    finally:
+        stop.set()
+        thread.join()
+    assert status == 0
+    for each in (node, other):
+        each.close(0.0)
+
+
+def test_in_the_background_it_does_not_speak_for_who_started_it(manager):
+    process = manager.proxy("env", "FABRIC_IDLE_EXIT=0.1")
+    manager.wait_for("READY=1")
+    manager.stop(process)
+    before = len(manager.heard)
+    command = [sys.executable, "-P", "-m", "proxy", "--background", "--idle-exit", "0.1"]
+    background = manager.start(*command, "--url", f"ipc://{manager.directory}/other")
+    text, _ = background.communicate(timeout=20)  # its log is a file, so this is the end of who started it
+    assert (background.returncode, text) == (0, "")
+    log = Path(manager.directory) / "other" / "proxy.log"
+    wait_until(lambda: "ended" in log.read_text())
+    assert manager.heard[before:] == []
+
+
+def test_programs_that_it_starts_do_not_speak_for_it(manager, fabric_node, tmp_path):
+    hook, told = tmp_path / "hook", tmp_path / "told"
+    hook.write_text(f'#!/bin/sh\nenv > "{told}.new"\nmv "{told}.new" "{told}"\n')
+    hook.chmod(0o700)
+    manager.proxy(FABRIC_HOOKS=str(hook))
+    manager.wait_for("READY=1")
+    node = fabric_node(url=f"ipc://{manager.directory}/proxy")
+    node.endpoint("here", lambda message: None).wait_ready()
+    node.send("here", {"text": "hi"}).wait()
+    wait_until(told.exists)
+    names = {line.partition("=")[0] for line in told.read_text().splitlines()}
+    assert "FABRIC_ID" in names
+    assert not names & {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="freezing one thread takes Linux' ptrace")
+@pytest.mark.parametrize(
+    ("thread", "complaint"),
+    [("fabric-events", "the event plane does not answer"), ("fabric-messages", "the message plane does not answer")],
+)
+def test_a_plane_that_hangs_ends_the_feeding_until_it_goes_on(manager, thread, complaint):
+    process = manager.start(
+        sys.executable, "-P", "-c", RUNNER, "--url", f"ipc://{manager.directory}/proxy", "--settle", "0", watchdog=1.0
+    )
+    threads = ast.literal_eval(next(line for line in process.stdout if line.startswith("{")))
+    ready = manager.wait_for("READY=1")
+    manager.wait_for("WATCHDOG=1", ready)
+    try:
+        frozen = Frozen(threads[thread])
+    except PermissionError as error:
+        pytest.skip(f"ptrace is forbidden here: {error}")
+    try:
+        hung = manager.wait_for(f"STATUS={complaint}", len(manager.heard))
+        # It goes on looking: the main loop lives, and still does not say so.
+        with contextlib.closing(Pulse(parse_address(f"ipc://{manager.directory}/proxy"))) as pulse:
+            for _ in range(3):
+                assert not pulse.beat(0.2).good
+    finally:
+        frozen.thaw()
+    well = manager.wait_for("STATUS=ipc", hung)
+    manager.wait_for("WATCHDOG=1", well)
+    assert "WATCHDOG=1" not in manager.heard[hung : well - 1]
+    status, text = manager.stop(process)
+    assert status == 0
+    assert f"WARNING {complaint}" in text
+    assert "both planes answer again" in text

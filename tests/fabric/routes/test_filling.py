@@ -1,0 +1,51 @@
+"""Placeholders: one pass, known names only, secrets untouched."""
+
+import pytest
+
+from fabric.routes.filling import checked, filled, with_variables
+from fabric.routes.model import Delivery
+
+DELIVERY = Delivery("id1", "feishu:oc_1", "feishu", "oc_1", "say {chat} ${HOME} {{x}}")
+
+
+def fill(template, environment=None):
+    return filled(checked(template, environment or {}), DELIVERY)
+
+
+def test_texts_anywhere_in_a_json_value_are_filled_in_and_nothing_else_is():
+    assert fill({"a": ["{chat}", 1, None, True], "{chat}": {"b": "{platform}/{channel}/{id}/{attempt}"}}) == {
+        "a": ["oc_1", 1, None, True],
+        "{chat}": {"b": "feishu/feishu:oc_1/id1/1"},
+    }
+
+
+def test_what_a_text_says_is_never_looked_at_again():
+    assert fill("<{text}>") == "<say {chat} ${HOME} {{x}}>"
+
+
+def test_braces_are_doubled():
+    assert fill('{{"a": "{chat}"}}') == '{"a": "oc_1"}'
+
+
+def test_a_variable_is_filled_in_and_what_is_in_it_means_nothing():
+    assert fill("{chat} ${KEY}!", {"KEY": "a{text}b}{"}) == "oc_1 a{text}b}{!"
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{txt}", "there is no {txt}; did you mean text"),
+        ("{}", "there is no {}; there are text"),
+        ("a } b", "a single '}'"),
+        (["ok", {"a": "{"}], "a single '{'"),
+        ("${NOT_THERE}", "NOT_THERE} is not set"),
+    ],
+)
+def test_what_cannot_be_meant_is_found_before_anything_is_sent(template, problem):
+    with pytest.raises(ValueError) as raised:
+        checked(template, {})
+    assert problem in str(raised.value)
+
+
+def test_only_variables_are_filled_in_where_only_they_are_meant():
+    assert with_variables("https://x/${A}/{text}", {"A": "1"}) == "https://x/1/{text}"

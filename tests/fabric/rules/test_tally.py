@@ -1,0 +1,20 @@
+"""Counts by rule."""
+
+from fabric.rules.tally import Tally
+
+
+def test_counts_grow_and_outlive_a_reload():
+    tally = Tally()
+    tally.keep(["a", "b"])
+    tally.count("a", "matched")
+    tally.failed("a", "x" * 10_000)
+    tally.keep(["a", "c"])
+    tally.count("b", "matched")
+    tally.failed("b", "gone")
+    found = tally.stats()
+    assert list(found) == ["a", "c"]
+    assert (found["a"]["matched"], found["a"]["failures"], len(found["a"]["last_error"])) == (1, 1, 500)
+    assert found["a"]["last_error_ts"] > 0
+    assert found["c"] == {
+        "matched": 0, "runs": 0, "failures": 0, "dropped": 0, "suppressed": 0, "last_error": None, "last_error_ts": None,
+    }  # fmt: skip

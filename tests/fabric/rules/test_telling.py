@@ -1,0 +1,45 @@
+"""Rules in words."""
+
+from fabric.rules.files import Rules
+from fabric.rules.telling import actions, conditions, plan
+
+RULES = Rules.parse(
+    """
+[[rule]]
+name = "a"
+type = ["x", "y*"]
+from = ""
+where = { body.n = [1, "z"] }
+exec = ["/bin/echo", "{text}"]
+publish = "seen.{topic.2}"
+send = "{from}"
+route = { channel = "c", format = { exec = ["fmt", "{from}"] } }
+print = "{ts:%H}{text}"
+inbox = true
+[[rule]]
+ignore = true
+"""
+)
+FIRST, SECOND = RULES.current.rules
+
+
+EMPTY_SEGMENT = "topic 'seen.' has an empty segment: dots separate segments, none may stand at the ends"
+
+
+def test_conditions_and_actions_in_a_few_words():
+    assert conditions(FIRST) == 'type x or y*, from (none), body.n 1 or "z"'
+    assert actions(FIRST) == "print, inbox, exec echo, route, publish seen.{topic.2}, send {from}"
+    assert (conditions(SECOND), actions(SECOND)) == ("any", "nothing")
+
+
+def test_what_would_be_done_or_why_it_could_not():
+    told = [plan(each) for each in RULES.decide({"from": "", "body": {"type": "x", "n": 1, "text": "-t"}})]
+    assert [each.pop("rule") for each in told] == ["a"] * 6
+    assert told == [
+        {"action": "print", "text": "-t"},
+        {"action": "inbox", "text": '{"type":"x","n":1,"text":"-t"}'},
+        {"action": "exec", "problem": "argument 2 would be taken for an option: '-t' (put \"--\" before it)"},
+        {"action": "route", "channel": "c", "program": ["fmt", ""]},
+        {"action": "publish", "problem": EMPTY_SEGMENT},
+        {"action": "send", "to": "", "body": {"type": "x", "n": 1, "text": "-t", "rule_hops": 1}},
+    ]  # fmt: skip

@@ -1,0 +1,265 @@
+"""A delivery without a socket: packs in, events on a bus out. `test_receiver` has it behind a real one."""
+
+import orjson
+import pytest
+
+from fabric import recovery
+from fabric.bus import Bus
+from fabric.delivery import Delivery
+
+A, B = b"origin-a", b"origin-b"
+
+
+class Bench:
+    """A bus, what was delivered on it, and an origin that answers what it is told to."""
+
+    def __init__(self):
+        self.bus = Bus()
+        self.delivery = Delivery(self.bus, wake=lambda: None)
+        self.delivery.ask = self._ask
+        self.seen, self.gaps, self.asked = [], [], []
+        self.bus.subscribe("fabric.gap", self.gaps.append)
+
+    def subscribe(self, pattern="a", *, recover=True):
+        subscription = self.bus.subscribe(
+            pattern, lambda event: self.seen.append((event["topic"], event["n"])), recover=recover
+        )
+        self.delivery.expect(subscription)
+        self.delivery.ready(subscription)
+        return subscription
+
+    def _ask(self, origin, question, answered):
+        self.asked.append((origin, question, answered))
+
+    def deliver(self, *numbers, topic="a", origin=A):
+        self.delivery.deliver(origin, self.pack(*numbers, topic=topic))
+
+    def pack(self, *numbers, topic="a"):
+        return orjson.dumps([[topic, number, {"topic": topic, "n": abs(number)}] for number in numbers])
+
+    def mark(self, number, topic="a", origin=A):
+        self.delivery.deliver(origin, orjson.dumps([[topic, number, None]]))
+
+    def answer(self, *numbers, topic="a"):
+        """The origin answers the last question with these events."""
+        events = [[number, {"topic": topic, "n": number}] for number in numbers]
+        self.asked.pop()[2]({"events": events, "more": False})
+        self.delivery.recover()
+
+    @property
+    def numbers(self):
+        return [number for _, number in self.seen]
+
+    @property
+    def missed(self):
+        return [gap["missed"] for gap in self.gaps]
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def test_what_is_missing_is_asked_of_its_origin(bench):
+    bench.subscribe()
+    bench.deliver(1)
+    bench.deliver(4)
+    bench.delivery.recover()
+    assert [(origin, question) for origin, question, _ in bench.asked] == [(A, {"recover": ["a", 2, 3]})]
+    assert (bench.numbers, bench.delivery.recovering) == ([1], True)
+
+
+def test_what_is_recovered_comes_before_what_came_meanwhile(bench):
+    bench.subscribe()
+    bench.deliver(1)
+    bench.deliver(4, 5)
+    bench.delivery.recover()
+    bench.deliver(6)
+    bench.answer(2, 3)
+    assert (bench.numbers, bench.gaps, bench.delivery.recovered) == ([1, 2, 3, 4, 5, 6], [], 2)
+    bench.deliver(7)
+    assert bench.numbers[-1] == 7
+
+
+def test_what_cannot_be_had_is_a_gap_and_what_could_is_not(bench):
+    bench.subscribe()
+    bench.deliver(1)
+    bench.deliver(7)
+    bench.delivery.recover()
+    bench.answer(4, 5)
+    assert (bench.numbers, bench.missed, bench.delivery.missed) == ([1, 4, 5, 7], [2, 1], 3)
+
+
+def test_a_lost_tail_is_recovered_when_its_mark_arrives(bench):
+    bench.subscribe()
+    bench.deliver(1)
+    bench.mark(3)
+    bench.delivery.recover()
+    bench.answer(2, 3)
+    assert (bench.numbers, bench.gaps) == ([1, 2, 3], [])
+
+
+def test_a_second_hole_that_came_meanwhile_is_recovered_too(bench):
+    bench.subscribe()
+    bench.deliver(1)
+    bench.deliver(3)
+    bench.deliver(6)
+    bench.delivery.recover()
+    bench.answer(2)
+    assert bench.numbers == [1, 2, 3]
+    bench.delivery.recover()
+    assert bench.asked[-1][1] == {"recover": ["a", 4, 5]}
+    bench.answer(4, 5)
+    assert (bench.numbers, bench.gaps) == ([1, 2, 3, 4, 5, 6], [])
+
+
+def test_other_topics_and_other_origins_go_on_meanwhile(bench):
+    bench.subscribe("**")
+    bench.deliver(1)
+    bench.deliver(3)
+    bench.deliver(1, topic="b")
+    bench.deliver(1, origin=B)
+    assert bench.seen == [("a", 1), ("b", 1), ("a", 1)]
+
+
+def test_repeats_that_come_while_it_is_held_up_are_dropped_all_the_same(bench):
+    bench.subscribe()
+    bench.deliver(1)
+    bench.deliver(3)
+    bench.deliver(1, 3)
+    bench.delivery.recover()
+    bench.answer(2)
+    assert (bench.numbers, bench.delivery.duplicates) == ([1, 2, 3], 2)
+
+
+def test_past_its_patience_it_goes_on_and_says_what_is_missing(bench, monkeypatch):
+    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
+    bench.subscribe()
+    bench.deliver(1)
+    bench.deliver(3)
+    bench.delivery.recover()
+    assert (bench.numbers, bench.missed) == ([1, 3], [1])
+
+
+def test_without_recover_a_hole_is_a_gap_at_once(bench):
+    bench.subscribe(recover=False)
+    bench.deliver(1)
+    bench.deliver(3)
+    assert (bench.numbers, bench.missed, bench.delivery.recovering) == ([1, 3], [1], False)
+
+
+def test_one_subscription_that_recovers_does_it_for_all_of_its_topic(bench):
+    bench.subscribe(recover=False)
+    bench.subscribe("**", recover=True)
+    bench.deliver(1)
+    bench.deliver(3)
+    bench.delivery.recover()
+    bench.answer(2)
+    assert bench.numbers == [1, 1, 2, 2, 3, 3]
+
+
+def test_when_nobody_listens_any_more_what_was_held_is_dropped(bench):
+    subscription = bench.subscribe()
+    bench.deliver(1)
+    bench.deliver(3)
+    subscription.cancel()
+    bench.delivery.forget(subscription)
+    bench.deliver(1, topic="b")
+    assert (bench.numbers, bench.delivery.recovering) == ([1], False)
+
+
+def test_what_is_shed_is_counted_and_no_gap(bench):
+    bench.subscribe(recover=False)
+    bench.deliver(1)
+    bench.delivery.shed(A, bench.pack(2, 3))
+    bench.deliver(4)
+    assert (bench.numbers, bench.delivery.dropped, bench.gaps) == ([1, 4], 2, [])
+
+
+def test_a_hole_before_what_is_shed_is_a_gap(bench):
+    bench.subscribe(recover=False)
+    bench.deliver(1)
+    bench.delivery.shed(A, bench.pack(3))
+    assert (bench.delivery.dropped, bench.missed) == (1, [1])
+
+
+def test_what_would_be_shed_behind_a_hole_is_held_with_the_rest(bench):
+    bench.subscribe()
+    bench.deliver(1)
+    bench.deliver(3)
+    bench.delivery.shed(A, bench.pack(4))
+    bench.delivery.recover()
+    bench.answer(2)
+    assert (bench.numbers, bench.delivery.dropped) == ([1, 2, 3, 4], 0)
+
+
+def test_the_lag_is_how_old_the_last_event_was(bench, monkeypatch):
+    monkeypatch.setattr("fabric.delivery.time", lambda: 105.0)
+    bench.subscribe("t")
+    bench.delivery.deliver(A, orjson.dumps([["t", 1, {"topic": "t", "n": 1, "ts": 100.5}]]))
+    bench.delivery.note_lag()
+    assert bench.delivery.lag == 4.5
+
+
+def test_a_ts_that_is_no_number_makes_no_lag(bench):
+    bench.subscribe("t")
+    bench.delivery.deliver(A, orjson.dumps([["t", 1, {"topic": "t", "n": 1, "ts": "noon"}]]))
+    bench.delivery.note_lag()
+    assert bench.delivery.lag == 0.0
+
+
+# What was sent before the first event that is seen
+
+
+@pytest.fixture
+def live(bench):
+    """The link is up, and somebody has been ready for a while."""
+    bench.delivery.live_since = 0.0
+    bench.subscribe(recover=False)
+    return bench
+
+
+def age(bench, seconds):
+    """The origin answers how old it is."""
+    bench.delivery.recover()
+    _, question, answered = bench.asked.pop()
+    assert question == {"age": True}
+    answered({"age": seconds})
+    bench.delivery.recover()
+
+
+def test_what_an_origin_younger_than_the_subscription_has_sent_before_is_a_gap(live):
+    live.deliver(4)
+    age(live, 0.0)
+    assert (live.numbers, live.missed) == ([4], [3])
+
+
+def test_of_an_older_one_nobody_knows_and_it_is_none(live):
+    live.deliver(4)
+    age(live, 1_000.0)
+    assert (live.gaps, live.delivery.recovering) == ([], False)
+
+
+def test_a_mark_that_comes_first_tells_of_all_that_was_sent(live):
+    live.mark(4)
+    age(live, 0.0)
+    assert (live.numbers, live.missed) == ([], [4])
+
+
+def test_one_that_begins_at_the_beginning_is_not_asked(live):
+    live.deliver(1)
+    live.delivery.recover()
+    assert live.asked == []
+
+
+def test_nor_one_that_has_forgotten_what_it_sent(live):
+    live.deliver(-9)
+    live.delivery.recover()
+    assert live.asked == []
+
+
+def test_before_the_link_was_up_nobody_was_ready(bench):
+    bench.subscribe(recover=False)
+    bench.deliver(4)
+    bench.delivery.recover()
+    assert bench.asked == []

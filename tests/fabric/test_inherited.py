@@ -1,0 +1,67 @@
+"""Connections are known by where they lead. (That a fork's child lets go of its parent's: `tests/system/test_forks.py`.)"""
+
+import os
+import socket
+
+import pytest
+
+from fabric.inherited import KEEPALIVE, let_go
+from fabric.settings import parse_address
+
+
+@pytest.fixture
+def address(lonely_url):
+    """A proxy's address; its directory is there."""
+    address = parse_address(lonely_url)
+    address.directory.mkdir()
+    return address
+
+
+@pytest.fixture
+def listening():
+    """A function that listens somewhere and connects to it; everything is closed after the test."""
+    made = []
+
+    def listen(family, where):
+        made.extend([listener := socket.socket(family), connection := socket.socket(family)])
+        listener.bind(where)
+        listener.listen()
+        connection.connect(listener.getsockname())
+        return connection
+
+    yield listen
+    for each in made:
+        each.close()
+
+
+def is_nothing(connection):
+    return os.path.samestat(os.fstat(connection.fileno()), os.stat(os.devnull))
+
+
+def test_connections_to_the_proxys_sockets_become_dev_null_and_others_stay(listening, address):
+    ours = [
+        listening(socket.AF_UNIX, endpoint.removeprefix("ipc://"))
+        for endpoint in (address.events_in, address.events_out, address.messages)
+    ]
+    other = listening(socket.AF_UNIX, str(address.directory / "other"))
+    assert let_go(address) == 3
+    assert [is_nothing(each) for each in ours] == [True] * 3
+    other.sendall(b"still there")
+    assert let_go(address) == 0
+
+
+def test_over_tcp_only_what_has_our_options_is_ours(listening):
+    ours, other = listening(socket.AF_INET, ("127.0.0.1", 0)), listening(socket.AF_INET, ("127.0.0.1", 0))
+    for option, value in KEEPALIVE.items():
+        ours.setsockopt(socket.IPPROTO_TCP, option, value)
+    for each, count in ((ours, 1), (other, 0)):
+        assert let_go(parse_address(f"tcp://127.0.0.1:{each.getpeername()[1]}")) == count
+    assert is_nothing(ours)
+    other.sendall(b"still there")
+
+
+def test_it_leaves_no_descriptor_behind(listening, address):
+    listening(socket.AF_UNIX, address.messages.removeprefix("ipc://"))
+    before = os.listdir("/dev/fd")
+    let_go(address)
+    assert os.listdir("/dev/fd") == before

@@ -1,0 +1,83 @@
+"""What came last, before what comes live: pages, marks, and what is told only once."""
+
+from datetime import UTC, datetime
+
+from fabric.kept import Last, Pages, unseen
+from fabric.outcomes import Kept
+
+
+def page(*events, more=False, after=0, mark=7):
+    return Kept("id", [[topic, "00" * 8, 1, envelope] for topic, envelope in events], more, after, mark)
+
+
+def event(ts, **facts):
+    return {"type": "a", "ts": float(ts), "src": "x", **facts}
+
+
+def test_one_page_and_its_mark_are_all_of_it():
+    pages = Pages("a.*", "token")
+    assert pages.query() == {"pattern": "a.*", "mark": "token", "after": 0}
+    assert pages.take(page(("a.b", {"ts": 1.0})))
+    assert pages.found == [Last("a.b", {"ts": 1.0, "replayed": True})]
+    assert (pages.complete, pages.joined) == (True, False)
+    assert pages.marked({"token": "token", "mark": 7})
+    assert pages.joined
+
+
+def test_the_mark_may_come_first_and_so_may_others():
+    pages = Pages("**", "token")
+    assert pages.marked({"token": "token", "mark": 6})
+    assert not pages.marked({"token": "another", "mark": 7})
+    assert not pages.marked({"token": "token", "mark": "7"})
+    pages.take(page())
+    assert not pages.joined
+    pages.marked({"token": "token", "mark": 7})
+    assert pages.joined
+
+
+def test_a_page_goes_on_where_the_last_one_ended():
+    pages = Pages("**", "token")
+    pages.take(page(("a", {}), more=True, after=5))
+    assert (pages.query()["after"], pages.complete) == (5, False)
+    pages.take(page(("b", {}), after=9))
+    assert [topic for topic, _ in pages.found] == ["a", "b"]
+
+
+def test_nothing_to_say_yet_is_asked_again():
+    pages = Pages("**", "token")
+    assert not pages.take(page(more=True, mark=None))
+    assert not pages.complete
+
+
+def test_another_proxy_in_between_is_asked_from_the_start():
+    pages = Pages("**", "token")
+    pages.take(page(("a", {}), more=True, after=5))
+    assert not pages.take(page(more=True, mark=None))
+    assert (pages.query()["after"], pages.found) == (0, [])
+
+
+def test_a_proxy_that_keeps_nothing_has_no_mark_to_wait_for():
+    pages = Pages("**", "token")
+    assert pages.take(page(mark=None))
+    assert pages.joined
+
+
+def test_an_event_that_came_live_as_well_is_left_out():
+    last = [event(1, replayed=True), event(2, replayed=True)]
+    assert unseen(last, [event(2), event(3)]) == [event(1, replayed=True)]
+    assert unseen(last, []) == last
+    assert unseen([], [event(1)]) == []
+
+
+def test_events_that_differ_in_anything_are_different():
+    assert unseen([event(1, n=1, replayed=True)], [event(1, n=2)]) == [event(1, n=1, replayed=True)]
+
+
+def test_what_was_published_here_is_known_again_after_its_journey():
+    here = event(1, pair=(1, 2), when=datetime(2026, 1, 2, tzinfo=UTC), ratio=float("nan"))
+    back = event(1, pair=[1, 2], when="2026-01-02T00:00:00+00:00", ratio=None, replayed=True)
+    assert unseen([back], [here]) == []
+
+
+def test_what_is_no_json_was_never_at_a_proxy():
+    assert unseen([event(1, replayed=True)], [event(1, odd={1}), {"ts": object()}]) == [event(1, replayed=True)]

@@ -1,0 +1,141 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabric.recovery import AGAIN, ANSWER_TIMEOUT, HELD, HELD_BYTES, MOST, PATIENCE, Done, Question, Recovery
+
+KEY = (b"origin-1", "a")
+
+
+@pytest.fixture
+def recovery():
+    """One hole: 3 and 4 are missing, 5 is held."""
+    recovery = Recovery()
+    recovery.begin(KEY, 3, 4, 0.0)
+    recovery.hold(KEY, 5, {"n": 5})
+    return recovery
+
+
+def answer(*numbers, more=False):
+    return {"events": [[number, {"n": number}] for number in numbers], "more": more}
+
+
+def test_the_origin_is_asked_at_once_and_only_once(recovery):
+    assert recovery.questions(0.0) == [Question(KEY, 3, 4)]
+    assert recovery.questions(0.0) == []
+
+
+def test_what_was_missing_comes_before_what_was_held(recovery):
+    recovery.questions(0.0)
+    done = recovery.answered(KEY, answer(3, 4), 0.1)
+    assert done == Done(KEY, [(3, {"n": 3}), (4, {"n": 4}), (5, {"n": 5})], 3, 4)
+    assert (len(recovery), recovery.recovered) == (0, 2)
+
+
+def test_what_cannot_be_had_is_left_out(recovery):
+    recovery.questions(0.0)
+    assert [number for number, _ in recovery.answered(KEY, answer(4), 0.1).events] == [4, 5]
+
+
+def test_an_answer_without_events_ends_it(recovery):
+    recovery.questions(0.0)
+    assert recovery.answered(KEY, answer(), 0.1).events == [(5, {"n": 5})]
+
+
+def test_the_rest_of_an_answer_that_was_cut_is_asked_for():
+    recovery = Recovery()
+    recovery.begin(KEY, 1, 3, 0.0)
+    recovery.questions(0.0)
+    assert recovery.answered(KEY, answer(1, more=True), 0.1) is None
+    assert recovery.questions(0.1) == [Question(KEY, 2, 3)]
+    assert [number for number, _ in recovery.answered(KEY, answer(2, 3), 0.2).events] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        None,
+        False,
+        {},
+        {"events": None},
+        {"events": [3]},
+        {"events": [[3]]},
+        {"events": [["3", {}]]},
+        {"events": [[3, None]]},
+        answer(2),
+        answer(5),
+        answer(4, 3),
+        answer(3, 3),
+    ],
+)
+def test_an_origin_that_is_not_there_or_talks_nonsense_is_asked_again(recovery, nonsense):
+    recovery.questions(0.0)
+    assert recovery.answered(KEY, nonsense, 0.5) is None
+    assert recovery.questions(0.5) == []
+    assert recovery.questions(0.5 + AGAIN) == [Question(KEY, 3, 4)]
+
+
+def test_a_question_that_got_lost_is_asked_again(recovery):
+    recovery.questions(0.0)
+    assert recovery.next_deadline() == ANSWER_TIMEOUT
+    assert recovery.questions(ANSWER_TIMEOUT) == [Question(KEY, 3, 4)]
+
+
+def test_past_the_deadline_it_ends_with_what_there_is(recovery):
+    recovery.questions(0.0)
+    assert list(recovery.overdue(PATIENCE - 0.1)) == []
+    assert list(recovery.overdue(PATIENCE)) == [Done(KEY, [(5, {"n": 5})], 3, 4)]
+    assert (len(recovery), recovery.next_deadline()) == (0, None)
+
+
+@pytest.mark.parametrize(("events", "size"), [(HELD, 0), (1, HELD_BYTES)])
+def test_when_too_much_is_held_it_ends_early(recovery, events, size):
+    for number in range(events):
+        recovery.hold(KEY, 6 + number, {}, size + 1)
+    assert len(list(recovery.overdue(0.1))) == 1
+    recovery.begin(KEY, 1, 1, 0.2)
+    recovery.hold(KEY, 2, {}, 1)
+    assert list(recovery.overdue(0.2)) == []
+
+
+def test_an_answer_that_comes_too_late_is_nothing(recovery):
+    recovery.questions(0.0)
+    list(recovery.overdue(PATIENCE))
+    assert recovery.answered(KEY, answer(3, 4), PATIENCE) is None
+
+
+def test_an_answer_to_an_earlier_hole_is_not_one_to_the_next(recovery):
+    recovery.questions(0.0)
+    list(recovery.overdue(PATIENCE))
+    recovery.begin(KEY, 7, 8, PATIENCE)
+    assert recovery.answered(KEY, answer(3, 4), PATIENCE) is None
+    assert KEY in recovery
+
+
+def test_more_holes_than_can_be_recovered_are_not_begun():
+    recovery = Recovery()
+    begun = [recovery.begin((b"origin-1", f"topic-{number}"), 1, 1, 0.0) for number in range(MOST + 1)]
+    assert (begun[:MOST], begun[MOST]) == ([True] * MOST, False)
+
+
+def test_what_nobody_listens_to_any_more_is_dropped(recovery):
+    recovery.forget(lambda topic: topic != "a")
+    assert (KEY in recovery, list(recovery.overdue(PATIENCE))) == (False, [])
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5), st.booleans()), max_size=20))
+def test_whatever_is_answered_the_order_is_kept_and_nothing_comes_twice(answers):
+    recovery, now = Recovery(), 0.0
+    recovery.begin(KEY, 5, 20, now)
+    recovery.hold(KEY, 21, {})
+    for first, count, more in answers:
+        now += ANSWER_TIMEOUT
+        recovery.questions(now)
+        done = recovery.answered(KEY, answer(*range(first, first + count), more=more), now)
+        if done is not None:
+            break
+    else:
+        (done,) = recovery.overdue(now + PATIENCE)
+    numbers = [number for number, _ in done.events]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 21

@@ -1,0 +1,372 @@
+"""Late joiners: what came last, then what comes live, with nothing twice, nothing missing, and in order."""
+
+import asyncio
+import itertools
+import threading
+from concurrent.futures import Future
+from time import monotonic
+
+import pytest
+
+import fabric
+from fabric import node as node_module
+from fabric.bus import Bus
+from fabric.kept import Last
+from fabric.outcomes import Kept
+from fabric.replay import Replay
+from fabric.testing import InMemoryFabric, ProxyProcess, wait_until
+from fabric.topics import KEPT_TOPIC
+from tests.fabric.nodes import arrive, collect
+
+_roots = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def retaining(runtime_dir):
+    """A proxy that keeps what came last on `state.**`."""
+    with ProxyProcess(retain="state.**") as proxy:
+        yield proxy
+
+
+@pytest.fixture(params=["proxy", "memory"])
+def make(request, fabric_node):
+    """A function that makes nodes which are ready, at that proxy or at one in memory that keeps the same."""
+    if request.param == "proxy":
+        proxy = request.getfixturevalue("retaining")
+        yield lambda name=None: fabric_node(name, url=proxy.url)
+        return
+    with InMemoryFabric(retain=["state.**"]) as memory:
+        yield memory.node
+
+
+@pytest.fixture
+def root():
+    """Topics below it are this test's."""
+    return f"state.t{next(_roots)}"
+
+
+def publish(node, topic, *numbers):
+    for n in numbers:
+        node.publish(topic, {"n": n})
+
+
+def told(events):
+    """(last segment of the topic, n, whether it was replayed)"""
+    return [(event["type"].rpartition(".")[2], event["n"], event.get("replayed", False)) for event in events]
+
+
+def wait_kept(node, topic, n):
+    wait_until(lambda: [each.envelope["n"] for each in node.last(topic)] == [n], what="the proxy has it")
+
+
+def test_a_late_joiner_gets_what_came_last_on_each_topic_and_then_what_comes(make, root):
+    publisher, late = make("publisher"), make("late")
+    publish(publisher, f"{root}.a", 1, 2)
+    publish(publisher, f"{root}.b", 3)
+    wait_kept(late, f"{root}.b", 3)
+    events = []
+    late.subscribe(f"{root}.*", events.append, last=True)
+    arrive(events, 2)
+    publish(publisher, f"{root}.a", 4)
+    arrive(events, 3)
+    assert told(events) == [("a", 2, True), ("b", 3, True), ("a", 4, False)]
+    assert events[0]["src"] == "publisher"
+    assert events[0]["ts"] < events[1]["ts"] < events[2]["ts"]
+
+
+def test_who_subscribed_before_sees_nothing_of_it(make, root):
+    publisher, early, late = make(), make(), make()
+    seen = collect(early, "**")
+    here = []
+    late.subscribe("**", here.append).wait_ready(everyone=True)
+    publish(publisher, f"{root}.a", 1)
+    arrive(seen, 1), arrive(here, 1)
+    events = []
+    late.subscribe(f"{root}.**", events.append, last=True)
+    arrive(events, 1)
+    publish(publisher, f"{root}.a", 2)
+    arrive(seen, 2), arrive(here, 2), arrive(events, 2)
+    ours = [[each for each in got if not each["type"].startswith("fabric.node.")] for got in (seen, here)]
+    assert [told(got) for got in ours] == [[("a", 1, False), ("a", 2, False)]] * 2
+    assert len(late.bus) == 2  # what waited for the place mark is gone
+
+
+def test_joining_while_everything_moves_makes_no_seam(make, root):
+    """Per topic the numbers a joiner sees are consecutive, whenever it joined; only the first may be a replayed one."""
+    topics = [f"{root}.{name}" for name in "abc"]
+    publisher, late = make(), make()
+    ended = threading.Event()
+
+    def work():
+        for n in itertools.count(1):
+            for topic in topics:
+                publisher.publish(topic, {"n": n})
+            if ended.wait(0.000_2):
+                publisher.publish(f"{root}.end", {"n": n})
+                return
+
+    thread = threading.Thread(target=work)
+    joined = []
+    thread.start()
+    try:
+        wait_until(lambda: len(late.last(f"{root}.*")) == len(topics))
+        for _ in range(15):
+            events = []
+            joined.append(events)
+            late.subscribe(f"{root}.*", events.append, last=True, recover=True)
+            arrive(events, 30)
+    finally:
+        ended.set()
+        thread.join()
+    assert late.stats()["missed"] == 0
+    for events in joined:
+        wait_until(lambda events=events: events[-1]["type"] == f"{root}.end")
+        for topic in topics:
+            mine = [event for event in events if event["type"] == topic]
+            numbers = [event["n"] for event in mine]
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+            assert not any("replayed" in event for event in mine[1:])
+
+
+def test_what_a_node_published_itself_is_told_to_it_once(make, root):
+    node = make("self")
+    publish(node, f"{root}.before", 1)
+    wait_kept(node, f"{root}.before", 1)
+    events = []
+    node.subscribe(f"{root}.*", events.append, last=True)
+    node.publish(f"{root}.after", {"n": 2, "pair": (1, 2)})
+    arrive(events, 2)
+    node.subscribe(f"{root}.*", (again := []).append, last=True)
+    arrive(again, 2)
+    assert told(events) == [("before", 1, True), ("after", 2, False)]
+    assert told(again) == [("before", 1, True), ("after", 2, True)]
+
+
+def test_a_node_can_ask_how_things_stand(make, root):
+    publisher, late = make("publisher"), make("late")
+    publish(publisher, f"{root}.a", 1, 2)
+    publish(publisher, f"{root}.b", 3)
+    wait_kept(late, f"{root}.b", 3)
+    last = late.last(f"{root}.*")
+    assert [(topic, envelope["n"], envelope["src"], envelope["replayed"]) for topic, envelope in last] == [
+        (f"{root}.a", 2, "publisher", True),
+        (f"{root}.b", 3, "publisher", True),
+    ]
+    assert late.last(f"{root}.*", live=True) == last
+
+
+def test_topics_that_are_not_retained_come_live_only(make, root):
+    publisher, late = make(), make()
+    seen = collect(late, "other.**")
+    publish(publisher, f"other.{root}", 1)
+    publish(publisher, f"{root}.a", 2)
+    arrive(seen, 1)
+    wait_kept(late, f"{root}.a", 2)
+    assert late.last("other.**") == []
+    assert [each.topic for each in late.last(f"**.{root.rpartition('.')[2]}.**")] == [f"{root}.a"]
+
+
+def test_recover_and_history_can_be_had_as_well(make, root):
+    publisher, late = make("publisher"), make("late")
+    publish(publisher, f"{root}.a", 1)
+    wait_kept(late, f"{root}.a", 1)
+    events = []
+    late.subscribe("**", events.append, last=True, history=True, recover=True)
+    wait_until(lambda: any(event["type"] == f"{root}.a" for event in events))
+    assert {event["name"] for event in events if event.get("history")} >= {"publisher", "late"}
+    assert told([event for event in events if event["type"] == f"{root}.a"]) == [("a", 1, True)]
+
+
+def test_an_iteration_can_begin_with_what_came_last(make, root):
+    publisher, late = make(), make()
+    publish(publisher, f"{root}.a", 1)
+    wait_kept(late, f"{root}.a", 1)
+    with late.events(f"{root}.*", last=True) as events:
+        assert told([events.get(10)]) == [("a", 1, True)]
+        publish(publisher, f"{root}.a", 2)
+        assert told([events.get(10)]) == [("a", 2, False)]
+
+
+def test_async_subscribers_and_iterations_get_it_on_their_loop(make, root):
+    publisher, late = make(), make()
+    publish(publisher, f"{root}.a", 1)
+    wait_kept(late, f"{root}.a", 1)
+
+    async def join():
+        events, threads = asyncio.Queue(), set()
+
+        async def on_event(event):
+            threads.add(threading.get_ident())
+            await events.put(event)
+
+        late.subscribe(f"{root}.*", on_event, last=True)
+        async with late.events(f"{root}.*", last=True) as stream:
+            first = [await asyncio.wait_for(events.get(), 10), await stream.aget(10)]
+            publish(publisher, f"{root}.a", 2)
+            second = [await asyncio.wait_for(events.get(), 10), await stream.aget(10)]
+        assert threads == {threading.get_ident()}
+        return told(first + second)
+
+    assert asyncio.run(join()) == [("a", 1, True), ("a", 1, True), ("a", 2, False), ("a", 2, False)]
+
+
+def test_a_subscription_that_was_ended_gets_nothing_from_before(make, root):
+    publisher, late = make(), make()
+    publish(publisher, f"{root}.a", 1)
+    wait_kept(late, f"{root}.a", 1)
+    ended = []
+    late.subscribe(f"{root}.*", ended.append, last=True).cancel()
+    late.subscribe(f"{root}.*", (events := []).append, last=True)
+    arrive(events, 1)
+    wait_until(lambda: not history_threads())
+    assert ended == []
+
+
+def history_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "fabric-history"]
+
+
+def test_a_proxy_that_was_restarted_knows_nothing_until_events_come(fabric_node):
+    with ProxyProcess(retain="state.**") as proxy:
+        publisher, late = fabric_node(url=proxy.url), fabric_node(url=proxy.url)
+        publish(publisher, "state.a", 1)
+        wait_kept(late, "state.a", 1)
+        proxy.restart(settle=0.0)
+        wait_until(lambda: late.last("state.**", 10) == [])
+        publisher.wait_ready(10)
+        publish(publisher, "state.a", 2)
+        wait_kept(late, "state.a", 2)
+
+
+def test_at_a_proxy_that_keeps_nothing_what_comes_is_live(node, root):
+    publisher, late = node(), node()
+    assert late.last("**") == []
+    assert late.last("**", live=True) == []
+    events = []
+    late.subscribe(f"{root}.*", events.append, last=True).wait_ready(10, everyone=True)
+    publish(publisher, f"{root}.a", 1)
+    assert told(arrive(events, 1)) == [("a", 1, False)]
+
+
+def test_without_a_proxy_what_is_published_here_comes_after_a_while(monkeypatch, fabric_node, lonely_url):
+    monkeypatch.setattr(node_module, "HISTORY_TIMEOUT", 0.05)
+    node = fabric_node(url=lonely_url, ready=False)
+    events = []
+    node.subscribe("state.*", events.append, last=True)
+    publish(node, "state.a", 1)
+    assert told(arrive(events, 1)) == [("a", 1, False)]
+    with pytest.raises(fabric.NotReady):
+        node.last("state.*", 0.05)
+
+
+def test_a_bad_pattern_or_callback_is_refused_at_once(make):
+    node = make()
+    for wrong in ("a..b", "b*", ""):
+        with pytest.raises(ValueError, match="pattern"):
+            node.subscribe(wrong, print, last=True)
+        with pytest.raises(ValueError, match="pattern"):
+            node.last(wrong)
+    with pytest.raises(TypeError, match="cannot be called"):
+        node.subscribe("a", 5, last=True)
+    assert len(node.bus) == 0
+
+
+def test_asking_blocks_and_so_is_refused_on_a_loop(make):
+    node = make()
+
+    async def ask():
+        with pytest.raises(RuntimeError):
+            node.last("state.*")
+        return await asyncio.to_thread(node.last, "state.none")
+
+    assert asyncio.run(ask()) == []
+    assert len(node.bus) == 0
+
+
+# Against answers that a test makes up
+
+
+class Proxy:
+    """Answers from a list: each a Kept, or what is to be raised."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.queries = []
+
+    def __call__(self, query, timeout):
+        self.queries.append(query)
+        future = Future()
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+        return future
+
+
+WAITING = Kept("id", [], True, 0, None)
+ONE = Kept("id", [["a", "00" * 8, 1, {"n": 1}]], False, 1, 7)
+
+
+def fetch(replay, proxy, patience=5.0):
+    return replay.fetch(proxy, monotonic() + patience)
+
+
+def test_it_waits_for_its_own_mark(fabric_bus):
+    with Replay(fabric_bus, "a") as replay:
+        proxy = Proxy(WAITING, ONE)
+        found = []
+        thread = threading.Thread(target=lambda: found.extend(fetch(replay, proxy, 20)))
+        thread.start()
+        wait_until(lambda: not proxy.answers)
+        token = proxy.queries[0]["mark"]
+        fabric_bus.deliver(KEPT_TOPIC, {"token": "another", "mark": 7})
+        assert thread.is_alive()
+        fabric_bus.deliver(KEPT_TOPIC, {"token": token, "mark": 7})
+        thread.join()
+        assert found == [Last("a", {"n": 1, "replayed": True})]
+    assert len(fabric_bus) == 0
+
+
+def test_it_gives_up_at_its_deadline(fabric_bus):
+    with Replay(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="did not say"):
+        fetch(replay, Proxy(*[WAITING] * 100), 0.02)
+    with Replay(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="not delivered"):
+        fetch(replay, Proxy(ONE), 0.02)
+
+
+def test_what_cannot_be_asked_leaves_only_what_is_live(monkeypatch):
+    """An older proxy refuses the question; see `test_session`."""
+    monkeypatch.setattr(node_module, "Replay", Refusing)
+    with InMemoryFabric() as memory:
+        node = memory.node("late")
+        events = []
+        node.subscribe("a", events.append, last=True)
+        node.publish("a", {"n": 1})
+        assert told(arrive(events, 1)) == [("a", 1, False)]
+        wait_until(lambda: len(node.bus) == 1)
+
+
+class Refusing(Replay):
+    def fetch(self, ask, deadline):
+        raise fabric.Refused("the proxy", "unknown_verb", "")
+
+
+def test_a_fabric_in_memory_that_is_restarted_knows_nothing_either():
+    with InMemoryFabric(retain="state.*") as memory:
+        node = memory.node("late")
+        publish(node, "state.a", 1)
+        assert told([each.envelope for each in node.last()]) == [("a", 1, True)]
+        memory.restart()
+        assert node.last() == []
+    with pytest.raises(ValueError, match="pattern"):
+        InMemoryFabric(retain=["b*"])
+
+
+def test_nobody_gets_place_marks_who_did_not_ask_for_exactly_them():
+    bus = Bus()
+    for pattern in ("**", "fabric.**", "fabric.*"):
+        bus.subscribe(pattern, pytest.fail)
+    bus.subscribe(KEPT_TOPIC, (got := []).append)
+    bus.deliver(KEPT_TOPIC, {"mark": 1})
+    assert got == [{"mark": 1}]

@@ -1,0 +1,237 @@
+"""Who would get an event, and who nearly would: the answer of one node, what is made of many, and real nodes."""
+
+import functools
+import signal
+import subprocess
+import sys
+
+import orjson
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabric import tracing
+from fabric.bus import Bus
+from fabric.topics import matches
+from fabric.tracing import Answer, Subscriber, answer, handler_name, near_miss, read_answer, trace
+
+ORIGIN = b"\x01" * 8
+SEGMENTS = st.sampled_from(["a", "b", "A", "order", "ordre", "*", "**"])
+PATTERNS = st.lists(SEGMENTS, min_size=1, max_size=5).map(".".join)
+TOPICS = PATTERNS.map(lambda pattern: pattern.replace("**", "c").replace("*", "d"))
+
+
+def hear(_event):
+    pass
+
+
+async def hear_async(_event):
+    pass
+
+
+class Callable:
+    def __call__(self, event):
+        pass
+
+    def method(self, event):
+        pass
+
+    def __repr__(self):
+        raise AssertionError("somebody's repr is not called")
+
+
+def answered(topic, *patterns, callback=hear):
+    bus = Bus()
+    for pattern in patterns:
+        bus.subscribe(pattern, callback)
+    return read_answer(orjson.loads(orjson.dumps(answer(topic, list(bus), node="app", origin=ORIGIN))))
+
+
+# One node's answer
+
+
+def test_a_node_names_what_matches_in_the_order_it_was_subscribed_and_whether_it_is_async():
+    bus = Bus()
+    bus.subscribe("order.*", hear)
+    bus.subscribe("invoice.**", hear)
+    bus.subscribe("order.**", hear_async)
+    found = read_answer(answer("order.created", list(bus), node="app", origin=ORIGIN))
+    name = f"{__name__}.hear"
+    assert found.matching == (Subscriber("order.*", name), Subscriber("order.**", f"{name}_async", True))
+    assert (found.matched, found.subscriptions, found.near) == (2, 3, ())
+    assert (found.node, found.origin) == ("app", ORIGIN.hex())
+
+
+def test_a_callback_is_named_by_what_it_is_and_never_by_its_repr():
+    made = Callable()
+    assert handler_name(hear) == f"{__name__}.hear"
+    assert handler_name(made) == f"{__name__}.Callable"
+    assert handler_name(made.method) == f"{__name__}.Callable.method"
+    assert handler_name(functools.partial(functools.partial(hear, 1), 2)) == f"{__name__}.hear"
+    assert handler_name([].append) == "list.append"
+
+
+def test_a_name_that_somebody_made_up_is_cut_and_can_be_sent():
+    def odd(_event):
+        pass
+
+    odd.__qualname__ = "\ud800" + "x" * 1_000
+    orjson.dumps(handler_name(odd))
+    assert len(handler_name(odd)) == tracing.MAX_HANDLER
+
+
+def test_an_answer_is_bounded_and_says_how_many_there_are():
+    many = ["a.b"] * 150 + [f"a.b{index}" for index in range(2_000)]
+    found = answered("a.b", *many)
+    assert (len(found.matching), found.matched, found.subscriptions) == (100, 150, 2_150)
+    assert found.near == ()
+    found = answered("a.b", *many[150:])
+    assert (len(found.near), found.matched) == (100, 0)
+
+
+def test_near_misses_come_nearest_first():
+    found = answered("order.created", "order.deleted", "order.creatd", "order", "Order.created", "other")
+    assert [each.pattern for each in found.near] == ["Order.created", "order", "order.creatd", "order.deleted"]
+
+
+def test_a_node_says_which_prefixes_of_the_topic_it_has_subscribed_also_where_the_pattern_does_not_match():
+    found = answered("a.b.c", "a.*.d", "a.**", "**", "a.b.c", "x.**")
+    assert set(found.prefixes) == {b"a.", b"", b"a.b.c\0"}
+    assert found.complete
+
+
+# Why not
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("Order.Created.eu", "only upper and lower case differ"),
+        ("order.*", "* stands for one segment; order.** would match"),
+        ("*", "* stands for one segment; ** would match"),
+        ("order.created.eu.*", "* stands for one segment; order.created.eu.** would match"),
+        ("order", "it does not reach below order; order.** would match"),
+        ("order.created", "it does not reach below order.created; order.created.** would match"),
+        ("order.created.eu.late", "it wants one more segment, 'late'"),
+        ("order.creatd.eu", "segment 2 is 'created', not 'creatd'"),
+        ("order.deleted.eu", "segment 2 is 'created', not 'deleted'"),
+        ("**.us", None),
+        ("**.created.us", "segment 3 is 'eu', not 'us'"),
+        ("other", None),
+        ("invoice.sent.us", None),
+        ("*.*.us", None),
+    ],
+)
+def test_a_near_miss_says_what_would_match_or_what_differs(pattern, why):
+    assert not matches(pattern, "order.created.eu")
+    found = near_miss(pattern, "order.created.eu")
+    assert (found and found.why) == why
+
+
+@given(PATTERNS, TOPICS)
+def test_what_is_said_to_match_does(pattern, topic):
+    if matches(pattern, topic):
+        return
+    found = near_miss(pattern, topic)
+    if found is not None and found.why.endswith(" would match"):
+        assert matches(found.why.split()[-3], topic)
+
+
+def test_a_pattern_of_a_hundred_wildcards_costs_no_more_than_others():
+    assert near_miss(".".join(["*"] * 120), "a.b") is None
+
+
+# The asker
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=5))
+def test_what_is_no_answer_is_none(value):
+    assert read_answer(value) is None
+    good = answer("a", [], node="app", origin=ORIGIN)
+    for key in good:
+        found = read_answer({**good, key: value})
+        assert found is None or isinstance(found, Answer)
+
+
+def test_a_prefix_that_no_node_claims_is_an_unknown_subscribers():
+    replies = [answer("a.b", [], node="app", origin=ORIGIN)]
+    found = trace("a.b", replies, [{"origin": ORIGIN.hex(), "pid": 7, "host": "h"}], {b"a", b"", b"a.b\0"}.__contains__)
+    assert found.unclaimed == (b"", b"a", b"a.b\0")
+    assert found.reached
+    assert (found.answers[0].pid, found.answers[0].host, found.silent) == (7, "h", ())
+
+
+def test_who_is_listed_and_does_not_answer_is_silent():
+    listed = [{"origin": "01", "node": "old"}]
+    found = trace("a", [None, False, {"node": 1}], listed, lambda prefix: False)
+    assert found.silent == tuple(listed)
+    assert not found.reached
+
+
+# Real nodes
+
+OTHER = """
+import sys, fabric
+node = fabric.connect("other", url=sys.argv[1])
+def handler(event): print("got it")
+node.subscribe("order.*", handler).wait_ready()
+node.subscribe("order", handler).wait_ready()
+print("ready", flush=True)
+sys.stdin.read()
+node.close()
+"""
+
+
+@pytest.fixture
+def other(fabric_proxy):
+    """A node in a process of its own."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER, fabric_proxy.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.send_signal(signal.SIGCONT)
+
+
+def test_a_node_asks_all_others_and_nothing_is_published(other, fabric_proxy, fabric_node):
+    node = fabric_node("asker")
+    node.subscribe("order.created", hear).wait_ready()
+    found = node.trace("order.created")
+    here, there = found.answers
+    assert (here.node, [each.pattern for each in here.matching]) == ("asker", ["order.created"])
+    assert (there.node, there.pid) == ("other", other.pid)
+    assert there.matching == (Subscriber("order.*", "__main__.handler"),)
+    assert [each.pattern for each in there.near] == ["order"]
+    assert (found.silent, found.unclaimed, found.reached) == ((), (), True)
+    assert node.stats()["sent"] == 0
+    assert other.communicate("")[0] == ""
+
+
+def test_a_node_that_is_stopped_is_silent_and_holds_nobody_up(other, fabric_proxy, fabric_node):
+    node = fabric_node("asker")
+    other.send_signal(signal.SIGSTOP)
+    found = node.trace("nobody.wants.this", timeout=1.0)
+    assert [each.node for each in found.answers] == ["asker"]
+    assert [each["pid"] for each in found.silent] == [other.pid]
+
+
+def test_a_plain_zeromq_subscriber_shows_as_a_prefix_nobody_claims(fabric_proxy, fabric_node):
+    node = fabric_node("asker")
+    with zmq.Context() as context, context.socket(zmq.SUB) as stranger:
+        stranger.linger = 0
+        stranger.connect(node.address.events_out)
+        stranger.subscribe(b"ord")
+        while not (found := node.trace("order.created")).unclaimed:
+            pass
+    assert found.unclaimed == (b"ord",)
+    assert found.reached
+
+
+def test_a_topic_that_is_none_is_refused_here_and_there(fabric_proxy, fabric_node):
+    asker, asked = fabric_node("asker"), fabric_node("asked")
+    with pytest.raises(ValueError, match="wildcard"):
+        asker.trace("a.*")
+    assert asker._messaging.ask_all({"trace": "a..b"}, 5.0).result(5) == [None]
+    assert asker._messaging.ask_all({"trace": 7}, 5.0).result(5) == [None]
+    assert asked.state == "up"
