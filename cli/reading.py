@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.bus import Bus, Subscription
+from fabric.bus import Bus
 from fabric.envelope import Envelope
 from fabric.kept import Last, unseen
+from fabric.subscription import Subscription
 from fabric.topics import RESERVED, PatternTable, is_reserved
 
 MAX_EVENTS = 10_000

@@ -9,7 +9,7 @@
 The public names are the ones below; `docs/` says what they promise.
 """
 
-from fabric.bus import Bus, Subscription
+from fabric.bus import Bus
 from fabric.capture import Capture
 from fabric.connecting import connect, default_bus, send_once
 from fabric.draining import Drained
@@ -43,6 +43,7 @@ from fabric.node import Node
 from fabric.receipt import Receipt
 from fabric.settings import Settings
 from fabric.streams import EventStream
+from fabric.subscription import Subscription
 
 __version__ = "0.1.0"
 

@@ -23,12 +23,12 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from time import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from fabric.envelope import Envelope, stamp
 from fabric.loops import LoopQueue, running_loop
+from fabric.subscription import Callback, Outside, Queue, Stream, Subscription
 from fabric.topics import KEPT_TOPIC, RESERVED, PatternTable, check_pattern, check_topic, is_reserved
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fabric.bus")
 
-Callback = Callable[[Envelope], object]
 _Function = TypeVar("_Function", bound=Callback)
 
 #: A publish inside a publish inside a … this deep is a loop of subscribers that answer each other.
@@ -45,103 +44,6 @@ MAX_DEPTH = 32
 REMEMBERED = 4_096
 
 
-class Outside(Protocol):
-    """What a bus tells whoever connects it to other processes."""
-
-    @property
-    def forward(self) -> Callable[[str, Envelope], None]:
-        """What is called with topic and envelope of each event, on the publisher's thread; neither blocks nor raises."""
-
-    def subscribed(self, subscription: Subscription) -> None:
-        """Somebody here subscribed; called on that thread, after local delivery has begun."""
-
-    def unsubscribed(self, subscription: Subscription) -> None:
-        """A subscription ended."""
-
-    def wait_live(self, subscription: Subscription, timeout: float, everyone: bool) -> None:
-        """Block until `subscription` is live outside; NotReady when `timeout` seconds are over."""
-
-    async def live(self, subscription: Subscription, timeout: float, everyone: bool) -> None:
-        """The awaitable twin of `wait_live`."""
-
-
-class Stream(Protocol):
-    """Something with a buffer of events that somebody takes them from, at their own pace."""
-
-    @property
-    def pattern(self) -> str:
-        """What it is subscribed to."""
-
-    @property
-    def taken(self) -> int:
-        """Events taken out of the buffer."""
-
-    @property
-    def dropped(self) -> int:
-        """Events that found it full."""
-
-    def __len__(self) -> int:
-        """Events that wait in it."""
-
-
-class Subscription:
-    """What `subscribe` returns: a handle to end it with, also a context manager that ends it."""
-
-    __slots__ = ("_bus", "active", "callback", "is_async", "pattern", "queue", "recover", "serial")
-
-    def __init__(
-        self, bus: Bus, pattern: str, callback: Callback, serial: int, queue: _Queue | None, recover: bool = False
-    ) -> None:
-        self._bus = bus
-        self.pattern = pattern
-        self.callback = callback
-        #: Registration order within the bus.
-        self.serial = serial
-        self.is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
-            getattr(callback, "__call__", None)  # noqa: B004 - an object with an async __call__
-        )
-        #: The queue of the loop it was registered in, if one was running.
-        self.queue = queue
-        #: Whether what did not arrive is asked for; see `Bus.subscribe`.
-        self.recover = recover
-        self.active = True
-
-    def cancel(self) -> bool:
-        """End it. False if it had ended before."""
-        return self._bus.unsubscribe(self)
-
-    @property
-    def handler(self) -> str:
-        """The callback's name."""
-        return _name(self.callback)
-
-    def wait_ready(self, timeout: float = 5.0, *, everyone: bool = False) -> None:
-        """Block until it is live: a round trip through the proxy, begun after the subscription.
-
-        Publishers in other processes know of it within about a millisecond then; with `everyone` each of them has said
-        so, and no event published anywhere from then on is missed. On a bus that is connected to nothing it returns at
-        once. NotReady when `timeout` seconds are over; RuntimeError on the thread of a running event loop (use `await
-        subscription.ready()`) and inside a callback.
-        """
-        if (outside := self._bus.outside) is not None:
-            outside.wait_live(self, timeout, everyone)
-
-    async def ready(self, timeout: float = 5.0, *, everyone: bool = False) -> None:
-        """The awaitable twin of `wait_ready`."""
-        if (outside := self._bus.outside) is not None:
-            await outside.live(self, timeout, everyone)
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.cancel()
-
-    def __repr__(self) -> str:
-        return f"<Subscription {self.pattern!r} -> {_name(self.callback)}{'' if self.active else ', ended'}>"
-
-
-_Queue = LoopQueue[tuple[Subscription, str, Envelope]]
 _Subscribers = tuple[Subscription, ...]
 
 
@@ -190,8 +92,8 @@ class Bus:
         self._lock = threading.RLock()
         self._serial = 0
         self._running = threading.local()
-        self._queues: dict[asyncio.AbstractEventLoop, _Queue] = {}
-        self._home: _Queue | None = None
+        self._queues: dict[asyncio.AbstractEventLoop, Queue] = {}
+        self._home: Queue | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._outside: Outside | None = None
         self._forward: Callable[[str, Envelope], None] | None = None
@@ -360,6 +262,7 @@ class Bus:
             if not subscription.active or subscription._bus is not self:
                 return False
             subscription.active = False
+            subscription.ended_at = self._serial
             self._table = _Table(self._table.patterns.removing(subscription.pattern, subscription), self._table.source)
             if self._outside is not None:
                 self._outside.unsubscribed(subscription)
@@ -406,7 +309,7 @@ class Bus:
             except RuntimeError:  # somebody began or ended one just now
                 continue
 
-    def queues(self) -> list[_Queue]:
+    def queues(self) -> list[Queue]:
         """Of event loops that have callbacks here. Any thread."""
         return list(self._queues.values())
 
@@ -461,7 +364,7 @@ class Bus:
         with self._lock:
             self._outside = self._forward = self._home = None
 
-    def loop_queue(self) -> _Queue | None:
+    def loop_queue(self) -> Queue | None:
         """The queue of the loop that runs in this thread, None if none does."""
         loop = running_loop()
         if loop is None:
@@ -488,10 +391,6 @@ def _remember(memory: dict[str, Any], topic: str, found: object) -> None:
 
 def _serial(subscription: Subscription) -> int:
     return subscription.serial
-
-
-def _name(callback: Callback) -> str:
-    return getattr(callback, "__qualname__", None) or repr(callback)
 
 
 def _call(subscription: Subscription, topic: str, envelope: Envelope) -> None:

@@ -129,7 +129,7 @@ class Dealer:
                     if len(frames) > 1:
                         _send(socket, frames[-1], _NOBLOCK)
                 # Sending may have taken in the news that the descriptor would have told about.
-                if _get(socket, zmq.EVENTS) & zmq.POLLIN:
+                if not self._closed and _get(socket, zmq.EVENTS) & zmq.POLLIN:
                     self._wake()
             finally:
                 self._wire.release()

@@ -21,12 +21,13 @@ from time import monotonic, time
 from typing import Any
 
 from fabric.beginnings import Beginnings
-from fabric.bus import Bus, Subscription
+from fabric.bus import Bus
 from fabric.envelope import Envelope
 from fabric.errors import WireError
 from fabric.recovery import Done, Key, Recovery
-from fabric.sequence import DUPLICATE, Ledger
-from fabric.topics import check_topic
+from fabric.sequence import DUPLICATE, LEDGER, Ledger
+from fabric.subscription import Subscription
+from fabric.topics import PatternTable, check_topic
 from fabric.wire import decode_events
 
 logger = logging.getLogger("fabric.link")
@@ -34,6 +35,8 @@ logger = logging.getLogger("fabric.link")
 #: Seconds after subscribing before holes are reported as gaps: until a publisher has read a new prefix, an event may
 #: ride under a topic that the newcomer did not ask for.
 JOINING = 1.0
+#: Seconds after which the last event of a quiet topic has been noticed if it was missed (see `sequence.Marks`).
+NOTICED = 2.0
 #: Origins whose name is remembered for reports.
 REMEMBERED = 10_000
 #: Seconds between log lines about bytes that are not our protocol.
@@ -66,7 +69,8 @@ class Delivery:
         self._ledger = Ledger()
         self._sources: dict[bytes, str] = {}  # origin → the src it published under last
         self._ready_at: dict[Subscription, float] = {}
-        self._forget = False
+        self._ended: deque[Subscription] = deque()
+        self._unsure: set[Key] = set()
         self._complain_at = 0.0
         self._recovery = Recovery()
         self._answers: deque[tuple[Key, Any]] = deque()
@@ -95,7 +99,7 @@ class Delivery:
         """A subscription has ended."""
         self._ready_at.pop(subscription, None)
         self._ready_since.pop(subscription, None)
-        self._forget = True
+        self._ended.append(subscription)
 
     def forked(self) -> None:
         """We are a fork's child. A callback that forked returns into `deliver`, whose other events the parent delivers."""
@@ -110,7 +114,7 @@ class Delivery:
 
     def deliver(self, origin: bytes, pack: bytes) -> None:
         """Hand over the events of a message."""
-        if self._forget:
+        if self._ended:
             self._forget_unwanted()
         bus = self._bus
         known = bus.known_topics
@@ -201,6 +205,8 @@ class Delivery:
             except ValueError as error:
                 self.reject(error, topic.encode(errors="replace"))
                 return False
+            if self._is_joining(subscribers, monotonic()) and len(self._unsure) < LEDGER:
+                self._unsure.add((origin, topic))
             if number > 1:
                 self._begin(origin, topic, number - (envelope is not None), subscribers)
         elif self._hold(seen[topic], origin, topic, number, envelope, subscribers):
@@ -237,10 +243,22 @@ class Delivery:
         subscribers: tuple[Subscription, ...],
     ) -> None:
         now = monotonic()
-        if all(self._ready_at.get(subscription, now) >= now for subscription in subscribers):
+        if self._is_joining(subscribers, now) or self._is_unsure((origin, topic), subscribers, now):
             self.joining += missed
             return
         self._gap(origin, topic, missed)
+
+    def _is_joining(self, subscribers: tuple[Subscription, ...], now: float) -> bool:
+        """Whether none of them is ready."""
+        return all(self._ready_at.get(subscription, now) >= now for subscription in subscribers)
+
+    def _is_unsure(self, key: Key, subscribers: tuple[Subscription, ...], now: float) -> bool:
+        """Whether what is missing may have been missed before anybody was ready: it is noticed by what comes next, or by a
+        mark, up to two seconds later."""
+        if key not in self._unsure:
+            return False
+        self._unsure.discard(key)
+        return now < min(self._ready_since.get(each, now) for each in subscribers) + NOTICED
 
     def _gap(self, origin: bytes, topic: str, missed: int) -> None:
         self.gaps += 1
@@ -335,7 +353,16 @@ class Delivery:
                     bus.hand_over(subscription, topic, envelope.copy())
 
     def _forget_unwanted(self) -> None:
-        self._forget = False
+        """Forget the topics that somebody stopped listening to, though somebody else may have begun since."""
         wanted = self._bus.subscribers_of
-        self._recovery.forget(wanted)
-        self._ledger.keep(topic for topic in self._ledger.topics() if wanted(topic))
+        while self._ended:
+            ended = self._ended.popleft()
+            matches = PatternTable[bool]().adding(ended.pattern, True).match
+            gone = {
+                topic
+                for topic in self._ledger.topics()
+                if matches(topic) and not any(each.serial <= ended.ended_at for each in wanted(topic))
+            }
+            self._ledger.forget(gone)
+            self._unsure = {key for key in self._unsure if key[1] not in gone}
+            self._recovery.forget(lambda topic, gone=gone: topic not in gone)  # type: ignore[misc]

@@ -15,6 +15,7 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from fabric.endpoint import Endpoint
+from fabric.errors import FabricError
 from fabric.link import Link
 from fabric.messaging import Messaging
 
@@ -68,6 +69,7 @@ class Drain:
         session, outbox = self._link.dealer.session, self._link.sender.outbox
         while (self._unhandled() or session.pending or outbox) and monotonic() < deadline:
             sleep(LOOK)
+        self._names_are_free(deadline)
         if outbox or not outbox.sent or self._link.receiver.on_delivery_thread:
             return
         # A probe is sent after the last event: when it is back, all of them have passed the proxy.
@@ -76,6 +78,25 @@ class Drain:
                 done.result(max(deadline - monotonic(), 0.0))
             except (TimeoutError, FutureTimeout):
                 logger.warning("closed before the proxy confirmed the last events")
+
+    def _names_are_free(self, deadline: float) -> None:
+        """Whoever wants one of our names next gets it: the proxy has heard that we gave them back."""
+        name = self._messaging.first_name
+        if not name or self._link.state != "up" or not self._may_wait():
+            return
+        timeout = max(deadline - monotonic(), 0.0)
+        try:
+            # Answers come in the order of what was asked, so this one is behind all that we gave back.
+            self._messaging.listing(timeout, name=name, nodes=False).result(timeout)
+        except (TimeoutError, FutureTimeout, FabricError):
+            pass
+
+    def _may_wait(self) -> bool:
+        try:
+            self._link.may_block()
+        except RuntimeError:
+            return False
+        return True
 
     def report(self, events: int, unsettled: int) -> Drained:
         """What was done, when `events` did not leave and `unsettled` messages were not acknowledged."""

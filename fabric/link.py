@@ -28,7 +28,7 @@ from typing import Any
 
 import zmq
 
-from fabric.bus import Bus, Subscription
+from fabric.bus import Bus
 from fabric.dealer import Dealer
 from fabric.envelope import Envelope
 from fabric.errors import Closed
@@ -42,6 +42,7 @@ from fabric.sender import Sender
 from fabric.session import Session
 from fabric.settings import Address, Settings
 from fabric.slowness import Slowness
+from fabric.subscription import Subscription
 from fabric.wakeup import Wakeup
 from fabric.wire import PROBE
 
@@ -54,7 +55,6 @@ TICK = 0.25
 BUSY_TICK = 0.02
 #: Messages of at most about 8 KB that may wait in our socket before the delivery thread takes them.
 PIPE_MESSAGES = 16_384
-_ROOM = 4 * 1024
 #: Seconds that a goodbye may take to leave.
 GOODBYE = 0.2
 #: Links whose sockets must not be closed any more.
@@ -106,9 +106,9 @@ class Link:
         xpub.setsockopt(zmq.ONLY_FIRST_SUBSCRIBE, 1)  # frames after a first one are no subscriptions
         sub.sndhwm = 0
         sub.rcvhwm = PIPE_MESSAGES
-        sub.maxmsgsize = settings.max_bytes + _ROOM
+        # No limit here: the proxy has one, and a socket that connects and meets a larger frame hangs up for good.
+        sub.maxmsgsize = dealer.maxmsgsize = -1
         dealer.sndhwm = dealer.rcvhwm = 1_000
-        dealer.maxmsgsize = settings.max_bytes + _ROOM
         limits = Limits(settings.outbox_events, settings.outbox_bytes, settings.outbox_seconds, settings.outbox_policy)
         self.sender = self._sender_type(
             xpub,

@@ -51,6 +51,8 @@ class Messaging:
         self._futures: dict[str, Future[Any]] = {}
         self._endpoints: dict[int, Endpoint] = {}
         self._retired: list[Endpoint] = []
+        #: The first name that was ever asked for here.
+        self.first_name = ""
         self._welcome: Future[None] = Future()
         #: Why the proxy will not have us, if it has said so: `full`, `version`.
         self.turned_away = ""
@@ -97,6 +99,7 @@ class Messaging:
         with self._lock:
             # Registered under the lock, so that no outcome finds the key unknown.
             endpoint.key = self._call(self._session.register, name, policy, inf, monotonic())
+            self.first_name = self.first_name or name
             self._endpoints[endpoint.key] = endpoint
         if self._welcome.done() and running_loop() is None:
             try:
@@ -160,11 +163,11 @@ class Messaging:
 
     # Other nodes
 
-    def listing(self, timeout: float) -> Future[outcomes.Listed]:
-        """Ask the proxy who is there."""
+    def listing(self, timeout: float, *, name: str = "", nodes: bool = True) -> Future[outcomes.Listed]:
+        """Ask the proxy who is there; `name` narrows it to the holders of one."""
         id_, future = self._future()
         now = monotonic()
-        self._call(self._session.endpoints, id_, now + timeout, now)
+        self._call(self._session.endpoints, id_, now + timeout, now, name=name, nodes=nodes)
         return future
 
     def last(self, query: dict[str, Any], timeout: float) -> Future[outcomes.Kept]:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from time import time
 from typing import Any
 
-from fabric.bus import Subscription
 from fabric.envelope import Envelope, stamp
 from fabric.kept import unseen
 from fabric.outcomes import Listed
+from fabric.subscription import Subscription
 from fabric.topics import matches
 
 NODE_JOINED = "fabric.node.joined"

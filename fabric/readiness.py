@@ -21,11 +21,12 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from time import monotonic, sleep
 from typing import Any
 
-from fabric.bus import Bus, Subscription
+from fabric.bus import Bus
 from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.link import Link
 from fabric.messaging import Messaging
 from fabric.recovery import ANSWER_TIMEOUT
+from fabric.subscription import Subscription
 from fabric.topics import check_topic
 from fabric.tracing import Trace, answer, trace
 from fabric.wire import prefixes

@@ -28,9 +28,10 @@ from typing import Any
 import zmq
 from zmq.backend import Socket as _Backend
 
-from fabric.bus import Bus, Subscription
+from fabric.bus import Bus
 from fabric.delivery import Delivery
 from fabric.errors import WireError
+from fabric.subscription import Subscription
 from fabric.wakeup import Wakeup
 from fabric.wire import (
     MAX_HOPS,

@@ -17,7 +17,7 @@ what was sent before may have been sent before it subscribed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from math import inf
 
 #: Topics that a sender counts.
@@ -133,11 +133,10 @@ class Ledger:
         seen[topic] = known
         return 0 if last is None else known - last
 
-    def keep(self, wanted: Iterable[str]) -> None:
-        """Forget the topics that are not `wanted` any more."""
-        wanted = set(wanted)
+    def forget(self, unwanted: Collection[str]) -> None:
+        """Forget these topics, of all origins."""
         for origin, seen in list(self._seen.items()):
-            for topic in [topic for topic in seen if topic not in wanted]:
+            for topic in [topic for topic in seen if topic in unwanted]:
                 del seen[topic]
                 self._size -= 1
             if not seen:

@@ -17,9 +17,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 
 from fabric.buffer import Buffer
-from fabric.bus import Bus, Callback, Subscription
+from fabric.bus import Bus
 from fabric.envelope import Envelope
 from fabric.errors import Closed
+from fabric.subscription import Callback, Subscription
 
 
 class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):

@@ -167,10 +167,8 @@ class EventPlane:
             self._pass_subscriptions(monotonic() + self._settle)
             self._in.bind(self._address.events_in)
             self.bound.set()
-            if (observer := self.observer) is None:
-                zmq.proxy(self._in, self._out)
-            else:
-                zmq.proxy_steerable(self._in, self._out, observer.capture, observer.control)
+            while self._pass_until_torn():
+                pass
         except zmq.ContextTerminated:
             pass
         except zmq.ZMQError as error:
@@ -183,10 +181,33 @@ class EventPlane:
                 self.observer.capture.close(linger=0)
                 self.observer.control.close(linger=0)
 
+    def _pass_until_torn(self) -> bool:
+        """Pass everything on; True if it is to be begun again.
+
+        Of what a subscriber sends in several frames, the first and the last of them subscriptions, libzmq's XPUB keeps
+        those for itself: what is left has no end, and `zmq.proxy` gives up waiting for it.
+        """
+        try:
+            if (observer := self.observer) is None:
+                zmq.proxy(self._in, self._out)
+            else:
+                zmq.proxy_steerable(self._in, self._out, observer.capture, observer.control)
+        except zmq.Again:
+            # Else the next subscription would pass as its end, and be none.
+            self._in.send(b"")
+            if self.observer is not None:
+                self.observer.capture.send(b"")
+                self.observer.begin_again()
+            return True
+        return False
+
     def _pass_subscriptions(self, until: float) -> None:
         while (left := until - monotonic()) > 0:
             if self._out.poll(int(left * 1_000) + 1):
-                self._in.send_multipart(self._out.recv_multipart())
+                # Not whole messages: one may have no end (see above). Subscriptions have one frame.
+                frame = self._out.recv(zmq.NOBLOCK, copy=False)
+                if not frame.more:
+                    self._in.send(frame.bytes)
 
 
 class Announcer:

@@ -51,6 +51,8 @@ class Observer:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], topics: int) -> None:
         self.counted = Counted()
+        self._before = Counted()
+        self._begun_again = False
         #: The table of topics; `last` is monotonic. Any thread may read.
         self.traffic = Traffic(topics, monotonic())
         #: The two ends that `zmq.proxy_steerable` gets, and closes.
@@ -73,6 +75,10 @@ class Observer:
     def start(self) -> None:
         """Begin to look."""
         self._thread.start()
+
+    def begin_again(self) -> None:
+        """The plane has, and libzmq counts from zero again. On the plane's thread."""
+        self._begun_again = True
 
     def close_unstarted(self) -> None:
         """Let go of all sockets; neither the thread nor the plane ever ran."""
@@ -121,6 +127,10 @@ class Observer:
         if self._asking.poll(ANSWER_MS):
             # Received and sent, each in frames and bytes: at the XSUB, then at the XPUB.
             values = [int.from_bytes(each, "little") for each in self._asking.recv_multipart(zmq.NOBLOCK)]
-            self.counted = Counted(values[0], values[1], values[6], values[7])
+            told = Counted(values[0], values[1], values[6], values[7])
+            if self._begun_again:
+                self._begun_again = False
+                self._before = self.counted
+            self.counted = Counted(*(map(sum, zip(self._before, told, strict=True))))
             self._asked = False
         return self.counted.frames_in

@@ -22,7 +22,7 @@ SOURCES = {
 #: Above the line: modules that may do I/O, start threads and read clocks. All others are pure.
 SHELL = {
     "fabric": {
-        "__init__", "node", "link", "sender", "receiver", "dealer", "messaging", "presence", "replay",
+        "__init__", "node", "attachment", "link", "sender", "receiver", "dealer", "messaging", "presence", "replay",
         "connecting", "readiness", "wakeup", "endpoint", "receipt", "streams", "buffer", "settings", "embedded", "testing",
         "capture", "delivery", "draining", "inherited", "interrupted", "loads",
         "log_events", "programs", "memory", "memory_link", "memory_proxy",
@@ -271,6 +271,7 @@ PARTS = {
         [f"proxy.{part}" for part in ("broadcasts", "members", "registry", "routing", "sessions")], "proxy.directory"
     ),
     "proxy.settings": "proxy.main",
+    "fabric.subscription": "fabric.bus",
     **dict.fromkeys(("fabric.memory_link", "fabric.memory_proxy"), "fabric.memory"),
     "fabric.routes.calling": "fabric.routes.router",
     **dict.fromkeys(

@@ -53,3 +53,17 @@ def test_the_program_in_the_readme_is_the_first_thing_and_runs_as_it_is():
 def test_every_error_is_in_the_tree_of_the_docstring():
     names = [name for name in dir(fabric.errors) if isinstance(getattr(fabric.errors, name), type)]
     assert [name for name in names if name != "Sequence" and name not in fabric.errors.__doc__] == []
+
+
+def test_every_module_has_its_place_on_the_page_about_the_house():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    modules = [path.name for package in ("fabric", "proxy") for path in (ROOT / package).glob("*.py")]
+    assert [name for name in modules if f"`{name}`" not in page and name != "__init__.py"] == []
+
+
+def test_every_test_that_the_guarantees_name_is_there():
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    named = set(re.findall(r"`((?:tests/[\w/]+/)?test_\w+\.py)`", page))
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert named
+    assert {name.rpartition("/")[2] for name in named} <= there

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Iterable
 from types import FrameType
 
-from fabric.bus import RUNS_CALLBACKS, Bus, Subscription
+from fabric.bus import RUNS_CALLBACKS, Bus
 from fabric.envelope import Envelope
+from fabric.subscription import Subscription
 
 
 class Watch:

@@ -111,7 +111,7 @@ def test_a_topic_that_is_not_wanted_any_more_starts_anew():
     ledger = Ledger()
     ledger.judge(ledger.of(A), "s", 1)
     ledger.judge(ledger.of(A), "t", 1)
-    ledger.keep(["t"])
+    ledger.forget(["s"])
     assert ledger.topics() == {"t"}
     assert ledger.judge(ledger.of(A), "s", 9) == 0
     assert ledger.judge(ledger.of(A), "t", 9) == 7

@@ -13,6 +13,7 @@ from fabric.settings import parse_address
 from fabric.testing import wait_until
 from fabric.wire import decode_events, decode_topic
 from proxy.event_plane import EventPlane
+from tests.system import raw
 
 
 class Bench:
@@ -188,3 +189,70 @@ def test_an_address_that_cannot_be_had_is_a_proxy_error():
         plane = EventPlane(address, boot=b"bootboot", settle=0.0, max_bytes=1_000, peer_bytes=1_000)
         with pytest.raises(ProxyError, match="cannot listen on"):
             plane.start()
+
+
+# What a subscriber sends in several frames, and libzmq tears: see `EventPlane`
+
+TORN = [b"\x01q.", b"x", b"\x01q."]
+
+
+def wait_for_pieces(publisher):
+    """Until all that is left of them has passed."""
+    pieces = 0
+    while pieces < 20:
+        pieces += receive(publisher).count(TORN[1])
+
+
+def wait_for(publisher, wanted):
+    """As `read_until`, whatever else comes."""
+    while receive(publisher) != [wanted]:
+        pass
+
+
+@pytest.mark.parametrize("topics", [0, 100])
+def test_a_message_that_libzmq_tears_does_not_end_the_plane(make, topics):
+    bench = make(topics=topics)
+    assert bench.plane.bound.wait(5)
+    publisher = bench.publisher()
+    with raw.Peer(bench.address.url, "events-out", b"SUB") as peer:
+        peer.send(TORN[0])
+        wait_for(publisher, TORN[0])
+        for _ in range(20):
+            peer.send(*TORN)
+        wait_for_pieces(publisher)
+        # A subscription that is made after it arrives as one, and so does what is published then.
+        subscriber = bench.subscriber(b"a")
+        wait_for(publisher, b"\x01a")
+        publisher.send_multipart([b"a", b"1"])
+        assert receive(subscriber) == [b"a", b"1"]
+    assert bench.plane.failure is None
+
+
+def test_a_message_that_libzmq_tears_does_not_keep_a_plane_from_starting(make):
+    bench = make(settle=0.3)
+    with raw.Peer(bench.address.url, "events-out", b"SUB") as peer:
+        for _ in range(20):
+            peer.send(*TORN)
+        assert bench.plane.bound.wait(5)
+        publisher = bench.publisher()
+        bench.subscriber(b"a")
+        wait_for(publisher, b"\x01a")
+    assert bench.plane.failure is None
+
+
+def test_what_has_passed_is_not_forgotten_when_the_plane_begins_again(make):
+    bench = make(topics=100)
+    assert bench.plane.bound.wait(5)
+    publisher, subscriber, observer = bench.publisher(), bench.subscriber(b"a"), bench.plane.observer
+    wait_for(publisher, b"\x01a")
+    publisher.send_multipart([b"a", b"1"])
+    wait_until(lambda: observer.counted.frames_in == 2)
+    with raw.Peer(bench.address.url, "events-out", b"SUB") as peer:
+        peer.send(TORN[0])
+        wait_for(publisher, TORN[0])
+        peer.send(*TORN)
+        while TORN[1] not in receive(publisher):
+            pass
+        publisher.send_multipart([b"a", b"2"])
+        wait_until(lambda: observer.counted.frames_in == 4)
+    assert [receive(subscriber), receive(subscriber)] == [[b"a", b"1"], [b"a", b"2"]]
