@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fabric.settings import default_url, parse_address
-from tests.deploy.ports import free_port
 from tests.deploy.sandbox import UNSUPPORTED, read
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fabric.testing import wait_until
-from tests.deploy.ports import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()

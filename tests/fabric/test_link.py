@@ -6,6 +6,7 @@ import pytest
 
 import fabric
 from fabric.testing import ProxyProcess, wait_until
+from tests.ports import free_port
 
 
 def states(bus):
@@ -162,15 +163,7 @@ def test_barriers_leave_nothing_behind(node):
 
 
 def test_tcp_works_like_ipc(fabric_node):
-    import socket
-
-    while True:
-        with socket.socket() as trial:
-            trial.bind(("127.0.0.1", 0))
-            port = trial.getsockname()[1]
-        if port < 65_000:
-            break
-    with ProxyProcess(f"tcp://127.0.0.1:{port}") as proxy:
+    with ProxyProcess(f"tcp://127.0.0.1:{free_port()}") as proxy:
         listener, speaker, events = fabric_node(url=proxy.url), fabric_node(url=proxy.url), []
         listener.subscribe("link.a", events.append).wait_ready(everyone=True)
         speaker.publish("link.a")

@@ -16,6 +16,7 @@ from fabric.settings import default_url, parse_address
 from fabric.testing import wait_until
 from proxy import daemon, probe
 from proxy.settings import ProxySettings
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -43,9 +44,7 @@ def has_ended(pid):
 
 
 def free_url():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{min(one.getsockname()[1], 65_000)}"
+    return f"tcp://127.0.0.1:{free_port()}"
 
 
 def test_a_started_proxy_serves_in_a_session_of_its_own_and_logs_into_its_directory(settings, fabric_node):

@@ -17,12 +17,7 @@ from proxy import probe
 from proxy.message_plane import MessagePlane
 from proxy.server import Server
 from proxy.settings import ProxySettings
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return min(one.getsockname()[1], 65_000)
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from fabric.testing import ProxyProcess, wait_until
 from proxy.pulse import Beat, Pulse
 from proxy.server import Server
 from proxy.settings import ProxySettings
-from tests.deploy.ports import free_port
+from tests.ports import free_port
 
 #: Seconds a beat may take before a test fails; it takes a millisecond.
 LONG = 10.0

@@ -7,6 +7,7 @@ import pytest
 
 from fabric.testing import wait_until
 from tests.fabric.nodes import arrive, collect
+from tests.ports import free_port
 from tests.system.scripts import Script, run
 
 #: `child(function)` forks: the child runs it, closes its nodes and ends with 0; what it raises is printed.
@@ -262,14 +263,9 @@ def test_a_child_that_never_uses_it_has_no_thread_and_no_connection(fabric_proxy
 
 
 def test_over_tcp_neither(node, tmp_path):
-    import socket
-
     from fabric.testing import ProxyProcess
 
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
-    with ProxyProcess(f"tcp://127.0.0.1:{port}") as proxy:
+    with ProxyProcess(f"tcp://127.0.0.1:{free_port()}") as proxy:
         here = node("here", url=proxy.url)
         with Script(
             """
