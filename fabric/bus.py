@@ -250,7 +250,7 @@ class Bus:
         with self._lock:
             self._serial += 1
             subscription = Subscription(self, pattern, callback, self._serial, self.loop_queue(), recover)
-            self._table = _Table(self._table.patterns.adding(pattern, subscription), self._table.source)
+            self._replace(lambda patterns: patterns.adding(pattern, subscription))
             # Under the lock: two threads that subscribe and unsubscribe must be told about in the order they did.
             if self._outside is not None:
                 self._outside.subscribed(subscription)
@@ -263,10 +263,22 @@ class Bus:
                 return False
             subscription.active = False
             subscription.ended_at = self._serial
-            self._table = _Table(self._table.patterns.removing(subscription.pattern, subscription), self._table.source)
+            self._replace(lambda patterns: patterns.removing(subscription.pattern, subscription))
             if self._outside is not None:
                 self._outside.unsubscribed(subscription)
         return True
+
+    def _replace(self, changed: Callable[[PatternTable[Subscription]], PatternTable[Subscription]]) -> None:
+        """Replace the table by one with other patterns; under the lock.
+
+        Making one may run a finaliser of this very thread, which replaces it, too: then it is made again from that.
+        """
+        while True:
+            before = self._table
+            after = _Table(changed(before.patterns), before.source)
+            if self._table is before:
+                self._table = after
+                return
 
     def on(self, pattern: str) -> Callable[[_Function], _Function]:
         """Decorator: `@bus.on("tui.**")`. The function itself is left as it is."""

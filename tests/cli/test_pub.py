@@ -5,6 +5,7 @@ import pytest
 
 import cli.pub
 from cli.main import run
+from fabric import connecting
 from fabric.testing import ProxyProcess, wait_until
 
 
@@ -136,7 +137,7 @@ def test_a_link_that_is_lost_for_good_is_a_3_and_says_how_many(monkeypatch, capf
                 os.write(write, b"one\n")
                 next(events)
                 proxy.kill()
-                wait_until(lambda: node.state == "down")
+                wait_until(lambda: all(each.state != "up" for each in connecting._nodes if each.url == proxy.url))
                 os.write(write, b"two\nthree\n")
                 os.close(write)
 
