@@ -27,9 +27,10 @@ class Bench:
         self.sockets = []
         self.plane.start()
 
-    def socket(self, kind, address, *prefixes):
+    def socket(self, kind, address, *prefixes, rcvhwm=1_000):
         made = self.context.socket(kind)
         made.linger = 0
+        made.rcvhwm = rcvhwm
         made.reconnect_ivl = 10
         made.immediate = kind == zmq.XPUB  # notices when it is hung up on
         self.sockets.append(made)
@@ -41,8 +42,8 @@ class Bench:
     def publisher(self):
         return self.socket(zmq.XPUB, self.address.events_in)
 
-    def subscriber(self, *prefixes):
-        return self.socket(zmq.SUB, self.address.events_out, *prefixes)
+    def subscriber(self, *prefixes, **options):
+        return self.socket(zmq.SUB, self.address.events_out, *prefixes, **options)
 
     def close(self):
         for each in self.sockets:
@@ -69,12 +70,13 @@ def receive(subscriber, milliseconds=5_000):
     return subscriber.recv_multipart()
 
 
-def read_until(publisher, wanted):
-    """What a publisher reads up to and with the frame `wanted`."""
+def read_until(publisher, wanted, *, parts=False):
+    """The frames that a publisher reads up to and with `wanted`; with `parts` also those of messages of several."""
     frames = []
     while wanted not in frames:
-        [frame] = receive(publisher)
-        frames.append(frame)
+        message = receive(publisher)
+        assert parts or len(message) == 1
+        frames += message
     return frames
 
 
@@ -138,17 +140,18 @@ def test_a_frame_over_the_limit_is_not_passed_on(make):
 
 
 def test_one_subscriber_that_does_not_read_stops_nobody(make):
-    bench = make(peer_bytes=16 * 1024 * 4)
-    publisher, reader = bench.publisher(), bench.subscriber(b"a\0")
-    deaf = bench.subscriber(b"a\0")
-    deaf.rcvhwm = 1
-    read_until(publisher, b"\x01a\0")
-    receive_all = 0
-    for _ in range(2_000):
-        publisher.send_multipart([b"a\0", b"x" * 1_000])
-        receive(reader)
-        receive_all += 1
-    assert receive_all == 2_000
+    # Room for 256 messages a peer. A few would do for the deaf one, but libzmq learns late of what a pipe's reader has
+    # taken, and drops what the reader had room for.
+    bench = make(peer_bytes=256 * 8 * 1024)
+    publisher, reader = bench.publisher(), bench.subscriber(b"a\0", b"reader\0")
+    bench.subscriber(b"a\0", b"deaf\0", rcvhwm=1)
+    wanted = {b"\x01reader\0", b"\x01deaf\0"}
+    while wanted:
+        wanted -= set(receive(publisher))
+    for number in range(2_000):
+        event = [b"a\0", b"%d" % number + b"x" * 1_000]
+        publisher.send_multipart(event)
+        assert receive(reader) == event
 
 
 def test_its_own_events_come_out_like_anybodys(make):
@@ -196,6 +199,27 @@ def test_an_address_that_cannot_be_had_is_a_proxy_error():
 TORN = [b"\x01q.", b"x", b"\x01q."]
 
 
+class Torn:
+    """A plane with a subscription `q.` of a raw peer, an event of `a` that has passed, and nothing under way.
+
+    libzmq reports a message without an end only if no whole one came before it in the same burst. The event proves
+    that the burst with the subscription in it is over: the plane forwards it in a later turn.
+    """
+
+    def __init__(self, bench, peer):
+        assert bench.plane.bound.wait(5)
+        self.peer = peer
+        self.publisher, self.subscriber = bench.publisher(), bench.subscriber(b"a\0")
+        wait_for(self.publisher, b"\x01a\0")
+        peer.send(TORN[0])
+        wait_for(self.publisher, TORN[0])
+        self.pass_event(b"0")
+
+    def pass_event(self, body):
+        self.publisher.send_multipart([b"a\0", body])
+        assert receive(self.subscriber) == [b"a\0", body]
+
+
 def wait_for_pieces(publisher):
     """Until all that is left of them has passed."""
     pieces = 0
@@ -212,19 +236,31 @@ def wait_for(publisher, wanted):
 @pytest.mark.parametrize("topics", [0, 100])
 def test_a_message_that_libzmq_tears_does_not_end_the_plane(make, topics):
     bench = make(topics=topics)
-    assert bench.plane.bound.wait(5)
-    publisher = bench.publisher()
     with raw.Peer(bench.address.url, "events-out", b"SUB") as peer:
-        peer.send(TORN[0])
-        wait_for(publisher, TORN[0])
+        torn = Torn(bench, peer)
         for _ in range(20):
             peer.send(*TORN)
-        wait_for_pieces(publisher)
+        wait_for_pieces(torn.publisher)
         # A subscription that is made after it arrives as one, and so does what is published then.
-        subscriber = bench.subscriber(b"a")
-        wait_for(publisher, b"\x01a")
-        publisher.send_multipart([b"a", b"1"])
-        assert receive(subscriber) == [b"a", b"1"]
+        subscriber = bench.subscriber(b"b\0")
+        wait_for(torn.publisher, b"\x01b\0")
+        torn.publisher.send_multipart([b"b\0", b"1"])
+        assert receive(subscriber) == [b"b\0", b"1"]
+    assert bench.plane.failure is None
+
+
+@pytest.mark.parametrize("topics", [0, 100])
+def test_a_torn_message_behind_a_whole_one_costs_one_subscription_at_most(make, topics):
+    # libzmq says nothing then: the next subscription is taken for the end of the torn message, and the plane goes on.
+    bench = make(topics=topics)
+    with raw.Peer(bench.address.url, "events-out", b"SUB") as peer:
+        torn = Torn(bench, peer)
+        peer.send_bytes(raw.message(b"\x01z.") + raw.message(*TORN))
+        wait_for(torn.publisher, b"\x01z.")
+        bench.subscriber(b"swallowed\0")
+        assert b"\x01swallowed\0" in read_until(torn.publisher, b"\x01swallowed\0", parts=True)
+        bench.subscriber(b"b\0")
+        wait_for(torn.publisher, b"\x01b\0")
     assert bench.plane.failure is None
 
 
@@ -235,24 +271,21 @@ def test_a_message_that_libzmq_tears_does_not_keep_a_plane_from_starting(make):
             peer.send(*TORN)
         assert bench.plane.bound.wait(5)
         publisher = bench.publisher()
-        bench.subscriber(b"a")
-        wait_for(publisher, b"\x01a")
+        bench.subscriber(b"swallowed\0")
+        read_until(publisher, b"\x01swallowed\0", parts=True)
+        bench.subscriber(b"a\0")
+        wait_for(publisher, b"\x01a\0")
     assert bench.plane.failure is None
 
 
 def test_what_has_passed_is_not_forgotten_when_the_plane_begins_again(make):
     bench = make(topics=100)
-    assert bench.plane.bound.wait(5)
-    publisher, subscriber, observer = bench.publisher(), bench.subscriber(b"a"), bench.plane.observer
-    wait_for(publisher, b"\x01a")
-    publisher.send_multipart([b"a", b"1"])
-    wait_until(lambda: observer.counted.frames_in == 2)
+    observer = bench.plane.observer
     with raw.Peer(bench.address.url, "events-out", b"SUB") as peer:
-        peer.send(TORN[0])
-        wait_for(publisher, TORN[0])
+        torn = Torn(bench, peer)
+        wait_until(lambda: observer.counted.frames_in == 2)
         peer.send(*TORN)
-        while TORN[1] not in receive(publisher):
+        while TORN[1] not in receive(torn.publisher):
             pass
-        publisher.send_multipart([b"a", b"2"])
+        torn.pass_event(b"1")
         wait_until(lambda: observer.counted.frames_in == 4)
-    assert [receive(subscriber), receive(subscriber)] == [[b"a", b"1"], [b"a", b"2"]]

@@ -27,6 +27,11 @@ def frame(body, *, more=False, command=False):
     return bytes([flags, len(body)]) + body
 
 
+def message(*bodies):
+    """All frames of one message."""
+    return b"".join(frame(body, more=index < len(bodies)) for index, body in enumerate(bodies, 1))
+
+
 def ready(kind):
     """The READY command of a socket of that kind."""
     metadata = b"\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
@@ -55,8 +60,7 @@ class Peer:
 
     def send(self, *frames):
         """One message."""
-        last = len(frames) - 1
-        self.socket.sendall(b"".join(frame(body, more=index < last) for index, body in enumerate(frames)))
+        self.socket.sendall(message(*frames))
 
     def send_bytes(self, data):
         """Anything at all."""
