@@ -130,14 +130,15 @@ class ProxyProcess:
         """Start it, and return when publishers and subscribers can connect. `settle` as in the proxy's settings."""
         if self.running:
             raise RuntimeError("this proxy is running already")
-        command = [sys.executable, "-P", "-m", "proxy", "--url", self.url, "--settle", str(settle)]
+        # The pipe to its stdin ends with this process, however that ends; then so does the proxy.
+        command = [sys.executable, "-P", "-m", "proxy", "--end-with-stdin", "--url", self.url, "--settle", str(settle)]
         # Whoever runs the tests may have settings of their own.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FABRIC_")}
         environment |= {f"FABRIC_{name.upper()}": str(value) for name, value in self._settings.items()}
         lives = self.log.count(_LISTENING)
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, cwd="/", env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
             )
         wait_until(lambda: self._listens(lives) or not self.running, 15.0, f"the proxy at {self.url} listens")
         if not self.running:
@@ -167,6 +168,7 @@ class ProxyProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._close_stdin()
 
     def stop(self, timeout: float = 10.0) -> int:
         """End it as a service manager does (SIGTERM); its exit status."""
@@ -175,7 +177,13 @@ class ProxyProcess:
         if self.running:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
-        return self._process.wait(timeout)
+        status = self._process.wait(timeout)
+        self._close_stdin()
+        return status
+
+    def _close_stdin(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def restart(self, *, settle: float = 0.3) -> None:
         """Kill it if it runs, and start it at the same address. It settles: nodes are on their way back to it."""

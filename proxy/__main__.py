@@ -34,10 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m proxy", description="The process in the middle of a fabric.", allow_abbrev=False
     )
     parser.add_argument("--background", action="store_true", help="detach, do not settle, and end when unused")
+    parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input ends, as a child does")
     for each in settings_of(ProxySettings):
         _add_flag(parser, each)
     options = vars(parser.parse_args(arguments))
-    return _detach(options) if options.pop("background") else run(options)
+    background, end_with_stdin = options.pop("background"), options.pop("end_with_stdin")
+    return _detach(options) if background else run(options, end_with_stdin=end_with_stdin)
 
 
 def _add_flag(parser: argparse.ArgumentParser, each: Setting) -> None:
@@ -60,11 +62,17 @@ def _detach(options: dict[str, object]) -> int:
 
 
 def run(
-    options: dict[str, object], *, told: Callable[[bytes], object] = lambda word: None, in_background: bool = False
+    options: dict[str, object],
+    *,
+    told: Callable[[bytes], object] = lambda word: None,
+    in_background: bool = False,
+    end_with_stdin: bool = False,
 ) -> int:
     """Run a proxy with these settings (None: not given) in this process; the exit status.
 
-    `told(b"r")` is called when it serves, `told(b"t")` if another proxy does.
+    `told(b"r")` is called when it serves, `told(b"t")` if another proxy does. With `end_with_stdin` it also ends when
+    standard input does: a program that runs a proxy as its child holds the other end of a pipe, so that the proxy ends
+    with that program, however that ends.
     """
     log = Log()
     # What is wrong with the settings is logged as they want it, as far as that is known.
@@ -79,6 +87,8 @@ def run(
         server = Server(settings, notify=None if in_background else Notify.take())
         if threading.current_thread() is threading.main_thread():
             server.stop_on_signals()
+        if end_with_stdin:
+            threading.Thread(target=_end_with_stdin, args=(server,), name="fabric-stdin", daemon=True).start()
         server.run(ready=lambda: told(b"r"))
     except FabricError as error:
         logging.getLogger("fabric.proxy").error("%s", error)
@@ -88,6 +98,12 @@ def run(
     finally:
         log.close()
     return 0
+
+
+def _end_with_stdin(server: Server) -> None:
+    while os.read(0, 4_096):
+        pass
+    server.stop("standard input ended")
 
 
 def _log_path(settings: ProxySettings, in_background: bool) -> Path | None:

@@ -10,6 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fabric.testing import ProxyProcess, wait_until
+from tests.processes import children_of, mentioning, take_default_signals
+
+# A run in the background tests what a run at a terminal does.
+take_default_signals()
 
 # A busy machine is not a slow generator; and CI tries the same examples each time, so that it fails for what changed.
 settings.register_profile(
@@ -32,8 +36,8 @@ def runtime_dir():
         patch.setenv("FABRIC_RUNTIME_DIR", str(directory))
         patch.setenv("XDG_CONFIG_HOME", str(directory / "config"))
         yield directory
-        wait_until(lambda: not _children(), what="child processes end")
-        wait_until(lambda: not _mentioning(str(directory)), what="proxies in the background end")
+        wait_until(lambda: not children_of(os.getpid()), what="child processes end")
+        wait_until(lambda: not mentioning(directory), what="proxies in the background end")
         left = [str(path) for path in directory.rglob("*") if path.is_socket()]
         shutil.rmtree(directory)
         assert not left, f"sockets left behind: {left}"
@@ -74,30 +78,3 @@ def lonely_url():
 
 def _threads_since(before):
     return [thread for thread in threading.enumerate() if thread not in before and thread.name.startswith(_OURS)]
-
-
-def _children():
-    """Our child processes, zombies included: (pid, command)."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            line = stat.read_text()
-        except OSError:
-            continue
-        command, _, rest = line.partition("(")[2].rpartition(")")
-        if int(rest.split()[1]) == os.getpid():
-            found.append((stat.parent.name, command))
-    return found
-
-
-def _mentioning(text):
-    """Processes with `text` in their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes()
-        except OSError:
-            continue
-        if text.encode() in command:
-            found.append((path.parent.name, command))
-    return found

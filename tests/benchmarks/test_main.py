@@ -15,6 +15,7 @@ from benchmarks.__main__ import main
 from benchmarks.groups import GROUPS
 from benchmarks.local import ROWS
 from fabric.testing import wait_until
+from tests.processes import children_of, has_ended
 
 
 def test_list_shows_every_row_and_runs_nothing():
@@ -60,7 +61,7 @@ def test_a_signal_ends_every_process_that_was_started(short_directory, number):
         running.kill()
         running.wait()
     assert running.returncode in (1, 128 + number), errors.decode()
-    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    wait_until(lambda: all(has_ended(pid) for pid in children), what="broker and workers end")
     assert not list(short_directory.glob("bench-*"))
 
 
@@ -69,10 +70,3 @@ def short_directory():
     # Not below tmp_path: a socket's address is 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="fabric-") as directory:
         yield Path(directory)
-
-
-def children_of(pid):
-    try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.run import Options, Run
+from tests.processes import has_ended, mentioning
 
 RUN = Path(__file__).parent / "run.py"
 
@@ -45,12 +46,5 @@ def test_a_run_that_is_interrupted_leaves_nothing_running(runtime_dir):
         run.kill()
         run.wait()
         run.stdout.close()
-    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path).encode() in _read(path)]
+    assert not [pid for pid in mentioning(tmp_path) if not has_ended(pid)]
     assert list(tmp_path.iterdir()) == []
-
-
-def _read(path):
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""

@@ -162,15 +162,6 @@ class Forger:
         self._context.destroy()
 
 
-def has_ended(pid):
-    """Whether there is no such process any more; a zombie has ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def wait_for_rest(pid):
     """Until that process does nothing any more: its CPU time stands still."""
     seen = []

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from fabric.testing import wait_until
-from tests.cli.commands import has_ended
+from tests.processes import has_ended
 
 
 def parts_of(command):

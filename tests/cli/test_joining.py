@@ -9,7 +9,7 @@ import pytest
 import cli.joining
 from cli.main import run
 from fabric.testing import wait_until
-from tests.cli.commands import has_ended
+from tests.processes import has_ended
 
 
 @pytest.fixture

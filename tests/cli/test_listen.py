@@ -10,6 +10,7 @@ import pytest
 from cli.listen import line
 from fabric.errors import NoSuchEndpoint, RemoteError
 from fabric.testing import ProxyProcess, wait_until
+from tests.processes import has_ended
 
 
 @pytest.fixture
@@ -169,7 +170,8 @@ def test_a_program_ends_with_its_listener(listen, node, root, tmp_path):
     wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     command.process.send_signal(signal.SIGTERM)
     assert command.end() == 143
-    assert not os.path.exists(f"/proc/{int((tmp_path / 'pid').read_text())}")
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: has_ended(pid), what="the program ends with its listener")
 
 
 @pytest.mark.parametrize(
@@ -288,7 +290,8 @@ exec = ["sh", "-c", "echo $$ > {tmp_path}/pid; sleep 600"]
     command.wait_for("rule 'a', exec:", "err")
     assert command.interrupt() == 0
     assert "-- rule a: 1 of 1 actions failed, the last one with: exec: " in command.err
-    assert not os.path.exists(f"/proc/{int((tmp_path / 'pid').read_text())}")
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: has_ended(pid), what="the program ends with its listener")
 
 
 def test_a_reader_that_has_had_enough_ends_it(start, url, node, root, rules):

@@ -22,7 +22,7 @@ def typed(monkeypatch, tmp_path):
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.delenv("TMUX", raising=False)
     out, ready = tmp_path / "out", tmp_path / "ready"
-    program = f"stty raw -echo; touch '{ready}'; exec cat > '{out}'"
+    program = f"stty raw -echo; : > '{out}'; touch '{ready}'; exec cat > '{out}'"
     subprocess.run(["tmux", "-f", "/dev/null", "new-session", "-d", "-s", "work", program], check=True)
     wait_until(ready.exists, what="the program in the pane runs")
     yield out

@@ -11,6 +11,7 @@ import pytest
 from fabric import programs
 from fabric.programs import MAX_VALUE, answer_of, environment, run
 from fabric.testing import wait_until
+from tests.processes import has_ended
 
 
 def shell(script, data=b"", *, timeout=10.0, limit=100_000, **options):
@@ -19,14 +20,6 @@ def shell(script, data=b"", *, timeout=10.0, limit=100_000, **options):
 
 def python(script, *arguments, **options):
     return run([sys.executable, "-c", script, *arguments], b"", dict(os.environb), limit=10_000, **options)
-
-
-def is_running(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +58,7 @@ def test_a_program_that_hangs_is_ended_and_so_are_its_children(tmp_path):
     assert ran.timed_out
     assert ran.problem.startswith("was ended after 0.")
     pid = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not is_running(pid))
+    wait_until(lambda: has_ended(pid))
 
 
 def test_one_that_ignores_being_asked_is_killed():
@@ -85,7 +78,7 @@ def test_what_it_leaves_in_its_group_ends_with_it_and_is_not_waited_for(tmp_path
     assert (ran.output, ran.problem) == (b"done\n", "")
     assert monotonic() - began < 5
     pid = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not is_running(pid))
+    wait_until(lambda: has_ended(pid))
 
 
 def test_somebody_in_another_session_who_keeps_its_output_open_is_not_waited_for(tmp_path):

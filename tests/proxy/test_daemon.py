@@ -17,6 +17,7 @@ from fabric.testing import wait_until
 from proxy import daemon, probe
 from proxy.settings import ProxySettings
 from tests.ports import free_port
+from tests.processes import has_ended
 
 
 @pytest.fixture
@@ -33,14 +34,6 @@ def settings(runtime_dir):
         yield make
         for address in used:
             daemon.stop(address)
-
-
-def has_ended(pid):
-    """Whether there is no such process any more; a zombie, which is init's to bury, has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def free_url():

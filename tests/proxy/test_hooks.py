@@ -14,6 +14,7 @@ from proxy import hooks
 from proxy.hooks import Hooks, read_hooks
 from proxy.routing import Routed
 from proxy.settings import ProxySettings
+from tests.processes import has_ended
 
 
 @pytest.fixture
@@ -280,7 +281,8 @@ def test_stopping_ends_what_runs_and_drops_what_waits(program, run_hooks, tmp_pa
     began = monotonic()
     hooks.stop()
     assert monotonic() - began < 5
-    assert not os.path.exists(f"/proc/{int((tmp_path / 'pid').read_text())}")
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: has_ended(pid), what="the hook ends")
     assert hooks.stats() == dict(hooks.stats(), timed_out=1, dropped=1, running=0, queued=0)
 
 

@@ -37,14 +37,6 @@ def counts(applier, rule="r"):
     return applier.stats()["rules"][rule]
 
 
-def is_running(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def read_pid(path):
     """The pid that a script has written, once it has."""
     text = path.read_text() if os.path.exists(path) else ""

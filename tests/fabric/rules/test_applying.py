@@ -12,7 +12,8 @@ from fabric.errors import NoSuchEndpoint
 from fabric.rules.host import Host
 from fabric.rules.item import HOPS, MAX_HOPS
 from fabric.testing import wait_until
-from tests.fabric.rules.applied import counts, is_running, message, read_pid
+from tests.fabric.rules.applied import counts, message, read_pid
+from tests.processes import has_ended
 
 
 class Fake:
@@ -295,4 +296,5 @@ def test_a_process_that_ends_takes_its_programs_with_it(tmp_path):
         "while not os.path.exists(sys.argv[2]): time.sleep(0.01)"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "rules.toml", tmp_path / "pid"], check=True, timeout=30)
-    assert not is_running(wait_until(lambda: read_pid(tmp_path / "pid")))
+    pid = wait_until(lambda: read_pid(tmp_path / "pid"))
+    wait_until(lambda: has_ended(pid))

@@ -7,7 +7,8 @@ import orjson
 
 from fabric.rules import running
 from fabric.testing import wait_until
-from tests.fabric.rules.applied import counts, is_running, message, read_pid
+from tests.fabric.rules.applied import counts, message, read_pid
+from tests.processes import has_ended
 
 
 def script(body, *, key="exec", more=""):
@@ -44,7 +45,7 @@ def test_a_program_that_hangs_ends_with_its_group_and_holds_nothing_up(applied, 
     wait_until(lambda: len(applied.lines) == 2)
     pid, child = (wait_until(lambda name=name: read_pid(tmp_path / name)) for name in ("pid", "child"))
     wait_until(lambda: counts(applier)["failures"] == 2)
-    wait_until(lambda: not is_running(pid) and not is_running(child))
+    wait_until(lambda: has_ended(pid) and has_ended(child))
     assert monotonic() - began < 10
     assert "was ended after 0." in counts(applier)["last_error"]
 
@@ -181,7 +182,7 @@ def test_a_program_ends_with_its_applier(applied, tmp_path):
     applier.apply(message())
     pid = wait_until(lambda: read_pid(tmp_path / "pid"))
     applier.close(0.0)
-    assert not is_running(pid)
+    wait_until(lambda: has_ended(pid))
     assert counts(applier)["dropped"] == 1
 
 
