@@ -125,7 +125,7 @@ def test_the_arguments_of_settings_say_the_same_settings_again(program, monkeypa
     from proxy import __main__
 
     seen = {}
-    monkeypatch.setattr(__main__, "run", lambda options: seen.update(options))
+    monkeypatch.setattr(__main__, "run", lambda options, **_: seen.update(options))
     monkeypatch.setenv("FABRIC_HOOK_TIMEOUT", "7")
     for given in (
         {"hooks": [[program(""), "a b"]], "settle": 0.0, "insecure": True, "url": "tcp://h:1"},

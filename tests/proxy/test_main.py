@@ -139,7 +139,7 @@ def test_the_arguments_of_settings_say_all_of_them_again_whatever_is_in_environm
     wanted, monkeypatch, tmp_path
 ):
     seen = {}
-    monkeypatch.setattr(entry, "run", lambda options: seen.update(options))
+    monkeypatch.setattr(entry, "run", lambda options, **_: seen.update(options))
     entry.main(wanted.arguments())
     opposite = ProxySettings(**OTHER) if wanted == ProxySettings() else ProxySettings()
     for row in settings_of(ProxySettings):
