@@ -4,10 +4,10 @@
            ◂── ACK ─── │ router │ ◂── GOT ─────               22 frames in and out per message, of the same sizes
                        └────────┘
 
-The router is the real proxy or a bare loop (`reference_router`). The drivers of both are the same code and speak ZMTP by
-themselves (`zmtp`), with frames made by `fabric.verbs` before the clock runs; they cost a fraction of what the router
-does, so that the router is what is measured. Only the addresses differ: the proxy finds a holder by a session it has
-registered, the bare loop by the routing id in the first frame.
+The router is the real proxy or a bare loop (`reference_router`). The drivers of both are the same code and speak ZMTP
+by themselves (`zmtp`), with frames made by `fabric.protocol.verbs` before the clock runs; they cost a fraction of what
+the router does, so that the router is what is measured. Only the addresses differ: the proxy finds a holder by a
+session it has registered, the bare loop by the routing id in the first frame.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import orjson
 
 from benchmarks.client import ENVELOPE, PATIENCE, End
 from benchmarks.zmtp import Dealer, encode
-from fabric import verbs
+from fabric.protocol import verbs
 
 #: Connections that hold the endpoints.
 HOLDERS = 4

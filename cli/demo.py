@@ -28,8 +28,8 @@ from cli.machine import PROC, Machine
 from cli.output import Output
 from cli.reading import Event, Reader
 from cli.render import Lines
-from fabric.envelope import Envelope
 from fabric.node import Node
+from fabric.protocol.envelope import Envelope
 
 INTERVAL = 0.4
 #: Seconds of the first look: something should be there to see at once.

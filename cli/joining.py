@@ -17,8 +17,8 @@ from fabric.connecting import connect
 from fabric.embedded import answers, ensure_proxy
 from fabric.errors import NotReady, ProxyError
 from fabric.node import Node
+from fabric.protocol.topics import check_pattern, check_topic, is_reserved
 from fabric.settings import Settings, load
-from fabric.topics import check_pattern, check_topic, is_reserved
 
 if TYPE_CHECKING:
     _Text = click.ParamType[str, Any]

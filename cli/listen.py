@@ -27,10 +27,10 @@ from fabric.endpoint import Endpoint, Message
 from fabric.names import endpoint_name
 from fabric.node import Node
 from fabric.programs import answer_of, environment, run
+from fabric.protocol.verbs import POLICIES
 from fabric.rules.applying import Applier
 from fabric.rules.files import Rules
 from fabric.rules.host import Handed, Host
-from fabric.verbs import POLICIES
 
 if TYPE_CHECKING:
     from fabric.routes.router import Router

@@ -1,6 +1,6 @@
 """What was lost, by cause, and where: read off the statistics record. Pure.
 
-    events     every cause that a node has reported; see `fabric.report`
+    events     every cause that a node has reported; see `fabric.protocol.node_report`
     messages   `busy`: the receiver's pipe was full, so the proxy could not pass it on; its sender was told
     hooks      `dropped`: more messages waited for a hook's program than its queue holds
 

@@ -10,8 +10,8 @@ import click
 
 from cli.send import Name, body_of, deliver
 from fabric import panes
-from fabric.bodies import check_name
-from fabric.verbs import MAX_TTL
+from fabric.protocol.bodies import check_name
+from fabric.protocol.verbs import MAX_TTL
 
 
 @click.command(short_help="Send a message, with the options of notify-hermes.")

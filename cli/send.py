@@ -17,7 +17,7 @@ from cli.joining import joined, note, proxy_options
 from cli.safe import safe, to_json
 from fabric.errors import NameTaken
 from fabric.node import Node
-from fabric.verbs import EVERYBODY, MAX_TTL, check_name
+from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
 
 if TYPE_CHECKING:
     _Text = click.ParamType[str, Any]

@@ -17,7 +17,7 @@ from cli.render import Lines, Render, as_field, as_json, as_template, as_topic
 from fabric.errors import Refused
 from fabric.kept import Last
 from fabric.node import Node
-from fabric.wire import prefixes
+from fabric.protocol.events import prefixes
 
 #: Characters of a payload on a terminal, where nobody scrolls through megabytes.
 TERMINAL_TRUNCATE = 4_000

@@ -14,7 +14,7 @@ from cli.grid import grid
 from cli.joining import Pattern
 from cli.output import Output
 from cli.safe import safe, to_json
-from fabric.topics import PatternTable
+from fabric.protocol.topics import PatternTable
 from proxy import probe
 from proxy.stats import Stats, TopicStats
 

@@ -14,7 +14,6 @@ from fabric.capture import Capture
 from fabric.connecting import connect, default_bus, send_once
 from fabric.draining import Drained
 from fabric.endpoint import Endpoint, Message
-from fabric.envelope import Envelope
 from fabric.errors import (
     AddressInUse,
     AlreadyConnected,
@@ -40,6 +39,7 @@ from fabric.errors import (
 from fabric.log_events import LogEvents, logging_handler
 from fabric.names import endpoint_name
 from fabric.node import Node
+from fabric.protocol.envelope import Envelope
 from fabric.receipt import Receipt
 from fabric.settings import Settings
 from fabric.streams import EventStream

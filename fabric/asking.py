@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from fabric import verbs
 from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected, Refused
 from fabric.outcomes import AskedAll, Failed, Kept, Listed, Told, Untold
+from fabric.protocol import verbs
 from fabric.sending import refusal
 
 MAX_OPEN = 10_000

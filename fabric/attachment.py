@@ -21,15 +21,15 @@ from typing import Any, Self
 
 from fabric.bus import Bus
 from fabric.draining import Drain, Drained
-from fabric.envelope import Envelope
 from fabric.errors import AlreadyConnected, Closed, NotConnected, ProxyError
 from fabric.link import Link
 from fabric.messaging import Messaging
+from fabric.protocol.envelope import Envelope
+from fabric.protocol.events import ORIGIN_BYTES
 from fabric.readiness import Readiness
 from fabric.session import Session
 from fabric.settings import Settings
 from fabric.subscription import Subscription
-from fabric.wire import ORIGIN_BYTES
 
 logger = logging.getLogger("fabric.node")
 

@@ -20,9 +20,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from fabric.bus import Bus
-from fabric.envelope import Envelope
 from fabric.errors import Closed
 from fabric.loops import running_loop
+from fabric.protocol.envelope import Envelope
 
 if TYPE_CHECKING:
     import asyncio

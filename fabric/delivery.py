@@ -22,13 +22,13 @@ from typing import Any
 
 from fabric.beginnings import Beginnings
 from fabric.bus import Bus
-from fabric.envelope import Envelope
 from fabric.errors import WireError
+from fabric.protocol.envelope import Envelope
+from fabric.protocol.events import decode_events
+from fabric.protocol.sequence import DUPLICATE, LEDGER, Ledger
+from fabric.protocol.topics import PatternTable, check_topic
 from fabric.recovery import Done, Key, Recovery
-from fabric.sequence import DUPLICATE, LEDGER, Ledger
 from fabric.subscription import Subscription
-from fabric.topics import PatternTable, check_topic
-from fabric.wire import decode_events
 
 logger = logging.getLogger("fabric.link")
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from fabric.errors import WireError
-from fabric.wire import decode_events, encode_event_head
+from fabric.protocol.events import decode_events, encode_event_head
 
 #: Packs kept: 10,000 calm events, or as many packs of 40 while bytes allow.
 PACKS = 10_000

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from fabric import verbs
 from fabric.errors import NotConnected
 from fabric.outcomes import Lost, NotRegistered, Registered
+from fabric.protocol import verbs
 from fabric.sending import refusal
 
 #: Names given back that are given back again after a WELCOME.

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from fabric.wire import END, MAX_PREFIX, RESERVED, SUBSCRIBE, UNSUBSCRIBE, UP
+from fabric.protocol.events import END, MAX_PREFIX, RESERVED, SUBSCRIBE, UNSUBSCRIBE, UP
 
 #: Seconds that subscribers of a lost link have to come back before what they wanted is unwanted.
 GRACE = 2.0

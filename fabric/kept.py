@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.envelope import Envelope
 from fabric.outcomes import Kept
+from fabric.protocol.envelope import Envelope
 
 
 class Last(NamedTuple):

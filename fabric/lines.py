@@ -29,7 +29,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from fabric.verbs import EVERYBODY, FIND, SEND
+from fabric.protocol.verbs import EVERYBODY, FIND, SEND
 
 _EVERYBODY = EVERYBODY.encode()
 #: Names whose sessions are remembered. The idle ones are forgotten past it, and asked for again.

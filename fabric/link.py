@@ -30,21 +30,21 @@ import zmq
 
 from fabric.bus import Bus
 from fabric.dealer import Dealer
-from fabric.envelope import Envelope
 from fabric.errors import Closed
 from fabric.held import Limits
 from fabric.inherited import let_go
 from fabric.loads import loads
 from fabric.loops import running_loop
+from fabric.protocol.envelope import Envelope
+from fabric.protocol.events import PROBE
+from fabric.protocol.node_report import Report, encode_report
 from fabric.receiver import Receiver
-from fabric.report import Report, encode_report
 from fabric.sender import Sender
 from fabric.session import Session
 from fabric.settings import Address, Settings
 from fabric.slowness import Slowness
 from fabric.subscription import Subscription
 from fabric.wakeup import Wakeup
-from fabric.wire import PROBE
 
 logger = logging.getLogger("fabric.link")
 
@@ -243,7 +243,7 @@ class Link:
         }
 
     def report(self) -> bytes:
-        """What the next heartbeat carries; see `fabric.report`."""
+        """What the next heartbeat carries; see `fabric.protocol.node_report`."""
         outbox, sender, receiver, bus = self.sender.outbox, self.sender, self.receiver, self._bus.stats()
         delivery = receiver.delivery
         waiting = len(outbox)

@@ -41,7 +41,7 @@ from typing import Any
 from fabric.bus import RUNS_CALLBACKS, Bus
 from fabric.connecting import default_bus
 from fabric.node import Node
-from fabric.topics import MAX_BYTES, check_topic, is_reserved
+from fabric.protocol.topics import MAX_BYTES, check_topic, is_reserved
 
 #: Characters of a message, an exception, a stack; of any other text.
 MAX_TEXT = 16 * 1024

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from fabric import verbs
+from fabric.protocol import verbs
 
 NEW, CONNECTING, WELCOMED, CLOSED = "new", "connecting", "welcomed", "closed"
 

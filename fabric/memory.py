@@ -34,8 +34,8 @@ from fabric.loops import running_loop
 from fabric.memory_link import KINDS, MemoryContext, MemoryLink
 from fabric.memory_proxy import MemoryProxy
 from fabric.node import Node
+from fabric.protocol.topics import check_pattern
 from fabric.settings import Address, Settings
-from fabric.topics import check_pattern
 
 #: Seconds that a node, which is ready in a millisecond, may take on a busy machine.
 DEADLINE = 10.0

@@ -19,13 +19,13 @@ from typing import Any
 import orjson
 
 from fabric.dealer import BATCH, Dealer
-from fabric.envelope import Envelope
 from fabric.interest import NOBODY
 from fabric.link import Link
 from fabric.memory_proxy import MemoryDealerSocket, MemoryProxy, MemorySocket, MemorySub, MemoryXPub
+from fabric.protocol.envelope import Envelope
+from fabric.protocol.events import PROBE, UP
 from fabric.receiver import Receiver
 from fabric.sender import MARK_INTERVAL, MARKS_AT_ONCE, Sender
-from fabric.wire import PROBE, UP
 
 #: The kinds of sockets, in the order in which they come back: publishers should find the subscribers there.
 KINDS: dict[str, Callable[[MemoryProxy], MemorySocket]] = {

@@ -21,12 +21,8 @@ from typing import Any
 
 import orjson
 
-from fabric.envelope import stamp
-from fabric.sequence import Counter
-from fabric.topics import KEPT_TOPIC
-from fabric.verbs import KEPT, LAST, Last, decode_for_proxy
-from fabric.wakeup import Wakeup
-from fabric.wire import (
+from fabric.protocol.envelope import stamp
+from fabric.protocol.events import (
     END,
     ORIGIN_BYTES,
     SUBSCRIBE,
@@ -38,6 +34,10 @@ from fabric.wire import (
     encode_topic,
     prefixes,
 )
+from fabric.protocol.sequence import Counter
+from fabric.protocol.topics import KEPT_TOPIC
+from fabric.protocol.verbs import KEPT, LAST, Last, decode_for_proxy
+from fabric.wakeup import Wakeup
 
 #: What may wait for one receiver: bytes of events (the proxy's own default), messages.
 PEER_BYTES = 64 * 1024 * 1024

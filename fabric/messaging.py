@@ -21,9 +21,9 @@ from fabric import outcomes
 from fabric.endpoint import Endpoint, Handler, Message
 from fabric.errors import Closed, FabricError, MessageError, NotConnected
 from fabric.loops import running_loop
+from fabric.protocol.verbs import POLICIES, encode_body, encode_value
 from fabric.receipt import Receipt
 from fabric.session import Session
-from fabric.verbs import POLICIES, encode_body, encode_value
 
 if TYPE_CHECKING:
     from fabric.outcomes import Arrived

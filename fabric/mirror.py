@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.envelope import Envelope
-from fabric.topics import check_pattern, check_topic, matches
+from fabric.protocol.envelope import Envelope
+from fabric.protocol.topics import check_pattern, check_topic, matches
 
 logger = logging.getLogger("fabric.mirror")
 

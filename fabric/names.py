@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fabric.bodies import check_name
+from fabric.protocol.bodies import check_name
 from fabric.settings import Settings, load
 
 VARIABLE = "FABRIC_ENDPOINT"

@@ -21,18 +21,18 @@ from typing import Any, TypeVar
 from fabric.attachment import Attachment
 from fabric.capture import Capture
 from fabric.endpoint import Endpoint, Handler
-from fabric.envelope import Envelope
 from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.interest import NOBODY
 from fabric.kept import Last, Pages
 from fabric.messaging import with_keys
 from fabric.outcomes import Listed
 from fabric.presence import Behind, Gate, present
+from fabric.protocol.envelope import Envelope
+from fabric.protocol.topics import check_pattern, check_topic
 from fabric.receipt import Receipt
 from fabric.replay import Replay, fetch
 from fabric.streams import EventStream
 from fabric.subscription import Callback, Subscription
-from fabric.topics import check_pattern, check_topic
 from fabric.tracing import Trace
 
 logger = logging.getLogger("fabric.node")

@@ -18,8 +18,8 @@ from collections import deque
 from fabric.held import Held, Item, Limits
 from fabric.history import History
 from fabric.interest import NOBODY, Routes
-from fabric.sequence import Counter
-from fabric.wire import EVENT, encode_event, encode_event_head, encode_pack, encode_topic
+from fabric.protocol.events import EVENT, encode_event, encode_event_head, encode_pack, encode_topic
+from fabric.protocol.sequence import Counter
 
 #: A message this full leaves: 30 to 40 events of 200 bytes. Twice as many gain nothing that can be measured, and would
 #: halve the number of messages that a budget in bytes allows.

@@ -25,11 +25,11 @@ from fabric.bus import Bus
 from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.link import Link
 from fabric.messaging import Messaging
+from fabric.protocol.events import prefixes
+from fabric.protocol.topics import check_topic
 from fabric.recovery import ANSWER_TIMEOUT
 from fabric.subscription import Subscription
-from fabric.topics import check_topic
 from fabric.tracing import Trace, answer, trace
-from fabric.wire import prefixes
 
 logger = logging.getLogger("fabric.node")
 

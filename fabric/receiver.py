@@ -31,9 +31,7 @@ from zmq.backend import Socket as _Backend
 from fabric.bus import Bus
 from fabric.delivery import Delivery
 from fabric.errors import WireError
-from fabric.subscription import Subscription
-from fabric.wakeup import Wakeup
-from fabric.wire import (
+from fabric.protocol.events import (
     MAX_HOPS,
     PROBE,
     RESERVED,
@@ -41,6 +39,8 @@ from fabric.wire import (
     decode_topic,
     prefixes,
 )
+from fabric.subscription import Subscription
+from fabric.wakeup import Wakeup
 
 logger = logging.getLogger("fabric.link")
 

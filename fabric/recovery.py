@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from fabric.envelope import Envelope
+from fabric.protocol.envelope import Envelope
 
 #: Seconds that a recovery may take: nodes are back two seconds after a proxy is, and a lost tail is noticed within two.
 PATIENCE = 5.0

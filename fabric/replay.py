@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from fabric.bus import Bus
-from fabric.envelope import Envelope
 from fabric.kept import Last, Pages
 from fabric.outcomes import Kept
-from fabric.topics import KEPT_TOPIC
+from fabric.protocol.envelope import Envelope
+from fabric.protocol.topics import KEPT_TOPIC
 
 #: Seconds until a place mark that has not passed yet is asked for again, at first and at most: it takes under a
 #: millisecond through a proxy that is idle.

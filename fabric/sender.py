@@ -31,12 +31,12 @@ import orjson
 import zmq
 from zmq.backend import Socket as _Backend
 
-from fabric.envelope import Envelope
 from fabric.held import Limits
 from fabric.interest import NOBODY, Interest
 from fabric.interrupted import interrupts
 from fabric.outbox import PACK_BYTES, Outbox
-from fabric.sequence import Marks
+from fabric.protocol.envelope import Envelope
+from fabric.protocol.sequence import Marks
 
 logger = logging.getLogger("fabric.link")
 

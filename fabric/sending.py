@@ -27,7 +27,6 @@ from typing import Any
 
 import orjson
 
-from fabric import verbs
 from fabric.errors import (
     Closed,
     DeliveryTimeout,
@@ -45,6 +44,7 @@ from fabric.errors import (
 )
 from fabric.lines import Lines, Message
 from fabric.outcomes import Delivered, Failed, Replied
+from fabric.protocol import verbs
 
 #: Messages that nobody has acknowledged, and the bytes of their bodies.
 MAX_OPEN = 100_000

@@ -5,8 +5,9 @@
     tick(now)                     ──▸ └─────────┘
     link_lost, link_back
 
-The protocol is `fabric.verbs`. `membership` says whether the proxy knows us, `holding` has our names, `sending` what
-we sent, `receiving` what we got, `asking` what we want to know; here is what a shell calls, and what each verb does.
+The protocol is `fabric.protocol.verbs`. `membership` says whether the proxy knows us, `holding` has our names,
+`sending` what we sent, `receiving` what we got, `asking` what we want to know; here is what a shell calls, and what
+each verb does.
 
     WELCOME   our names, then what is pinned to a session, then what waits, leave in that order
     BYE       of one session: that name is lost. Of all, `replaced`: the end. Any other reason: HELLO again
@@ -14,8 +15,8 @@ we sent, `receiving` what we got, `asking` what we want to know; here is what a 
 
 All times are monotonic; `now` never goes backwards. The shell hands in what has arrived before it calls `tick`.
 
-Calls come from one thread at a time: there are no locks here. `outgoing` and `outcomes` are deques, which another thread
-may take from at the left meanwhile.
+Calls come from one thread at a time: there are no locks here. `outgoing` and `outcomes` are deques, which another
+thread may take from at the left meanwhile.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from fabric import verbs
 from fabric.asking import Asking
 from fabric.errors import Closed, MessageTooLarge, SenderNotOwned, WireError
 from fabric.holding import Holding
 from fabric.lines import Message
 from fabric.membership import CLOSED, CONNECTING, NEW, WELCOMED, Membership
 from fabric.outcomes import Arrived, Asked, Disconnected, Welcomed
+from fabric.protocol import verbs
 from fabric.receiving import Receiving
 from fabric.sending import Sending
 
 
 class Session:
-    """One node's membership in the message plane. `report()` makes what its heartbeats carry (`fabric.report`)."""
+    """One node's membership in the message plane. `report()` makes what its heartbeats carry
+    (`fabric.protocol.node_report`).
+    """
 
     def __init__(
         self,

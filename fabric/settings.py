@@ -21,9 +21,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from fabric.bodies import check_name
 from fabric.errors import SettingsError
 from fabric.options import Setting, setting, settings_of, similar, to_text
+from fabric.protocol.bodies import check_name
 
 if TYPE_CHECKING:
     from pathlib import Path  # imported where it is used: `import fabric` costs little more than `import zmq`

@@ -18,8 +18,8 @@ from types import TracebackType
 
 from fabric.buffer import Buffer
 from fabric.bus import Bus
-from fabric.envelope import Envelope
 from fabric.errors import Closed
+from fabric.protocol.envelope import Envelope
 from fabric.subscription import Callback, Subscription
 
 

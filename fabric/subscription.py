@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from fabric.envelope import Envelope
 from fabric.loops import LoopQueue
+from fabric.protocol.envelope import Envelope
 
 if TYPE_CHECKING:
     from fabric.bus import Bus

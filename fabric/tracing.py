@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from fabric.topics import DEEP, ONE, matches
-from fabric.wire import prefixes
+from fabric.protocol.events import prefixes
+from fabric.protocol.topics import DEEP, ONE, matches
 
 #: Subscribers that one node names, those that match and those that nearly do together.
 MAX_SHOWN = 100

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fabric.verbs import ACK
+from fabric.protocol.verbs import ACK
 from proxy.members import Outgoing, Refusal
 
 #: Return addresses of broadcasts start with this. Longer than an origin, so that it can never be taken for one.

@@ -4,9 +4,9 @@
     undeliverable(…, now)      ──▸ │ Directory │ ──▸ announcements   (topic, payload), for the event plane
     tick(now)                  ──▸ └───────────┘ ──▸ routed          messages, for the hooks (if asked for)
 
-`fabric.verbs` is the protocol, `proxy.registry` and `proxy.sessions` know who is there. Here is what is done with each
-verb, and who may say it: `any` is also who never said HELLO on this connection, everybody else is refused with
-`unknown_peer` and says HELLO.
+`fabric.protocol.verbs` is the protocol, `proxy.registry` and `proxy.sessions` know who is there. Here is what is done
+with each verb, and who may say it: `any` is also who never said HELLO on this connection, everybody else is refused
+with `unknown_peer` and says HELLO.
 
     verb         from    is answered with                            and passed on as
     ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -47,8 +47,8 @@ from typing import Any
 import orjson
 
 from fabric.errors import WireError
-from fabric.report import decode_report
-from fabric.verbs import (
+from fabric.protocol.node_report import decode_report
+from fabric.protocol.verbs import (
     ACK,
     ASK,
     BYE,

@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from fabric.report import MAX_CAUSES, Report
+from fabric.protocol.node_report import MAX_CAUSES, Report
 from proxy.stats import NodeStats, Stats, TopicStats
 
 MAX_TOPICS = 50
 MAX_NODES = 200
-#: Causes of losses that every node knows; see `fabric.report`.
+#: Causes of losses that every node knows; see `fabric.protocol.node_report`.
 CAUSES = ("outbox", "unencodable", "missed", "handlers")
 #: What the message plane counts; see `proxy.directory`.
 OUTCOMES = ("messages", "acknowledged", "replies", "unrouted", "refused", "busy", "gone", "malformed")

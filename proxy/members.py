@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from fabric.verbs import Identity
+from fabric.protocol.verbs import Identity
 
 #: Frames for peers, and events for the event plane: effects, carried out by the shell in order.
 Outgoing = deque[tuple[bytes, list[bytes]]]

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import orjson
 import zmq
 
-from fabric import verbs
 from fabric.errors import ProxyError, WireError
+from fabric.protocol import verbs
 from fabric.settings import Address
 from proxy.stats import Stats, stats_from
 

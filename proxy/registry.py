@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from fabric.verbs import BYE, REGISTERED, Identity, Register, Welcome, encode
+from fabric.protocol.verbs import BYE, REGISTERED, Identity, Register, Welcome, encode
 from proxy.members import Announcements, Holders, Node, Outgoing, Refusal, Registration
 from proxy.sessions import Sessions
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fabric.report import MAX_CAUSES, MAX_COUNT, Report
+from fabric.protocol.node_report import MAX_CAUSES, MAX_COUNT, Report
 
 #: Origins that are gone and kept apart: 5 MiB or so.
 MAX_PAST = 10_000

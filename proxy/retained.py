@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from fabric.errors import WireError
-from fabric.report import MAX_COUNT
-from fabric.sequence import DUPLICATE, Ledger
-from fabric.topics import KEPT_TOPIC, PatternTable, check_pattern, check_topic, is_reserved
-from fabric.wire import MAX_HOPS, decode_events, decode_topic
+from fabric.protocol.events import MAX_HOPS, decode_events, decode_topic
+from fabric.protocol.node_report import MAX_COUNT
+from fabric.protocol.sequence import DUPLICATE, Ledger
+from fabric.protocol.topics import KEPT_TOPIC, PatternTable, check_pattern, check_topic, is_reserved
 
 #: Rows looked at, and bytes put, for one answer: about a millisecond of a thread that others wait for.
 LOOKED_AT = 1_000

@@ -23,8 +23,8 @@ from typing import Any
 import zmq
 
 from fabric.errors import WireError
-from fabric.topics import KEPT_TOPIC
-from fabric.wire import prefixes
+from fabric.protocol.events import prefixes
+from fabric.protocol.topics import KEPT_TOPIC
 from proxy.retained import Answer, Retained
 
 logger = logging.getLogger("fabric.proxy")

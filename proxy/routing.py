@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from fabric.errors import WireError
-from fabric.verbs import (
+from fabric.protocol.verbs import (
     ACK,
     ANONYMOUS,
     DELIVER,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from fabric.verbs import FOUND, GONE
+from fabric.protocol.verbs import FOUND, GONE
 from proxy.members import Outgoing, Registration
 
 #: Peers that are told of the end of one session. Who comes after them learns it from the answer to the next SEND.

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from fabric.options import setting, settings_of, to_text
+from fabric.protocol.topics import RESERVED, check_pattern, is_reserved
 from fabric.settings import Address, default_url, parse_address, read_url
-from fabric.topics import RESERVED, check_pattern, is_reserved
 from proxy.hooks import Argv, read_hooks
 
 _MIB = 1024 * 1024

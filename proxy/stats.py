@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from fabric.errors import WireError
-from fabric.report import Report, report_from
+from fabric.protocol.node_report import Report, report_from
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Stats:
     sent: int = 0
     delivered: int = 0
     gaps: int = 0
-    #: Events lost, by cause, over all nodes that ever reported; see `fabric.report`.
+    #: Events lost, by cause, over all nodes that ever reported; see `fabric.protocol.node_report`.
     dropped: dict[str, int] = field(default_factory=dict)
     #: What the hooks did; and their programs.
     hooks: dict[str, int] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fabric.errors import WireError
-from fabric.wire import RESERVED, decode_events
+from fabric.protocol.events import RESERVED, decode_events
 
 #: Seconds over which a rate is measured.
 WINDOW = 1.0

@@ -23,9 +23,9 @@ from typing import Any, Protocol
 
 from fabric.bus import Bus
 from fabric.endpoint import Message
-from fabric.envelope import Envelope
 from fabric.errors import FabricError
 from fabric.programs import answer_of
+from fabric.protocol.envelope import Envelope
 from fabric.receipt import Receipt
 from fabric.rules.deciding import Decision, Planned, decide
 from fabric.rules.files import Rules

@@ -1,6 +1,6 @@
 """What a rule matches: patterns for names, and values of fields.
 
-    a topic                    as for `subscribe`: `*` one segment, `**` zero or more (`fabric.topics`)
+    a topic                    as for `subscribe`: `*` one segment, `**` zero or more (`fabric.protocol.topics`)
     any other name with dots   the same, and inside a segment `*` any characters: `worker.*-eu`
     a name without dots        `*` any characters, dots too, `?` one, `[ab]` one of these: `task_*`, `anonymous:*`
     ""                         where there is none
@@ -16,8 +16,8 @@ from collections.abc import Callable
 from fnmatch import translate
 from typing import Any, NamedTuple
 
+from fabric.protocol.topics import DEEP, check_pattern, is_reserved
 from fabric.rules.item import MISSING, Item, look_up
-from fabric.topics import DEEP, check_pattern, is_reserved
 
 #: A name that is longer matches nothing: it is none of ours, and matching takes as long as it is.
 MAX_NAME = 1_024
@@ -49,7 +49,9 @@ class Pattern(NamedTuple):
 
 
 def _walk(pattern: tuple[re.Pattern[str] | None, ...], name: list[str]) -> bool:
-    """Keeps the set of places that the name can be at (as `fabric.topics`): never exponential in the number of `**`."""
+    """Keeps the set of places that the name can be at (as `fabric.protocol.topics`): never exponential in the number of
+    `**`.
+    """
     places = _entered(pattern, {0})
     for segment in name:
         following = set()

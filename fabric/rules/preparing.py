@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from fabric.protocol.topics import check_topic, is_reserved
 from fabric.rules.deciding import Planned
 from fabric.rules.item import HOPS, MAX_HOPS, STAMPED, Item
 from fabric.rules.model import (
@@ -20,7 +21,6 @@ from fabric.rules.model import (
     Send,
 )
 from fabric.rules.template import Context, Template, in_topic, plain, shown, value
-from fabric.topics import check_topic, is_reserved
 
 #: Bytes of one argument; execve takes 128 KiB, and whoever wants all of a text finds it on stdin.
 MAX_ARGUMENT = 32 * 1024

@@ -25,6 +25,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fabric.options import similar
+from fabric.protocol.topics import DEEP, check_topic, is_reserved
+from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
 from fabric.rules.matching import NAMES, Conditions, Pattern, Where, pattern
 from fabric.rules.model import (
     DEFAULT,
@@ -46,8 +48,6 @@ from fabric.rules.model import (
     Send,
 )
 from fabric.rules.template import COLOURS, Name, Template, template
-from fabric.topics import DEEP, check_topic, is_reserved
-from fabric.verbs import EVERYBODY, MAX_TTL, check_name
 
 Path = tuple[str | int, ...]
 #: Where in the file a path of the document is; None if that is not known.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 
 from fabric.bus import RUNS_CALLBACKS, Bus
-from fabric.envelope import Envelope
+from fabric.protocol.envelope import Envelope
 from fabric.subscription import Subscription
 
 

@@ -54,7 +54,7 @@ def test_a_row_about_one_process_brings_the_row_it_is_compared_with():
 def test_every_system_carries_an_event_of_the_same_size():
     import orjson
 
-    from fabric.envelope import stamp
+    from fabric.protocol.envelope import stamp
 
     assert len(orjson.dumps(ENVELOPE)) == SIZE
     assert len(orjson.dumps(stamp(ENVELOPE["type"], PAYLOAD, "tui", ENVELOPE["ts"]))) == SIZE

@@ -13,9 +13,9 @@ import time
 import orjson
 import zmq
 
+from fabric.protocol.events import encode_event, encode_event_head, encode_pack, encode_topic
 from fabric.settings import parse_address
 from fabric.testing import DEADLINE, wait_until
-from fabric.wire import encode_event, encode_event_head, encode_pack, encode_topic
 
 FABRIC = (sys.executable, "-P", "-m", "cli.main")
 #: Makes its stdin the terminal that Ctrl-C comes from, and becomes the command.

@@ -8,7 +8,7 @@ import pytest
 from cli.dashboard import Snapshot, frame, plain
 from cli.safe import cells
 from cli.view import NODES, View
-from fabric.report import Report
+from fabric.protocol.node_report import Report
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats
 
 NOW = 1_700_000_000.0

@@ -1,5 +1,5 @@
 from cli.losses import losses
-from fabric.report import Report
+from fabric.protocol.node_report import Report
 from proxy.stats import NodeStats, Stats
 
 

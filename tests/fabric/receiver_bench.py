@@ -7,9 +7,9 @@ import orjson
 import zmq
 
 from fabric.bus import Bus
+from fabric.protocol.events import UP, encode_topic
 from fabric.receiver import Receiver
 from fabric.testing import wait_until
-from fabric.wire import UP, encode_topic
 
 A, B, OWN = b"origin-a", b"origin-b", b"origin-0"
 ADDRESSES = count()

@@ -6,9 +6,9 @@ from time import monotonic
 import zmq
 
 from fabric.outbox import Limits
+from fabric.protocol.events import END, UP, decode_events, decode_topic
 from fabric.sender import Sender
 from fabric.testing import wait_until
-from fabric.wire import END, UP, decode_events, decode_topic
 
 ORIGIN = b"origin-a"
 ADDRESSES = count()

@@ -1,7 +1,7 @@
 """What an XPUB reads, for the tests of `fabric.interest`."""
 
 from fabric.interest import NOBODY, Interest
-from fabric.wire import END, UP
+from fabric.protocol.events import END, UP
 
 
 def plus(*wanted):

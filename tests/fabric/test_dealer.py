@@ -6,9 +6,9 @@ from time import monotonic
 import pytest
 import zmq
 
-from fabric import verbs
 from fabric.dealer import Dealer
 from fabric.outcomes import Welcomed
+from fabric.protocol import verbs
 from fabric.session import Session
 from fabric.testing import wait_until
 

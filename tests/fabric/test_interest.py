@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.interest import EVERYBODY, GRACE, NOBODY, Interest
-from fabric.wire import END, UP
+from fabric.protocol.events import END, UP
 from tests.fabric.subscriptions import connected, loss, minus, plus, replay, wants
 
 # Joining

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.interest import MANY_PREFIXES, NOBODY, REMEMBERED, Interest
-from fabric.wire import MAX_PREFIX, prefixes
+from fabric.protocol.events import MAX_PREFIX, prefixes
 from tests.fabric.subscriptions import connected, minus, plus, wants
 
 # Garbage

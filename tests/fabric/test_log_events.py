@@ -14,8 +14,8 @@ import pytest
 import fabric
 from fabric import Bus, Capture, LogEvents, logging_handler
 from fabric.memory import InMemoryFabric
+from fabric.protocol.topics import check_topic
 from fabric.testing import await_until, wait_until
-from fabric.topics import check_topic
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from fabric.held import OVERHEAD, Limits
 from fabric.interest import Interest
 from fabric.outbox import PACK_BYTES, Outbox
-from fabric.wire import END, UP, decode_events, decode_topic
+from fabric.protocol.events import END, UP, decode_events, decode_topic
 
 ORIGIN = b"12345678"
 

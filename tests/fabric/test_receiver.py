@@ -8,7 +8,7 @@ import zmq
 
 from fabric import delivery
 from fabric import receiver as module
-from fabric.wire import UP, encode_topic
+from fabric.protocol.events import UP, encode_topic
 from tests.fabric.receiver_bench import OWN, A, B, Bench
 
 

@@ -13,9 +13,9 @@ from fabric import node as node_module
 from fabric.bus import Bus
 from fabric.kept import Last
 from fabric.outcomes import Kept
+from fabric.protocol.topics import KEPT_TOPIC
 from fabric.replay import Replay
 from fabric.testing import InMemoryFabric, ProxyProcess, wait_until
-from fabric.topics import KEPT_TOPIC
 from tests.fabric.nodes import arrive, collect
 
 _roots = itertools.count(1)

@@ -26,10 +26,10 @@ from fabric.bus import Bus
 from fabric.delivery import JOINING, Delivery
 from fabric.interest import NOBODY, Routes
 from fabric.outbox import Outbox
+from fabric.protocol.events import decode_events, decode_topic, prefixes
+from fabric.protocol.sequence import LAST_MARK, Counter, Marks
 from fabric.recovery import PATIENCE
-from fabric.sequence import LAST_MARK, Counter, Marks
 from fabric.subscription import Subscription
-from fabric.wire import decode_events, decode_topic, prefixes
 
 #: Two under one wildcard, two that share the route of whoever wants everything.
 TOPICS = ["x.a", "x.b", "y", "z"]

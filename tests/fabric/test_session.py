@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabric import errors, verbs
+from fabric import errors
 from fabric.outcomes import (
     Arrived,
     Asked,
@@ -24,8 +24,9 @@ from fabric.outcomes import (
     Untold,
     Welcomed,
 )
+from fabric.protocol import verbs
+from fabric.protocol.verbs import Meta, ReplyMeta, Terms
 from fabric.session import Session
-from fabric.verbs import Meta, ReplyMeta, Terms
 
 ORIGIN = b"12345678"
 OTHER = b"abcdefgh"

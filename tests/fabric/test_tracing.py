@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fabric import tracing
 from fabric.bus import Bus
-from fabric.topics import matches
+from fabric.protocol.topics import matches
 from fabric.tracing import Answer, Subscriber, answer, handler_name, near_miss, read_answer, trace
 
 ORIGIN = b"\x01" * 8

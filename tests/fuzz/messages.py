@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fabric import verbs
-from fabric.frames import Identity, Meta, ReplyMeta, Terms
-from fabric.wire import PROBE, encode_topic
+from fabric.protocol import verbs
+from fabric.protocol.events import PROBE, encode_topic
+from fabric.protocol.fields import Identity, Meta, ReplyMeta, Terms
 from tests.fuzz.mutations import JSON
 
 #: What a node may say that it has sent and lost.

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from fabric.wire import END, PROBE, UP
+from fabric.protocol.events import END, PROBE, UP
 from tests.system import raw
 
 #: What a run tries in total.

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import fabric
-from fabric import verbs
+from fabric.protocol import verbs
+from fabric.protocol.events import END, SUBSCRIBE, UNSUBSCRIBE, UP
 from fabric.testing import ProxyProcess, wait_until
-from fabric.wire import END, SUBSCRIBE, UNSUBSCRIBE, UP
 from tests.fuzz import messages, mutations
 from tests.fuzz.fake_proxy import SOCKETS, FakeProxy, encode
 from tests.fuzz.mutations import CASES, Mutator, batches

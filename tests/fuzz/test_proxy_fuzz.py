@@ -16,10 +16,10 @@ import pytest
 import zmq
 
 import fabric
-from fabric import verbs
+from fabric.protocol import verbs
+from fabric.protocol.events import END, SUBSCRIBE, UNSUBSCRIBE, UP, prefixes
 from fabric.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
-from fabric.wire import END, SUBSCRIBE, UNSUBSCRIBE, UP, prefixes
 from tests.fuzz import messages, mutations
 from tests.fuzz.mutations import BATCH, CASES, Mutator, batches
 from tests.fuzz.process import usage

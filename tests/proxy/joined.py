@@ -13,8 +13,8 @@ from collections import deque
 from typing import Any
 
 from fabric.outcomes import Arrived, Delivered, Failed
+from fabric.protocol.verbs import BYE, SEND, encode_body
 from fabric.session import Session
-from fabric.verbs import BYE, SEND, encode_body
 from proxy.directory import Directory
 
 TIMEOUT = 15.0

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabric import verbs
-from fabric.verbs import Identity, Meta, ReplyMeta
+from fabric.protocol import verbs
+from fabric.protocol.verbs import Identity, Meta, ReplyMeta
 from proxy.directory import Directory
 
 EPOCH = 1_700_000_000.0

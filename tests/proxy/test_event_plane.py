@@ -9,9 +9,9 @@ import pytest
 import zmq
 
 from fabric.errors import ProxyError
+from fabric.protocol.events import decode_events, decode_topic
 from fabric.settings import parse_address
 from fabric.testing import wait_until
-from fabric.wire import decode_events, decode_topic
 from proxy.event_plane import EventPlane
 from tests.system import raw
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from fabric.report import MAX_CAUSES, Report
+from fabric.protocol.node_report import MAX_CAUSES, Report
 from proxy.exposition import CAUSES, MAX_NODES, MAX_TOPICS, METRICS, OUTCOMES, exposition
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats
 

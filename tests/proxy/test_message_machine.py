@@ -30,7 +30,7 @@ from fabric.outcomes import (
     Told,
     Untold,
 )
-from fabric.verbs import SEND
+from fabric.protocol.verbs import SEND
 from tests.proxy.joined import TIMEOUT, Fabric, Process
 
 NODES = 4

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import zmq
 
-from fabric import verbs
 from fabric.errors import ProxyError
+from fabric.protocol import verbs
 from fabric.settings import parse_address
 from fabric.testing import wait_until
 from proxy.message_plane import MessagePlane

@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from fabric.errors import ProxyError
-from fabric.report import Report
+from fabric.protocol.node_report import Report
 from fabric.testing import ProxyProcess, wait_until
 from proxy.exposition import METRICS
 from proxy.metrics import GRACE, Metrics

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.report import MAX_CAUSES, MAX_COUNT, Report
+from fabric.protocol.node_report import MAX_CAUSES, MAX_COUNT, Report
 from proxy.reports import Reports
 
 A, B = b"origin-a", b"origin-b"

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.errors import WireError
-from fabric.report import MAX_COUNT
-from fabric.topics import KEPT_TOPIC
-from fabric.wire import MAX_HOPS, encode_event, encode_event_head, encode_pack, encode_topic
+from fabric.protocol.events import MAX_HOPS, encode_event, encode_event_head, encode_pack, encode_topic
+from fabric.protocol.node_report import MAX_COUNT
+from fabric.protocol.topics import KEPT_TOPIC
 from proxy.retained import LOOKED_AT, MARKS, NOTHING, PAGE_BYTES, Retained
 
 A, B = b"origin-a", b"origin-b"

@@ -7,9 +7,9 @@ import pytest
 import zmq
 
 import fabric
+from fabric.protocol.events import PROBE, encode_topic
 from fabric.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
-from fabric.wire import PROBE, encode_topic
 from proxy import probe
 from proxy.event_plane import EventPlane
 

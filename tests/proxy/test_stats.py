@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from fabric.errors import WireError
-from fabric.report import Report
+from fabric.protocol.node_report import Report
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats, stats_from
 
 FULL = Stats(

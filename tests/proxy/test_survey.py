@@ -5,7 +5,7 @@ import pytest
 import zmq
 
 import fabric
-from fabric import verbs
+from fabric.protocol import verbs
 from fabric.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import probe

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.wire import encode_topic
+from fabric.protocol.events import encode_topic
 from proxy.traffic import Traffic
 
 ORIGIN = b"12345678"

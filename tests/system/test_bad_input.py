@@ -8,8 +8,8 @@ import pytest
 import zmq
 
 import fabric
+from fabric.protocol.events import END, UP, encode_topic
 from fabric.testing import ProxyProcess, wait_until
-from fabric.wire import END, UP, encode_topic
 from tests.system import raw
 
 ENDPOINTS = ["messages", "events-in", "events-out"]

@@ -5,7 +5,7 @@ import random
 import pytest
 import zmq
 
-from fabric import verbs
+from fabric.protocol import verbs
 from fabric.settings import parse_address
 
 

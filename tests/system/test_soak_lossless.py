@@ -1,6 +1,6 @@
 """The long row where nothing goes wrong: and nothing may be reported."""
 
-from fabric.sequence import COUNTED
+from fabric.protocol.sequence import COUNTED
 from fabric.testing import wait_until
 from tests.system.loads import Load
 from tests.system.soak import full, record, row

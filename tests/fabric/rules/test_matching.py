@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabric.protocol.topics import matches
 from fabric.rules.item import event_item, message_item
 from fabric.rules.matching import MAX_NAME, Conditions, Where, pattern
-from fabric.topics import matches
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.sequence import DUPLICATE, FIRST_MARK, LAST_MARK, Counter, Ledger, Marks
+from fabric.protocol.sequence import DUPLICATE, FIRST_MARK, LAST_MARK, Counter, Ledger, Marks
 
 A, B = b"origin-a", b"origin-b"
 TOPICS = st.sampled_from(["a", "b", "c", "d", "e"])

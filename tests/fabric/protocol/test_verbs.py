@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric import bodies, verbs
 from fabric.errors import BadMessage, MessageTooLarge, WireError
-from fabric.verbs import Identity, Meta, ReplyMeta, Terms, check_name, encode_body, encode_value
+from fabric.protocol import bodies, verbs
+from fabric.protocol.verbs import Identity, Meta, ReplyMeta, Terms, check_name, encode_body, encode_value
 
 ORIGIN = b"\x00\xff123456"
 

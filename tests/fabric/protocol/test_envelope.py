@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.envelope import stamp
+from fabric.protocol.envelope import stamp
 
 
 def test_an_event_without_payload_has_type_ts_and_src():

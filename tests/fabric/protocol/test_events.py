@@ -3,9 +3,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fabric import wire
 from fabric.errors import WireError
-from fabric.topics import MAX_BYTES, matches
+from fabric.protocol import events as wire
+from fabric.protocol.topics import MAX_BYTES, matches
 
 ORIGIN = bytes(range(1, 9))
 SEGMENT = st.text(alphabet="abä日0-", min_size=1, max_size=8)

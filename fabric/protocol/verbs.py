@@ -43,7 +43,7 @@ This table is the protocol; `…` is the verb itself, `?` a frame that may be em
     meta                  {ts, ttl, request, redelivered}       reply meta   {error: {type, text}}
     code, reason, about   a word: letters, digits, _            detail       {…}: facts about a code
     subject               the id, name or key it is about   record       {pid, url, …}: see `proxy.stats`
-    report                {published, dropped, …}: see `fabric.report`
+    report                {published, dropped, …}: see `fabric.protocol.node_report`
     kept                  {events, more, after, mark}: see `proxy.retained`
 
 **Sessions.** A registration is known to its node by a key, to the proxy and to senders by a session. A sender FINDs the
@@ -66,29 +66,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fabric import frames as frame
-from fabric.bodies import ANONYMOUS as ANONYMOUS
-from fabric.bodies import EVERYBODY as EVERYBODY
-from fabric.bodies import check_claim as check_claim
-from fabric.bodies import check_name as check_name
-from fabric.bodies import encode_body as encode_body
-from fabric.bodies import encode_value as encode_value
 from fabric.errors import WireError as WireError
-from fabric.frames import MAX_ID as MAX_ID
-from fabric.frames import MAX_TTL as MAX_TTL
-from fabric.frames import ORIGIN_BYTES as ORIGIN_BYTES
-from fabric.frames import POLICIES as POLICIES
-from fabric.frames import Identity as Identity
-from fabric.frames import Kind
-from fabric.frames import Meta as Meta
-from fabric.frames import ReplyMeta as ReplyMeta
-from fabric.frames import Terms as Terms
-from fabric.frames import check_id as check_id
-from fabric.frames import check_word as check_word
-from fabric.frames import encode_error as encode_error
-from fabric.frames import encode_text as encode_text
-from fabric.frames import encode_to as encode_to
-from fabric.frames import is_id as is_id
+from fabric.protocol import fields as frame
+from fabric.protocol.bodies import ANONYMOUS as ANONYMOUS
+from fabric.protocol.bodies import EVERYBODY as EVERYBODY
+from fabric.protocol.bodies import check_claim as check_claim
+from fabric.protocol.bodies import check_name as check_name
+from fabric.protocol.bodies import encode_body as encode_body
+from fabric.protocol.bodies import encode_value as encode_value
+from fabric.protocol.fields import MAX_ID as MAX_ID
+from fabric.protocol.fields import MAX_TTL as MAX_TTL
+from fabric.protocol.fields import ORIGIN_BYTES as ORIGIN_BYTES
+from fabric.protocol.fields import POLICIES as POLICIES
+from fabric.protocol.fields import Identity as Identity
+from fabric.protocol.fields import Kind
+from fabric.protocol.fields import Meta as Meta
+from fabric.protocol.fields import ReplyMeta as ReplyMeta
+from fabric.protocol.fields import Terms as Terms
+from fabric.protocol.fields import check_id as check_id
+from fabric.protocol.fields import check_word as check_word
+from fabric.protocol.fields import encode_error as encode_error
+from fabric.protocol.fields import encode_text as encode_text
+from fabric.protocol.fields import encode_to as encode_to
+from fabric.protocol.fields import is_id as is_id
 
 VERSION = 1
 
@@ -312,7 +312,7 @@ class Kept(NamedTuple):
 
 
 class Ping(NamedTuple):
-    """Still there? A node's heartbeat carries what it reports of itself (`fabric.report`), or nothing."""
+    """Still there? A node's heartbeat carries what it reports of itself (`fabric.protocol.node_report`), or nothing."""
 
     token: str
     report: bytes = b""

@@ -1,4 +1,4 @@
-"""One frame of the message plane ⇄ one value. `fabric.verbs` says which frames make a message.
+"""One frame of the message plane ⇄ one value. `fabric.protocol.verbs` says which frames make a message.
 
 A `Kind` reads and writes the same set of values: what it would not read it does not write. Both directions raise
 ValueError or TypeError (orjson's and UTF-8's faults are ValueErrors), which `verbs` turns into one `WireError`.
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.bodies import ANONYMOUS, EVERYBODY, MAX_DEPTH, MAX_NAME, check_claim, check_name
+from fabric.protocol.bodies import ANONYMOUS, EVERYBODY, MAX_DEPTH, MAX_NAME, check_claim, check_name
 
 ORIGIN_BYTES = 8
 #: Message ids, tokens, sessions, return addresses.

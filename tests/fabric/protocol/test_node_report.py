@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.errors import WireError
-from fabric.report import MAX_COUNT, Report, decode_report, encode_report, report_from
+from fabric.protocol.node_report import MAX_COUNT, Report, decode_report, encode_report, report_from
 
 COUNT = st.integers(0, 2**53)
 NUMBERS = [name for name in Report._fields if name not in ("lag", "dropped")]

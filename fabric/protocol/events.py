@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from fabric.errors import WireError
-from fabric.topics import DEEP, MAX_BYTES, ONE
+from fabric.protocol.topics import DEEP, MAX_BYTES, ONE
 
 VERSION = 1
 ORIGIN_BYTES = 8

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.topics import MAX_BYTES, PatternTable, check_pattern, check_topic, is_reserved, matches
+from fabric.protocol.topics import MAX_BYTES, PatternTable, check_pattern, check_topic, is_reserved, matches
 
 SEGMENTS = st.sampled_from(["a", "b", "c"])
 TOPICS = st.lists(SEGMENTS, min_size=1, max_size=7).map(".".join)
