@@ -12,7 +12,7 @@ import click
 
 from cli.exits import NO_PROXY, Failure
 from cli.safe import safe
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.connecting import connect
 from fabric.embedded import answers, ensure_proxy
 from fabric.errors import NotReady, ProxyError

@@ -22,7 +22,7 @@ from cli.output import Output
 from cli.render import bare
 from cli.safe import safe, to_json
 from cli.send import Name, told_otherwise
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.endpoint import Endpoint, Message
 from fabric.names import endpoint_name
 from fabric.node import Node

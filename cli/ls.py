@@ -13,7 +13,7 @@ from cli.exits import DONE
 from cli.joining import joined, note, proxy_options
 from cli.output import Output
 from cli.safe import to_json
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.errors import NotReady
 from fabric.node import Node
 from fabric.outcomes import Listed

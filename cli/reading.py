@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.subscription import Subscription
 from fabric.kept import Last, unseen
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import RESERVED, PatternTable, is_reserved
-from fabric.subscription import Subscription
 
 MAX_EVENTS = 10_000
 MAX_BYTES = 64 * 1024 * 1024

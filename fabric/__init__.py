@@ -9,8 +9,10 @@
 The public names are the ones below; `docs/` says what they promise.
 """
 
-from fabric.bus import Bus
-from fabric.capture import Capture
+from fabric.bus.bus import Bus
+from fabric.bus.capture import Capture
+from fabric.bus.stream import EventStream
+from fabric.bus.subscription import Subscription
 from fabric.connecting import connect, default_bus, send_once
 from fabric.draining import Drained
 from fabric.endpoint import Endpoint, Message
@@ -42,8 +44,6 @@ from fabric.node import Node
 from fabric.protocol.envelope import Envelope
 from fabric.receipt import Receipt
 from fabric.settings import Settings
-from fabric.streams import EventStream
-from fabric.subscription import Subscription
 
 __version__ = "0.1.0"
 

@@ -19,7 +19,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.subscription import Subscription
 from fabric.draining import Drain, Drained
 from fabric.errors import AlreadyConnected, Closed, NotConnected, ProxyError
 from fabric.link import Link
@@ -29,7 +30,6 @@ from fabric.protocol.events import ORIGIN_BYTES
 from fabric.readiness import Readiness
 from fabric.session import Session
 from fabric.settings import Settings
-from fabric.subscription import Subscription
 
 logger = logging.getLogger("fabric.node")
 

@@ -17,8 +17,8 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from fabric import buffer
-from fabric.bus import Bus
+from fabric.bus import buffer
+from fabric.bus.bus import Bus
 from fabric.node import Node
 from fabric.receipt import Receipt
 from fabric.settings import Settings, load

@@ -21,14 +21,14 @@ from time import monotonic, time
 from typing import Any
 
 from fabric.beginnings import Beginnings
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.subscription import Subscription
 from fabric.errors import WireError
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import decode_events
 from fabric.protocol.sequence import DUPLICATE, LEDGER, Ledger
 from fabric.protocol.topics import PatternTable, check_topic
 from fabric.recovery import Done, Key, Recovery
-from fabric.subscription import Subscription
 
 logger = logging.getLogger("fabric.link")
 

@@ -25,9 +25,9 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from fabric.buffer import Buffer
+from fabric.bus.buffer import Buffer
+from fabric.bus.loop_queue import running_loop
 from fabric.errors import Closed, FabricError, MessageError, NotReady
-from fabric.loops import running_loop
 from fabric.outcomes import Arrived
 
 if TYPE_CHECKING:

@@ -28,13 +28,14 @@ from typing import Any
 
 import zmq
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.loop_queue import running_loop
+from fabric.bus.subscription import Subscription
 from fabric.dealer import Dealer
 from fabric.errors import Closed
 from fabric.held import Limits
 from fabric.inherited import let_go
 from fabric.loads import loads
-from fabric.loops import running_loop
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE
 from fabric.protocol.node_report import Report, encode_report
@@ -43,7 +44,6 @@ from fabric.sender import Sender
 from fabric.session import Session
 from fabric.settings import Address, Settings
 from fabric.slowness import Slowness
-from fabric.subscription import Subscription
 from fabric.wakeup import Wakeup
 
 logger = logging.getLogger("fabric.link")

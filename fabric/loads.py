@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from fabric.bus import RUNS_CALLBACKS, Bus
+from fabric.bus.bus import RUNS_CALLBACKS, Bus
+from fabric.bus.subscription import Subscription
 from fabric.receiver import Receiver
 from fabric.slowness import Load
-from fabric.subscription import Subscription
 
 #: Frames above the callback's that are looked through: a callback that calls deeper is found all the same.
 MAX_DEPTH = 200

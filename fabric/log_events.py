@@ -38,7 +38,7 @@ from math import isfinite
 from types import FrameType
 from typing import Any
 
-from fabric.bus import RUNS_CALLBACKS, Bus
+from fabric.bus.bus import RUNS_CALLBACKS, Bus
 from fabric.connecting import default_bus
 from fabric.node import Node
 from fabric.protocol.topics import MAX_BYTES, check_topic, is_reserved

@@ -28,9 +28,9 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.loop_queue import running_loop
 from fabric.connecting import default_bus
-from fabric.loops import running_loop
 from fabric.memory_link import KINDS, MemoryContext, MemoryLink
 from fabric.memory_proxy import MemoryProxy
 from fabric.node import Node

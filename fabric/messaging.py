@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fabric import outcomes
+from fabric.bus.loop_queue import running_loop
 from fabric.endpoint import Endpoint, Handler, Message
 from fabric.errors import Closed, FabricError, MessageError, NotConnected
-from fabric.loops import running_loop
 from fabric.protocol.verbs import POLICIES, encode_body, encode_value
 from fabric.receipt import Receipt
 from fabric.session import Session

@@ -19,7 +19,9 @@ from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from fabric.attachment import Attachment
-from fabric.capture import Capture
+from fabric.bus.capture import Capture
+from fabric.bus.stream import EventStream
+from fabric.bus.subscription import Callback, Subscription
 from fabric.endpoint import Endpoint, Handler
 from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.interest import NOBODY
@@ -31,8 +33,6 @@ from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import check_pattern, check_topic
 from fabric.receipt import Receipt
 from fabric.replay import Replay, fetch
-from fabric.streams import EventStream
-from fabric.subscription import Callback, Subscription
 from fabric.tracing import Trace
 
 logger = logging.getLogger("fabric.node")

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from time import time
 from typing import Any
 
+from fabric.bus.subscription import Subscription
 from fabric.kept import unseen
 from fabric.outcomes import Listed
 from fabric.protocol.envelope import Envelope, stamp
 from fabric.protocol.topics import matches
-from fabric.subscription import Subscription
 
 NODE_JOINED = "fabric.node.joined"
 ENDPOINT_JOINED = "fabric.endpoint.joined"

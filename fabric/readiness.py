@@ -21,14 +21,14 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from time import monotonic, sleep
 from typing import Any
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.subscription import Subscription
 from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.link import Link
 from fabric.messaging import Messaging
 from fabric.protocol.events import prefixes
 from fabric.protocol.topics import check_topic
 from fabric.recovery import ANSWER_TIMEOUT
-from fabric.subscription import Subscription
 from fabric.tracing import Trace, answer, trace
 
 logger = logging.getLogger("fabric.node")

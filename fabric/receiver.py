@@ -28,7 +28,8 @@ from typing import Any
 import zmq
 from zmq.backend import Socket as _Backend
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.subscription import Subscription
 from fabric.delivery import Delivery
 from fabric.errors import WireError
 from fabric.protocol.events import (
@@ -39,7 +40,6 @@ from fabric.protocol.events import (
     decode_topic,
     prefixes,
 )
-from fabric.subscription import Subscription
 from fabric.wakeup import Wakeup
 
 logger = logging.getLogger("fabric.link")

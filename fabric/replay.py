@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.kept import Last, Pages
 from fabric.outcomes import Kept
 from fabric.protocol.envelope import Envelope

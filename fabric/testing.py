@@ -37,7 +37,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.connecting import connect
 from fabric.memory import InMemoryFabric
 from fabric.node import Node

@@ -21,7 +21,7 @@ SOURCES = {
 
 #: Above the line: modules that may do I/O, start threads and read clocks. All others of fabric and proxy are pure.
 SHELL = {
-    "fabric.__init__", "fabric.attachment", "fabric.buffer", "fabric.capture", "fabric.connecting", "fabric.dealer",
+    "fabric.__init__", "fabric.attachment", "fabric.bus.buffer", "fabric.bus.capture", "fabric.connecting", "fabric.dealer",
     "fabric.delivery", "fabric.draining", "fabric.embedded", "fabric.endpoint", "fabric.inherited",
     "fabric.interrupted", "fabric.link", "fabric.loads", "fabric.log_events", "fabric.memory", "fabric.memory_link",
     "fabric.memory_proxy", "fabric.messaging", "fabric.names", "fabric.node", "fabric.panes", "fabric.presence",
@@ -30,7 +30,7 @@ SHELL = {
     "fabric.routes.router", "fabric.routes.routing", "fabric.routes.undelivered", "fabric.routes.webhook",
     "fabric.rules.__init__", "fabric.rules.applying", "fabric.rules.files", "fabric.rules.host", "fabric.rules.lane",
     "fabric.rules.running", "fabric.rules.serving", "fabric.rules.tally", "fabric.rules.watching", "fabric.sender",
-    "fabric.settings", "fabric.streams", "fabric.testing", "fabric.tools", "fabric.wakeup", "proxy.__init__",
+    "fabric.settings", "fabric.bus.stream", "fabric.testing", "fabric.tools", "fabric.wakeup", "proxy.__init__",
     "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane", "proxy.hooks", "proxy.httpd", "proxy.logs",
     "proxy.message_plane", "proxy.metrics", "proxy.notify", "proxy.observer", "proxy.probe", "proxy.pulse",
     "proxy.retainer", "proxy.server", "proxy.settings", "proxy.survey", "proxy.watch",
@@ -42,7 +42,7 @@ IMPURE = {
 }  # fmt: skip
 #: Documented in their docstrings: the bus stamps `ts` and replaces its table under a lock; a loop must be asked for
 #: without importing asyncio.
-EXCEPTIONS = {"fabric.bus": {"threading", "time"}, "fabric.loops": {"sys"}}
+EXCEPTIONS = {"fabric.bus.bus": {"threading", "time"}, "fabric.bus.loop_queue": {"sys"}}
 
 ZMQ = {
     "fabric.sender", "fabric.receiver", "fabric.link", "fabric.dealer",
@@ -255,7 +255,7 @@ PARTS = {
     "proxy.routing": "proxy.directory",
     "proxy.sessions": "proxy.directory",
     "proxy.settings": "proxy.main",
-    "fabric.subscription": "fabric.bus",
+    "fabric.bus.subscription": "fabric.bus.bus",
     "fabric.memory_link": "fabric.memory",
     "fabric.memory_proxy": "fabric.memory",
     "fabric.routes.calling": "fabric.routes.router",

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from fabric.loops import running_loop
+from fabric.bus.loop_queue import running_loop
 from fabric.routes.model import Delivery, Result
 
 logger = logging.getLogger("fabric.routes")

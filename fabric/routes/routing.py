@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
-from fabric.loops import running_loop
+from fabric.bus.loop_queue import running_loop
 
 
 class Routing:

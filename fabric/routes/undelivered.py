@@ -12,8 +12,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
-from fabric.buffer import Buffer
-from fabric.bus import Bus
+from fabric.bus.buffer import Buffer
+from fabric.bus.bus import Bus
 from fabric.errors import Closed
 from fabric.routes.model import MAX_CHANNEL
 from fabric.safe import safe, safe_lines

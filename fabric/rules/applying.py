@@ -21,7 +21,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.endpoint import Message
 from fabric.errors import FabricError
 from fabric.programs import answer_of

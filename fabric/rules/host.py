@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import NamedTuple
 
-from fabric.buffer import Buffer
+from fabric.bus.buffer import Buffer
 from fabric.rules.item import Item
 from fabric.rules.lane import Job, Lane
 

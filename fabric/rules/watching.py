@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Iterable
 from types import FrameType
 
-from fabric.bus import RUNS_CALLBACKS, Bus
+from fabric.bus.bus import RUNS_CALLBACKS, Bus
+from fabric.bus.subscription import Subscription
 from fabric.protocol.envelope import Envelope
-from fabric.subscription import Subscription
 
 
 class Watch:

@@ -6,7 +6,7 @@ import pytest
 from cli import topics
 from cli.main import run
 from cli.safe import cells
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.connecting import connect
 from fabric.testing import ProxyProcess
 from proxy.stats import PlaneStats, Stats, TopicStats

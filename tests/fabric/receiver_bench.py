@@ -6,7 +6,7 @@ from itertools import count
 import orjson
 import zmq
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.protocol.events import UP, encode_topic
 from fabric.receiver import Receiver
 from fabric.testing import wait_until

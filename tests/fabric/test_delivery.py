@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from fabric import recovery
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.delivery import Delivery
 
 A, B = b"origin-a", b"origin-b"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.mirror import MAX_FRAME, Mirror, flatten, read_frame, topic_of
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import fabric
 from fabric import node as node_module
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.kept import Last
 from fabric.outcomes import Kept
 from fabric.protocol.topics import KEPT_TOPIC

@@ -22,14 +22,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.subscription import Subscription
 from fabric.delivery import JOINING, Delivery
 from fabric.interest import NOBODY, Routes
 from fabric.outbox import Outbox
 from fabric.protocol.events import decode_events, decode_topic, prefixes
 from fabric.protocol.sequence import LAST_MARK, Counter, Marks
 from fabric.recovery import PATIENCE
-from fabric.subscription import Subscription
 
 #: Two under one wildcard, two that share the route of whoever wants everything.
 TOPICS = ["x.a", "x.b", "y", "z"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric import tracing
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.protocol.topics import matches
 from fabric.tracing import Answer, Subscriber, answer, handler_name, near_miss, read_answer, trace
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.routes.model import Result
 from fabric.routes.router import Router
 from fabric.routes.traffic import Limits, Policy

@@ -3,7 +3,7 @@
 import threading
 from time import monotonic
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.routes import undelivered
 from fabric.routes.undelivered import DEAD_LETTER, Undeliverable, Undelivered, line
 from fabric.testing import wait_until

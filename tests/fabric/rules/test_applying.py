@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.errors import NoSuchEndpoint
 from fabric.rules.host import Host
 from fabric.rules.item import HOPS, MAX_HOPS

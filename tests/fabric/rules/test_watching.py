@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.rules.watching import Watch
 
 

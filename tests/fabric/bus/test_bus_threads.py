@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 
 
 class Outside:

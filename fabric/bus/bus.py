@@ -26,10 +26,10 @@ from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
-from fabric.loops import LoopQueue, running_loop
+from fabric.bus.loop_queue import LoopQueue, running_loop
+from fabric.bus.subscription import Callback, Outside, Queue, Stream, Subscription
 from fabric.protocol.envelope import Envelope, stamp
 from fabric.protocol.topics import KEPT_TOPIC, RESERVED, PatternTable, check_pattern, check_topic, is_reserved
-from fabric.subscription import Callback, Outside, Queue, Stream, Subscription
 
 if TYPE_CHECKING:
     import asyncio

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from fabric.bus import MAX_DEPTH, Bus
+from fabric.bus.bus import MAX_DEPTH, Bus
 
 
 def seen(bus, pattern):

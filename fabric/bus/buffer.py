@@ -13,8 +13,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
+from fabric.bus.loop_queue import running_loop
 from fabric.errors import Closed
-from fabric.loops import running_loop
 
 if TYPE_CHECKING:
     import asyncio

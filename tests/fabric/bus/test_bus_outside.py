@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
 from fabric.testing import await_until
 
 

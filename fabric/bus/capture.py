@@ -19,9 +19,9 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from fabric.bus import Bus
+from fabric.bus.bus import Bus
+from fabric.bus.loop_queue import running_loop
 from fabric.errors import Closed
-from fabric.loops import running_loop
 from fabric.protocol.envelope import Envelope
 
 if TYPE_CHECKING:

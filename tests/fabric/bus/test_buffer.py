@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from fabric.buffer import Buffer
+from fabric.bus.buffer import Buffer
 from fabric.errors import Closed
 
 

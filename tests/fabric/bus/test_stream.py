@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
+from fabric.bus.stream import EventStream
 from fabric.errors import Closed
-from fabric.streams import EventStream
 from fabric.testing import wait_until
 
 

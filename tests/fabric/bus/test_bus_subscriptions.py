@@ -3,7 +3,7 @@
 import logging
 
 import fabric
-from fabric.bus import MAX_DEPTH, REMEMBERED, Bus
+from fabric.bus.bus import MAX_DEPTH, REMEMBERED, Bus
 
 
 def seen(bus, pattern):

@@ -1,7 +1,7 @@
 import asyncio
 import threading
 
-from fabric.loops import BUDGET, LIMIT, LoopQueue, running_loop
+from fabric.bus.loop_queue import BUDGET, LIMIT, LoopQueue, running_loop
 from fabric.testing import await_until
 
 

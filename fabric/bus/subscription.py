@@ -1,6 +1,6 @@
 """What a bus holds and whom it speaks to: a subscription, who is outside, who iterates.
 
-Values and protocols only; what is done with them is in `fabric.bus`.
+Values and protocols only; what is done with them is in `fabric.bus.bus`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from fabric.loops import LoopQueue
+from fabric.bus.loop_queue import LoopQueue
 from fabric.protocol.envelope import Envelope
 
 if TYPE_CHECKING:
-    from fabric.bus import Bus
+    from fabric.bus.bus import Bus
 
 Callback = Callable[[Envelope], object]
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 
-from fabric.buffer import Buffer
-from fabric.bus import Bus
+from fabric.bus.buffer import Buffer
+from fabric.bus.bus import Bus
+from fabric.bus.subscription import Callback, Subscription
 from fabric.errors import Closed
 from fabric.protocol.envelope import Envelope
-from fabric.subscription import Callback, Subscription
 
 
 class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
