@@ -10,7 +10,7 @@ import click
 
 from cli.exits import FAILED, NO_PROXY, Failure
 from cli.safe import safe, to_json
-from fabric.settings import Address, Settings, load
+from fabric.config.settings import Address, Settings, load
 from proxy import probe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -20,8 +20,8 @@ from cli.asking import address_of
 from cli.exits import ended_by
 from cli.output import Output
 from cli.verdict import FORMATS, Level, Verdict, exit_code, judged
+from fabric.config.settings import Address
 from fabric.errors import FabricError, SettingsError
-from fabric.settings import Address
 from proxy import probe
 from proxy.pulse import Beat, Pulse
 from proxy.stats import Stats

@@ -10,9 +10,9 @@ import click
 from cli.exits import DONE, USAGE, complain
 from cli.listing import table
 from cli.safe import safe, to_json
+from fabric.config.schema import settings_of, similar
+from fabric.config.settings import Found, Settings, config_path, default_url, resolve, unknown_variables
 from fabric.errors import SettingsError
-from fabric.options import settings_of, similar
-from fabric.settings import Found, Settings, config_path, default_url, resolve, unknown_variables
 from proxy.settings import ProxySettings
 
 #: The tables of the file: whose settings they are, and what for.

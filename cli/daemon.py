@@ -14,7 +14,7 @@ from cli.proxy import run as run_in_foreground
 from cli.proxy import server_options
 from cli.render import bare
 from cli.safe import safe, to_json
-from fabric.settings import Address, load
+from fabric.config.settings import Address, load
 from proxy import daemon, probe
 from proxy.settings import ProxySettings
 

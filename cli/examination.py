@@ -15,8 +15,8 @@ from cli.losses import losses
 from cli.overview import is_silent
 from cli.surroundings import Place
 from fabric import __version__
+from fabric.config.settings import Address, default_url, parse_address
 from fabric.errors import FabricError
-from fabric.settings import Address, default_url, parse_address
 from proxy import probe
 from proxy.daemon import lock_says
 from proxy.pulse import Beat, Pulse

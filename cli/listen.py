@@ -23,8 +23,8 @@ from cli.render import bare
 from cli.safe import safe, to_json
 from cli.send import Name, told_otherwise
 from fabric.bus.bus import Bus
+from fabric.config.endpoint_name import endpoint_name
 from fabric.endpoint import Endpoint, Message
-from fabric.names import endpoint_name
 from fabric.node import Node
 from fabric.programs import answer_of, environment, run
 from fabric.protocol.verbs import POLICIES

@@ -21,7 +21,7 @@ from cli.grid import Alarm, grid, red, wrapped
 from cli.losses import Loss, losses
 from cli.render import bare
 from cli.safe import cells, fit, safe
-from fabric.settings import Address
+from fabric.config.settings import Address
 from proxy.probe import Status
 from proxy.stats import NodeStats, PlaneStats, Stats
 

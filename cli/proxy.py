@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from fabric.options import Setting, settings_of
-from fabric.settings import load
+from fabric.config.schema import Setting, settings_of
+from fabric.config.settings import load
 from proxy.settings import ProxySettings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.config import TABLES
-from fabric.options import Setting, settings_of
+from fabric.config.schema import Setting, settings_of
 
 _PART = re.compile(r"(?<=^<!-- settings of \[)(\w+)(\] -->\n).*?(?=^<!-- end -->$)", re.MULTILINE | re.DOTALL)
 _HEAD = "| name | what | default | flag | variable | |\n|---|---|---|---|---|---|\n"

@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cli.findings import Finding, ok, warning, wrong
+from fabric.config.schema import settings_of, similar
+from fabric.config.settings import (
+    Address,
+    Settings,
+    config_path,
+    default_url,
+    parse_address,
+    resolve,
+    unknown_variables,
+)
 from fabric.errors import SettingsError
-from fabric.options import settings_of, similar
-from fabric.settings import Address, Settings, config_path, default_url, parse_address, resolve, unknown_variables
 from proxy.settings import ProxySettings
 
 #: A node needs some 25 descriptors; below this, a program that opens files of its own may run out.

@@ -17,8 +17,8 @@ from cli.exits import DONE
 from cli.output import Output
 from cli.screen import Screen
 from cli.view import FIRST, NODES, SORTS, TOPICS, View, keys_of, pressed
+from fabric.config.settings import Address
 from fabric.errors import ProxyError
-from fabric.settings import Address
 from proxy import probe
 from proxy.stats import Stats
 

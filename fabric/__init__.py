@@ -13,6 +13,8 @@ from fabric.bus.bus import Bus
 from fabric.bus.capture import Capture
 from fabric.bus.stream import EventStream
 from fabric.bus.subscription import Subscription
+from fabric.config.endpoint_name import endpoint_name
+from fabric.config.settings import Settings
 from fabric.connecting import connect, default_bus, send_once
 from fabric.draining import Drained
 from fabric.endpoint import Endpoint, Message
@@ -39,11 +41,9 @@ from fabric.errors import (
     WireError,
 )
 from fabric.log_events import LogEvents, logging_handler
-from fabric.names import endpoint_name
 from fabric.node import Node
 from fabric.protocol.envelope import Envelope
 from fabric.receipt import Receipt
-from fabric.settings import Settings
 
 __version__ = "0.1.0"
 

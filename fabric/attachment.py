@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
+from fabric.config.settings import Settings
 from fabric.draining import Drain, Drained
 from fabric.errors import AlreadyConnected, Closed, NotConnected, ProxyError
 from fabric.link import Link
@@ -29,7 +30,6 @@ from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import ORIGIN_BYTES
 from fabric.readiness import Readiness
 from fabric.session import Session
-from fabric.settings import Settings
 
 logger = logging.getLogger("fabric.node")
 

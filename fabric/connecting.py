@@ -19,9 +19,9 @@ from typing import Any
 
 from fabric.bus import buffer
 from fabric.bus.bus import Bus
+from fabric.config.settings import Settings, load
 from fabric.node import Node
 from fabric.receipt import Receipt
-from fabric.settings import Settings, load
 
 #: The bus that the module-level functions act on.
 default_bus = Bus()
@@ -46,7 +46,7 @@ def connect(
     `name` becomes the node's name and, if the bus has no source of its own, the `src` of what it publishes. `url` is
     the proxy's address; without one, and without FABRIC_URL or a settings file, it is the embedded default, where a
     proxy is started in the background if none answers (`autostart=False` turns that off). Further keywords are the
-    fields of `fabric.settings.Settings`.
+    fields of `fabric.config.settings.Settings`.
 
     A bus that has joined that address already gets the same node again, which its last holder closes. AlreadyConnected
     if it joined another, or with other settings; SettingsError for a setting that is wrong.

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, sleep
 
+from fabric.config.settings import Address
 from fabric.errors import ProxyError
-from fabric.settings import Address
 
 logger = logging.getLogger("fabric.link")
 

@@ -31,6 +31,7 @@ import zmq
 from fabric.bus.bus import Bus
 from fabric.bus.loop_queue import running_loop
 from fabric.bus.subscription import Subscription
+from fabric.config.settings import Address, Settings
 from fabric.dealer import Dealer
 from fabric.errors import Closed
 from fabric.held import Limits
@@ -42,7 +43,6 @@ from fabric.protocol.node_report import Report, encode_report
 from fabric.receiver import Receiver
 from fabric.sender import Sender
 from fabric.session import Session
-from fabric.settings import Address, Settings
 from fabric.slowness import Slowness
 from fabric.wakeup import Wakeup
 

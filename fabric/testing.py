@@ -38,10 +38,10 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from fabric.bus.bus import Bus
+from fabric.config.settings import parse_address
 from fabric.connecting import connect
 from fabric.memory import InMemoryFabric
 from fabric.node import Node
-from fabric.settings import parse_address
 
 __all__ = [
     "InMemoryFabric",

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fabric.config.schema import Setting, settings_of
+from fabric.config.settings import load, resolve
 from fabric.embedded import LOG_NAME, TAKEN, private_directory
 from fabric.errors import AddressInUse, FabricError
-from fabric.options import Setting, settings_of
-from fabric.settings import load, resolve
 from proxy.logs import Log
 from proxy.notify import Notify
 from proxy.server import Server

@@ -18,9 +18,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
+from fabric.config.settings import Address, default_url, parse_address
 from fabric.embedded import LOG_NAME, START_TIMEOUT, private_directory, spawn
 from fabric.errors import ProxyError
-from fabric.settings import Address, default_url, parse_address
 from proxy import probe
 from proxy.server import LOCK_NAME
 from proxy.settings import ProxySettings

@@ -30,7 +30,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from fabric.settings import Address
+from fabric.config.settings import Address
 
 logger = logging.getLogger("fabric.proxy")
 

@@ -28,11 +28,11 @@ from typing import Any
 import orjson
 import zmq
 
+from fabric.config.settings import Address
 from fabric.errors import ProxyError
 from fabric.protocol.envelope import stamp
 from fabric.protocol.events import END, SUBSCRIBE, UP, encode_event, encode_event_head, encode_pack, encode_topic
 from fabric.protocol.sequence import Counter
-from fabric.settings import Address
 from proxy.doors import backlog, limit_of_descriptors
 from proxy.observer import Observer
 from proxy.retainer import EVENTS_OUT, Retainer

@@ -27,9 +27,9 @@ from typing import Any
 import zmq
 from zmq.backend import Socket as _Backend
 
+from fabric.config.settings import Address
 from fabric.errors import ProxyError, WireError
 from fabric.protocol.verbs import BYE, KEPT, LAST, RECORD, STATS, STOP, decode_for_proxy
-from fabric.settings import Address
 from proxy.directory import Directory
 from proxy.event_plane import ROOM, Announcer, set_common_options
 from proxy.retained import NOTHING, Answer

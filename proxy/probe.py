@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import orjson
 import zmq
 
+from fabric.config.settings import Address
 from fabric.errors import ProxyError, WireError
 from fabric.protocol import verbs
-from fabric.settings import Address
 from proxy.stats import Stats, stats_from
 
 #: Seconds that a proxy may take to answer. It answers within a millisecond; a machine that swaps may not.

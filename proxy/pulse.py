@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import zmq
 
+from fabric.config.settings import Address
 from fabric.errors import WireError
 from fabric.protocol import verbs
 from fabric.protocol.events import PROBE
-from fabric.settings import Address
 
 #: Seconds until a probe is sent again: before our own subscription has reached us, the first ones are dropped.
 AGAIN = 0.05

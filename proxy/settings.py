@@ -1,4 +1,4 @@
-"""What the proxy can be told; loaded like a node's settings (see `fabric.settings`), from the table `[proxy]`."""
+"""What the proxy can be told; loaded like a node's settings (see `fabric.config.settings`), from the table `[proxy]`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from fabric.options import setting, settings_of, to_text
+from fabric.config.schema import setting, settings_of, to_text
+from fabric.config.settings import Address, default_url, parse_address, read_url
 from fabric.protocol.topics import RESERVED, check_pattern, is_reserved
-from fabric.settings import Address, default_url, parse_address, read_url
 from proxy.hooks import Argv, read_hooks
 
 _MIB = 1024 * 1024

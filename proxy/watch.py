@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from fabric.settings import Address
+from fabric.config.settings import Address
 from proxy.notify import Notify
 from proxy.pulse import Beat, Pulse
 

@@ -21,19 +21,19 @@ SOURCES = {
 
 #: Above the line: modules that may do I/O, start threads and read clocks. All others of fabric and proxy are pure.
 SHELL = {
-    "fabric.__init__", "fabric.attachment", "fabric.bus.buffer", "fabric.bus.capture", "fabric.connecting", "fabric.dealer",
-    "fabric.delivery", "fabric.draining", "fabric.embedded", "fabric.endpoint", "fabric.inherited",
-    "fabric.interrupted", "fabric.link", "fabric.loads", "fabric.log_events", "fabric.memory", "fabric.memory_link",
-    "fabric.memory_proxy", "fabric.messaging", "fabric.names", "fabric.node", "fabric.panes", "fabric.presence",
-    "fabric.programs", "fabric.readiness", "fabric.receipt", "fabric.receiver", "fabric.replay",
-    "fabric.routes.__init__", "fabric.routes.calling", "fabric.routes.config", "fabric.routes.program",
-    "fabric.routes.router", "fabric.routes.routing", "fabric.routes.undelivered", "fabric.routes.webhook",
-    "fabric.rules.__init__", "fabric.rules.applying", "fabric.rules.files", "fabric.rules.host", "fabric.rules.lane",
-    "fabric.rules.running", "fabric.rules.serving", "fabric.rules.tally", "fabric.rules.watching", "fabric.sender",
-    "fabric.settings", "fabric.bus.stream", "fabric.testing", "fabric.tools", "fabric.wakeup", "proxy.__init__",
-    "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane", "proxy.hooks", "proxy.httpd", "proxy.logs",
-    "proxy.message_plane", "proxy.metrics", "proxy.notify", "proxy.observer", "proxy.probe", "proxy.pulse",
-    "proxy.retainer", "proxy.server", "proxy.settings", "proxy.survey", "proxy.watch",
+    "fabric.__init__", "fabric.attachment", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream",
+    "fabric.config.endpoint_name", "fabric.config.settings", "fabric.connecting", "fabric.dealer", "fabric.delivery",
+    "fabric.draining", "fabric.embedded", "fabric.endpoint", "fabric.inherited", "fabric.interrupted", "fabric.link",
+    "fabric.loads", "fabric.log_events", "fabric.memory", "fabric.memory_link", "fabric.memory_proxy",
+    "fabric.messaging", "fabric.node", "fabric.panes", "fabric.presence", "fabric.programs", "fabric.readiness",
+    "fabric.receipt", "fabric.receiver", "fabric.replay", "fabric.routes.__init__", "fabric.routes.calling",
+    "fabric.routes.config", "fabric.routes.program", "fabric.routes.router", "fabric.routes.routing",
+    "fabric.routes.undelivered", "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.applying",
+    "fabric.rules.files", "fabric.rules.host", "fabric.rules.lane", "fabric.rules.running", "fabric.rules.serving",
+    "fabric.rules.tally", "fabric.rules.watching", "fabric.sender", "fabric.testing", "fabric.tools", "fabric.wakeup",
+    "proxy.__init__", "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane", "proxy.hooks",
+    "proxy.httpd", "proxy.logs", "proxy.message_plane", "proxy.metrics", "proxy.notify", "proxy.observer",
+    "proxy.probe", "proxy.pulse", "proxy.retainer", "proxy.server", "proxy.settings", "proxy.survey", "proxy.watch",
 }  # fmt: skip
 #: What a pure module has no business with.
 IMPURE = {
@@ -45,13 +45,20 @@ IMPURE = {
 EXCEPTIONS = {"fabric.bus.bus": {"threading", "time"}, "fabric.bus.loop_queue": {"sys"}}
 
 ZMQ = {
-    "fabric.sender", "fabric.receiver", "fabric.link", "fabric.dealer",
-    "proxy.event_plane", "proxy.message_plane", "proxy.observer", "proxy.retainer", "proxy.probe", "proxy.pulse",
-    "fabric.keys", "proxy.zap", "proxy.guard",
+    "fabric.dealer", "fabric.keys", "fabric.link", "fabric.receiver", "fabric.sender", "proxy.event_plane",
+    "proxy.guard", "proxy.message_plane", "proxy.observer", "proxy.probe", "proxy.pulse", "proxy.retainer",
+    "proxy.zap",
 }  # fmt: skip
 
 #: What the proxy may take from the fabric: the protocol, the settings loader, and where the embedded default is.
-SHARED = ("fabric.protocol", "fabric.errors", "fabric.settings", "fabric.options", "fabric.embedded", "fabric.programs")
+SHARED = (
+    "fabric.protocol",
+    "fabric.errors",
+    "fabric.config.settings",
+    "fabric.config.schema",
+    "fabric.embedded",
+    "fabric.programs",
+)
 
 
 def imports(path, *, typing_only=False):

@@ -7,7 +7,7 @@ import pytest
 
 import fabric
 from cli.reference import markdown
-from fabric.settings import Settings, load
+from fabric.config.settings import Settings, load
 from proxy.settings import ProxySettings
 
 ROOT = Path(__file__).parents[1]

@@ -20,14 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from fabric.config.schema import similar
+from fabric.config.settings import Table, read_table
 from fabric.errors import SettingsError
-from fabric.options import similar
 from fabric.routes.model import split
 from fabric.routes.program import Program
 from fabric.routes.router import Router
 from fabric.routes.traffic import Policy
 from fabric.routes.webhook import Webhook
-from fabric.settings import Table, read_table
 
 TABLE = "routes"
 _POLICY = {each.name: type(each.default) for each in fields(Policy)}

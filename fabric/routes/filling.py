@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fabric.options import similar
+from fabric.config.schema import similar
 from fabric.routes.model import Delivery
 
 FIELDS = ("text", "chat", "channel", "platform", "id", "attempt")

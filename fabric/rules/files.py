@@ -248,7 +248,7 @@ def _find(name: str, directory: Path) -> str:
 def _toml(text: str, path: Path) -> tuple[Any, _Locate]:
     import tomllib
 
-    from fabric.toml_lines import line_of
+    from fabric.config.toml_lines import line_of
 
     try:
         document = tomllib.loads(text)

@@ -29,7 +29,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from fabric.options import similar
+from fabric.config.schema import similar
 from fabric.rules.model import RulesError
 from fabric.rules.reading import script_of
 from fabric.rules.template import COLOURS, template

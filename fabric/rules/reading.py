@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fabric.options import similar
+from fabric.config.schema import similar
 from fabric.protocol.topics import DEEP, check_topic, is_reserved
 from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
 from fabric.rules.matching import NAMES, Conditions, Pattern, Where, pattern

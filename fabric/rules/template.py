@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.options import similar
+from fabric.config.schema import similar
 from fabric.rules.item import MISSING, Item, look_up
 from fabric.safe import safe, safe_lines
 

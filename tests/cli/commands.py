@@ -13,8 +13,8 @@ import time
 import orjson
 import zmq
 
+from fabric.config.settings import parse_address
 from fabric.protocol.events import encode_event, encode_event_head, encode_pack, encode_topic
-from fabric.settings import parse_address
 from fabric.testing import DEADLINE, wait_until
 
 FABRIC = (sys.executable, "-P", "-m", "cli.main")

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from cli.main import run
-from fabric.settings import parse_address
+from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess
 from proxy.event_plane import EventPlane
 from proxy.stats import Stats

@@ -4,8 +4,8 @@ import orjson
 import pytest
 
 from cli.safe import cells
-from fabric.options import settings_of
-from fabric.settings import Settings, default_url
+from fabric.config.schema import settings_of
+from fabric.config.settings import Settings, default_url
 from proxy.settings import ProxySettings
 
 

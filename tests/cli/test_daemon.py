@@ -35,7 +35,7 @@ def fabric(address, capfd):
 
 
 def status(address):
-    from fabric.settings import parse_address
+    from fabric.config.settings import parse_address
 
     return probe.status(parse_address(address)).stats.as_json()
 

@@ -15,7 +15,7 @@ from cli import examination, findings, installation
 from cli.examination import Answered
 from cli.findings import OK, WARNING, WRONG, Finding
 from cli.main import run
-from fabric.settings import parse_address
+from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import probe
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats

@@ -7,8 +7,8 @@ import pytest
 
 from cli.overview import SILENT, is_silent, overview
 from cli.safe import cells
+from fabric.config.settings import parse_address
 from fabric.protocol.node_report import Report
-from fabric.settings import parse_address
 from proxy.probe import Status
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats
 

@@ -5,8 +5,8 @@ import pytest
 
 import cli.proxy
 from cli.main import run
-from fabric.options import settings_of
-from fabric.settings import load
+from fabric.config.schema import settings_of
+from fabric.config.settings import load
 from fabric.testing import wait_until
 from proxy.settings import ProxySettings
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from cli.reference import main, markdown, rewritten
-from fabric.options import setting
+from fabric.config.schema import setting
 from proxy.settings import ProxySettings
 
 PAGE = "before\n<!-- settings of [proxy] -->\nold\n\nold\n<!-- end -->\nbetween\n<!-- end -->\nafter\n"

@@ -6,7 +6,7 @@ import pytest
 
 from cli.main import run
 from cli.safe import cells
-from fabric.settings import parse_address
+from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import probe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric.settings import parse_address
+from fabric.config.settings import parse_address
 from fabric.testing import wait_until
 from proxy.pulse import Pulse
 from tests.deploy.frozen import RUNNER, Frozen

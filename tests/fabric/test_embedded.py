@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import fabric
+from fabric.config.settings import parse_address
 from fabric.embedded import answers, ensure_proxy, private_directory
 from fabric.errors import ProxyError
-from fabric.settings import parse_address
 from fabric.testing import wait_until
 
 

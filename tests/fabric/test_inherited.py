@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
+from fabric.config.settings import parse_address
 from fabric.inherited import KEEPALIVE, let_go
-from fabric.settings import parse_address
 
 
 @pytest.fixture

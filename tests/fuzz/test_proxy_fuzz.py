@@ -16,9 +16,9 @@ import pytest
 import zmq
 
 import fabric
+from fabric.config.settings import parse_address
 from fabric.protocol import verbs
 from fabric.protocol.events import END, SUBSCRIBE, UNSUBSCRIBE, UP, prefixes
-from fabric.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from tests.fuzz import messages, mutations
 from tests.fuzz.mutations import BATCH, CASES, Mutator, batches

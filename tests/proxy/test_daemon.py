@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fabric.config.settings import default_url, parse_address
 from fabric.errors import ProxyError
-from fabric.settings import default_url, parse_address
 from fabric.testing import wait_until
 from proxy import daemon, probe
 from proxy.settings import ProxySettings

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fabric
-from fabric.settings import parse_address
+from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy.doors import RATE, SOONEST, Doors, Marks, backlog, descriptors_used
 

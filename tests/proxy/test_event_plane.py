@@ -8,9 +8,9 @@ import orjson
 import pytest
 import zmq
 
+from fabric.config.settings import parse_address
 from fabric.errors import ProxyError
 from fabric.protocol.events import decode_events, decode_topic
-from fabric.settings import parse_address
 from fabric.testing import wait_until
 from proxy.event_plane import EventPlane
 from tests.system import raw

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from fabric import programs
+from fabric.config.settings import load
 from fabric.errors import SettingsError
-from fabric.settings import load
 from fabric.testing import ProxyProcess, wait_until
 from proxy import hooks
 from proxy.hooks import Hooks, read_hooks

@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from fabric.config.schema import settings_of
+from fabric.config.settings import default_url, load
 from fabric.errors import ProxyError, SettingsError
-from fabric.options import settings_of
-from fabric.settings import default_url, load
 from fabric.testing import ProxyProcess, wait_until
 from proxy import __main__ as entry
 from proxy.settings import ProxySettings

@@ -6,9 +6,9 @@ import shutil
 import pytest
 import zmq
 
+from fabric.config.settings import parse_address
 from fabric.errors import ProxyError
 from fabric.protocol import verbs
-from fabric.settings import parse_address
 from fabric.testing import wait_until
 from proxy.message_plane import MessagePlane
 

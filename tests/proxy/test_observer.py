@@ -4,7 +4,7 @@ import pytest
 import zmq
 
 import fabric
-from fabric.settings import parse_address
+from fabric.config.settings import parse_address
 from fabric.testing import wait_until
 from proxy import probe
 from proxy.event_plane import EventPlane

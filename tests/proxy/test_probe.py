@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import zmq
 
+from fabric.config.settings import parse_address
 from fabric.errors import AddressInUse, ProxyError
-from fabric.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import probe
 from proxy.message_plane import MessagePlane

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric.settings import load, parse_address
+from fabric.config.settings import load, parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy.pulse import Beat, Pulse
 from proxy.server import Server

@@ -7,8 +7,8 @@ import pytest
 import zmq
 
 import fabric
+from fabric.config.settings import parse_address
 from fabric.protocol.events import PROBE, encode_topic
-from fabric.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import probe
 from proxy.event_plane import EventPlane

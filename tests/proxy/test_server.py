@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import zmq
 
+from fabric.config.settings import load
 from fabric.errors import AddressInUse, ProxyError
-from fabric.settings import load
 from fabric.testing import ProxyProcess, wait_until
 from proxy.server import Server
 from proxy.settings import ProxySettings

@@ -2,8 +2,8 @@
 
 import pytest
 
+from fabric.config.settings import load
 from fabric.errors import SettingsError
-from fabric.settings import load
 from proxy.settings import ProxySettings, read_patterns
 
 

@@ -5,8 +5,8 @@ import pytest
 import zmq
 
 import fabric
+from fabric.config.settings import parse_address
 from fabric.protocol import verbs
-from fabric.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import probe
 

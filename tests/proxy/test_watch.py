@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from fabric.settings import load, parse_address
+from fabric.config.settings import load, parse_address
 from fabric.testing import wait_until
 from proxy.notify import Notify
 from proxy.server import Server

@@ -5,8 +5,8 @@ import random
 import pytest
 import zmq
 
+from fabric.config.settings import parse_address
 from fabric.protocol import verbs
-from fabric.settings import parse_address
 
 
 @pytest.fixture

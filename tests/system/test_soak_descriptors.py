@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 import fabric
-from fabric.settings import parse_address
+from fabric.config.settings import parse_address
 from fabric.testing import wait_until
 from proxy import probe
 from tests.system.soak import full, record, row

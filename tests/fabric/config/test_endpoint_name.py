@@ -6,8 +6,8 @@ import threading
 import pytest
 
 import fabric
+from fabric.config.endpoint_name import choose_name, endpoint_name
 from fabric.errors import SettingsError
-from fabric.names import choose_name, endpoint_name
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from fabric.toml_lines import line_of, lines
+from fabric.config.toml_lines import line_of, lines
 
 TRICKY = '''# a comment with [no] table = 1
 top = "a # b" # c

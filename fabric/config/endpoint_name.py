@@ -14,8 +14,8 @@ from __future__ import annotations
 import os
 import sys
 
+from fabric.config.settings import Settings, load
 from fabric.protocol.bodies import check_name
-from fabric.settings import Settings, load
 
 VARIABLE = "FABRIC_ENDPOINT"
 

@@ -21,8 +21,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from fabric.config.schema import Setting, setting, settings_of, similar, to_text
 from fabric.errors import SettingsError
-from fabric.options import Setting, setting, settings_of, similar, to_text
 from fabric.protocol.bodies import check_name
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def read_table(name: str) -> Table:
         raise problems[0]
 
     def where(*keys: str | int) -> str:
-        from fabric.toml_lines import line_of
+        from fabric.config.toml_lines import line_of
 
         for count in range(len(keys), -1, -1):
             if (line := line_of(file.text, (name, *keys[:count]))) is not None:
@@ -265,7 +265,7 @@ class _File(NamedTuple):
 
     def where(self, *keys: str) -> str:
         """File and line of a table or a key; the table, if the line cannot be told."""
-        from fabric.toml_lines import line_of  # most processes have no file
+        from fabric.config.toml_lines import line_of  # most processes have no file
 
         line = line_of(self.text, keys)
         return f"{self.path} [{keys[0]}]" if line is None else f"{self.path}:{line}"

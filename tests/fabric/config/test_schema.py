@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from fabric.options import setting, settings_of, similar
-from fabric.settings import Settings
+from fabric.config.schema import setting, settings_of, similar
+from fabric.config.settings import Settings
 from proxy.settings import ProxySettings
 
 

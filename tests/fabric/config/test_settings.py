@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fabric.config.settings import Settings, default_url, load, parse_address, replace, resolve, unknown_variables
 from fabric.errors import SettingsError
-from fabric.settings import Settings, default_url, load, parse_address, replace, resolve, unknown_variables
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 The fields of a settings class are the table of settings. `setting` makes one, `settings_of` reads them, and nothing is said
 of a setting anywhere else: not its default, not what it is for.
 
-    Settings, ProxySettings ──settings_of──▸ FABRIC_<NAME>, keys of the file    fabric.settings
+    Settings, ProxySettings ──settings_of──▸ FABRIC_<NAME>, keys of the file    fabric.config.settings
                                              flags                              proxy.__main__, cli.proxy
                                              fabric config                      cli.config
                                              docs/settings.md                   cli.reference
