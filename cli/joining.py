@@ -15,10 +15,10 @@ from cli.safe import safe
 from fabric.bus.bus import Bus
 from fabric.config.settings import Settings, load
 from fabric.connecting import connect
-from fabric.embedded import answers, ensure_proxy
 from fabric.errors import NotReady, ProxyError
 from fabric.node import Node
 from fabric.protocol.topics import check_pattern, check_topic, is_reserved
+from fabric.system.autostart import answers, ensure_proxy
 
 if TYPE_CHECKING:
     _Text = click.ParamType[str, Any]

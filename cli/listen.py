@@ -26,11 +26,11 @@ from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
 from fabric.endpoint import Endpoint, Message
 from fabric.node import Node
-from fabric.programs import answer_of, environment, run
 from fabric.protocol.verbs import POLICIES
 from fabric.rules.applying import Applier
 from fabric.rules.files import Rules
 from fabric.rules.host import Handed, Host
+from fabric.system.run_program import answer_of, environment, run
 
 if TYPE_CHECKING:
     from fabric.routes.router import Router

@@ -1,11 +1,11 @@
-"""Text on a terminal: made safe (see `fabric.safe`), measured and fitted in columns."""
+"""Text on a terminal: made safe (see `fabric.system.terminal`), measured and fitted in columns."""
 
 from __future__ import annotations
 
 import unicodedata
 
-from fabric.safe import safe as safe
-from fabric.safe import to_json as to_json
+from fabric.system.terminal import safe as safe
+from fabric.system.terminal import to_json as to_json
 
 
 def cells(text: str) -> int:

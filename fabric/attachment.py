@@ -107,7 +107,9 @@ class Attachment:
             threading.Thread(target=self._ensure_proxy, name="fabric-autostart", daemon=True).start()
 
     def _ensure_proxy(self) -> None:
-        from fabric.embedded import ensure_proxy  # subprocess and socket cost as much to import as the rest of us
+        from fabric.system.autostart import (
+            ensure_proxy,  # subprocess and socket cost as much to import as the rest of us
+        )
 
         try:
             ensure_proxy(self.address)

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import zmq
 from zmq.backend import Socket as _Backend
 
-from fabric.interrupted import interrupts
 from fabric.session import Session
+from fabric.system.interrupts import interrupts
 
 logger = logging.getLogger("fabric.link")
 
@@ -160,5 +160,5 @@ class Dealer:
         self._state, self._wire = threading.RLock(), threading.Lock()
 
 
-#: What holds `_wire`; see `fabric.interrupted`.
+#: What holds `_wire`; see `fabric.system.interrupts`.
 _HOLDERS = frozenset((Dealer._pump.__code__, Dealer._receive.__code__))

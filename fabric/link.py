@@ -35,7 +35,6 @@ from fabric.config.settings import Address, Settings
 from fabric.dealer import Dealer
 from fabric.errors import Closed
 from fabric.held import Limits
-from fabric.inherited import let_go
 from fabric.loads import loads
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE
@@ -44,7 +43,8 @@ from fabric.receiver import Receiver
 from fabric.sender import Sender
 from fabric.session import Session
 from fabric.slowness import Slowness
-from fabric.wakeup import Wakeup
+from fabric.system.inherited_sockets import let_go
+from fabric.system.wakeup import Wakeup
 
 logger = logging.getLogger("fabric.link")
 

@@ -37,7 +37,7 @@ from fabric.protocol.events import (
 from fabric.protocol.sequence import Counter
 from fabric.protocol.topics import KEPT_TOPIC
 from fabric.protocol.verbs import KEPT, LAST, Last, decode_for_proxy
-from fabric.wakeup import Wakeup
+from fabric.system.wakeup import Wakeup
 
 #: What may wait for one receiver: bytes of events (the proxy's own default), messages.
 PEER_BYTES = 64 * 1024 * 1024

@@ -17,7 +17,7 @@ from time import sleep
 from typing import NamedTuple
 
 from fabric.errors import FabricError
-from fabric.safe import safe
+from fabric.system.terminal import safe
 
 #: Seconds that tmux has to answer.
 TIMEOUT = 5.0

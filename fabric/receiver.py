@@ -40,7 +40,7 @@ from fabric.protocol.events import (
     decode_topic,
     prefixes,
 )
-from fabric.wakeup import Wakeup
+from fabric.system.wakeup import Wakeup
 
 logger = logging.getLogger("fabric.link")
 

@@ -33,10 +33,10 @@ from zmq.backend import Socket as _Backend
 
 from fabric.held import Limits
 from fabric.interest import NOBODY, Interest
-from fabric.interrupted import interrupts
 from fabric.outbox import PACK_BYTES, Outbox
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.sequence import Marks
+from fabric.system.interrupts import interrupts
 
 logger = logging.getLogger("fabric.link")
 
@@ -452,7 +452,7 @@ class Sender:
         return self._tokens_at, self._sent_at
 
 
-#: What holds the lock; see `fabric.interrupted`.
+#: What holds the lock; see `fabric.system.interrupts`.
 _HOLDERS = frozenset(
     each.__code__ for each in (Sender.forward, Sender.service, Sender.begin_probe, Sender.end_probe, Sender._tail)
 )

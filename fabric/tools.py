@@ -5,7 +5,7 @@
 
 A tool is called with a dict of arguments, or with keywords, and answers with a text, also when it fails: it never raises.
 It runs in this process: no program, no shell, no argument that could be taken for an option. In a coroutine: `await
-tool.acall(…)`. Names that other programs gave themselves are shown inert (`fabric.safe`).
+tool.acall(…)`. Names that other programs gave themselves are shown inert (`fabric.system.terminal`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fabric.errors import NotReady
-from fabric.safe import safe
+from fabric.system.terminal import safe
 
 if TYPE_CHECKING:
     from fabric.node import Node

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from fabric.config.schema import Setting, settings_of
 from fabric.config.settings import load, resolve
-from fabric.embedded import LOG_NAME, TAKEN, private_directory
 from fabric.errors import AddressInUse, FabricError
+from fabric.system.autostart import LOG_NAME, TAKEN, private_directory
 from proxy.logs import Log
 from proxy.notify import Notify
 from proxy.server import Server

@@ -19,8 +19,8 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from fabric.config.settings import Address, default_url, parse_address
-from fabric.embedded import LOG_NAME, START_TIMEOUT, private_directory, spawn
 from fabric.errors import ProxyError
+from fabric.system.autostart import LOG_NAME, START_TIMEOUT, private_directory, spawn
 from proxy import probe
 from proxy.server import LOCK_NAME
 from proxy.settings import ProxySettings

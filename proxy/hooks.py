@@ -1,15 +1,15 @@
 """Programs that run after a message was routed.
 
-    MessagePlane ──routed──▸ put ──▸ a queue per hook ──▸ its workers ──▸ `fabric.programs.run`
+    MessagePlane ──routed──▸ put ──▸ a queue per hook ──▸ its workers ──▸ `fabric.system.run_program.run`
      (its thread)            O(1)    oldest dropped       threads
 
 A hook gets the message as JSON on its stdin,
 
     {"type": "message", "id", "to", "from", "ts", "body", "holders", "request"}
 
-and its facts in the environment (see `fabric.programs.environment`). It cannot change what happens to the message: that
-has been passed on to so many `holders` before, which may still refuse it. Nor does it hold up anything: what a hook does
-not get done in time waits in a queue of its own, and the oldest is dropped and counted when that is full.
+and its facts in the environment (see `fabric.system.run_program.environment`). It cannot change what happens to the
+message: that has been passed on to so many `holders` before, which may still refuse it. Nor does it hold up anything:
+what a hook does not get done in time waits in a queue of its own, and the oldest is dropped and counted when that is full.
 
     routed                       runs hooks
     a message, a request         once; `request` says which. An answer is no message, and runs none.
@@ -35,7 +35,7 @@ from typing import Any
 
 import orjson
 
-from fabric.programs import GRACE, environment, run
+from fabric.system.run_program import GRACE, environment, run
 from proxy.routing import Routed
 
 logger = logging.getLogger("fabric.proxy")

@@ -28,8 +28,8 @@ from types import FrameType
 from typing import Any
 
 from fabric.config.settings import Address
-from fabric.embedded import answers, private_directory
 from fabric.errors import AddressInUse, ProxyError
+from fabric.system.autostart import answers, private_directory
 from proxy import probe
 from proxy.doors import Doors
 from proxy.event_plane import EventPlane

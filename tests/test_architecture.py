@@ -23,17 +23,18 @@ SOURCES = {
 SHELL = {
     "fabric.__init__", "fabric.attachment", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream",
     "fabric.config.endpoint_name", "fabric.config.settings", "fabric.connecting", "fabric.dealer", "fabric.delivery",
-    "fabric.draining", "fabric.embedded", "fabric.endpoint", "fabric.inherited", "fabric.interrupted", "fabric.link",
-    "fabric.loads", "fabric.log_events", "fabric.memory", "fabric.memory_link", "fabric.memory_proxy",
-    "fabric.messaging", "fabric.node", "fabric.panes", "fabric.presence", "fabric.programs", "fabric.readiness",
-    "fabric.receipt", "fabric.receiver", "fabric.replay", "fabric.routes.__init__", "fabric.routes.calling",
-    "fabric.routes.config", "fabric.routes.program", "fabric.routes.router", "fabric.routes.routing",
-    "fabric.routes.undelivered", "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.applying",
-    "fabric.rules.files", "fabric.rules.host", "fabric.rules.lane", "fabric.rules.running", "fabric.rules.serving",
-    "fabric.rules.tally", "fabric.rules.watching", "fabric.sender", "fabric.testing", "fabric.tools", "fabric.wakeup",
-    "proxy.__init__", "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane", "proxy.hooks",
-    "proxy.httpd", "proxy.logs", "proxy.message_plane", "proxy.metrics", "proxy.notify", "proxy.observer",
-    "proxy.probe", "proxy.pulse", "proxy.retainer", "proxy.server", "proxy.settings", "proxy.survey", "proxy.watch",
+    "fabric.draining", "fabric.endpoint", "fabric.link", "fabric.loads", "fabric.log_events", "fabric.memory",
+    "fabric.memory_link", "fabric.memory_proxy", "fabric.messaging", "fabric.node", "fabric.panes", "fabric.presence",
+    "fabric.readiness", "fabric.receipt", "fabric.receiver", "fabric.replay", "fabric.routes.__init__",
+    "fabric.routes.calling", "fabric.routes.config", "fabric.routes.program", "fabric.routes.router",
+    "fabric.routes.routing", "fabric.routes.undelivered", "fabric.routes.webhook", "fabric.rules.__init__",
+    "fabric.rules.applying", "fabric.rules.files", "fabric.rules.host", "fabric.rules.running",
+    "fabric.rules.serving", "fabric.rules.tally", "fabric.rules.watching", "fabric.sender", "fabric.system.autostart",
+    "fabric.system.inherited_sockets", "fabric.system.interrupts", "fabric.system.run_program",
+    "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing", "fabric.tools", "proxy.__init__",
+    "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane", "proxy.hooks", "proxy.httpd", "proxy.logs",
+    "proxy.message_plane", "proxy.metrics", "proxy.notify", "proxy.observer", "proxy.probe", "proxy.pulse",
+    "proxy.retainer", "proxy.server", "proxy.settings", "proxy.survey", "proxy.watch",
 }  # fmt: skip
 #: What a pure module has no business with.
 IMPURE = {
@@ -56,8 +57,8 @@ SHARED = (
     "fabric.errors",
     "fabric.config.settings",
     "fabric.config.schema",
-    "fabric.embedded",
-    "fabric.programs",
+    "fabric.system.autostart",
+    "fabric.system.run_program",
 )
 
 

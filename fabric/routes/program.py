@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import orjson
 
-from fabric.programs import environment, run
 from fabric.routes.model import SENT, Delivery, Result
+from fabric.system.run_program import environment, run
 
 #: Bytes of its output, and characters of its errors that are told.
 MAX_OUTPUT = 64 * 1024

@@ -16,7 +16,7 @@ from fabric.bus.buffer import Buffer
 from fabric.bus.bus import Bus
 from fabric.errors import Closed
 from fabric.routes.model import MAX_CHANNEL
-from fabric.safe import safe, safe_lines
+from fabric.system.terminal import safe, safe_lines
 
 logger = logging.getLogger("fabric.routes")
 

@@ -24,18 +24,18 @@ from typing import Any, Protocol
 from fabric.bus.bus import Bus
 from fabric.endpoint import Message
 from fabric.errors import FabricError
-from fabric.programs import answer_of
 from fabric.protocol.envelope import Envelope
 from fabric.receipt import Receipt
 from fabric.rules.deciding import Decision, Planned, decide
 from fabric.rules.files import Rules
 from fabric.rules.host import Host
 from fabric.rules.item import Item, event_item, message_item
-from fabric.rules.lane import Job, Lane
 from fabric.rules.model import Exec, Inbox, Print, ProgramFormat, Publish, Route, Send
 from fabric.rules.preparing import body_of, channel_of, encoded, receiver_of, text_of, topic_of
 from fabric.rules.running import MAX_OUTPUT, Failed, Runner, said_of
 from fabric.rules.watching import Watch
+from fabric.system.run_program import answer_of
+from fabric.system.worker_pool import Job, Lane
 
 #: Seconds between looks at the file, at most so often.
 LOOK = 0.1

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from fabric.bus.buffer import Buffer
 from fabric.rules.item import Item
-from fabric.rules.lane import Job, Lane
+from fabric.system.worker_pool import Job, Lane
 
 #: Told None when a text was handed over, else what went wrong.
 Report = Callable[[str | None], None]

@@ -16,7 +16,7 @@ from fabric.rules.preparing import (
     topic_of,
 )
 from fabric.rules.template import Field, Template
-from fabric.safe import to_json
+from fabric.system.terminal import to_json
 
 
 def conditions(rule: Rule) -> str:

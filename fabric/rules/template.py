@@ -15,8 +15,8 @@
     {{ }}                       braces
 
 **One pass**: what a value says is never looked at again, so a text with `{from}` in it says `{from}`. **Inert**: for
-people, values go through `fabric.safe`, and only the template's own colours are colours. As data (`plain`) they are what
-they are, and whoever shows them escapes them.
+people, values go through `fabric.system.terminal`, and only the template's own colours are colours. As data (`plain`)
+they are what they are, and whoever shows them escapes them.
 
 A template is checked when it is made: what it cannot mean is a ValueError then, and never when a message comes.
 """
@@ -33,7 +33,7 @@ import orjson
 
 from fabric.config.schema import similar
 from fabric.rules.item import MISSING, Item, look_up
-from fabric.safe import safe, safe_lines
+from fabric.system.terminal import safe, safe_lines
 
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 COLOURS: Mapping[str, str] = {

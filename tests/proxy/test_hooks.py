@@ -6,9 +6,9 @@ from time import monotonic
 import orjson
 import pytest
 
-from fabric import programs
 from fabric.config.settings import load
 from fabric.errors import SettingsError
+from fabric.system import run_program as programs
 from fabric.testing import ProxyProcess, wait_until
 from proxy import hooks
 from proxy.hooks import Hooks, read_hooks

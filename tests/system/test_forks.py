@@ -363,7 +363,7 @@ def test_a_child_forked_while_a_proxy_is_started_does_not_keep_the_lock(tmp_path
         """
         import fcntl
         from pathlib import Path
-        from fabric import embedded
+        from fabric.system import autostart as embedded
         from fabric.config.settings import parse_address
         address, started, pids = parse_address(url), [], []
         def spawn(*_, **__):

@@ -1,6 +1,6 @@
 import pytest
 
-from fabric import programs
+from fabric.system import run_program as programs
 from tests.fabric.rules.applied import Applied
 
 

@@ -5,8 +5,8 @@ from time import monotonic
 
 import pytest
 
-from fabric.rules import lane as lanes
-from fabric.rules.lane import Job, Lane
+from fabric.system import worker_pool as lanes
+from fabric.system.worker_pool import Job, Lane
 from fabric.testing import wait_until
 
 

@@ -8,8 +8,8 @@ from time import monotonic
 import orjson
 import pytest
 
-from fabric import programs
-from fabric.programs import MAX_VALUE, answer_of, environment, run
+from fabric.system import run_program as programs
+from fabric.system.run_program import MAX_VALUE, answer_of, environment, run
 from fabric.testing import wait_until
 from tests.processes import has_ended
 

@@ -2,7 +2,7 @@
 
 import signal
 
-from fabric.interrupted import interrupts
+from fabric.system.interrupts import interrupts
 
 
 def sends():

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from fabric.config.settings import parse_address
-from fabric.inherited import KEEPALIVE, let_go
+from fabric.system.inherited_sockets import KEEPALIVE, let_go
 
 
 @pytest.fixture

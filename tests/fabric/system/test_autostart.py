@@ -12,8 +12,8 @@ import pytest
 
 import fabric
 from fabric.config.settings import parse_address
-from fabric.embedded import answers, ensure_proxy, private_directory
 from fabric.errors import ProxyError
+from fabric.system.autostart import answers, ensure_proxy, private_directory
 from fabric.testing import wait_until
 
 

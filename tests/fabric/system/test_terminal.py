@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.safe import safe, safe_lines, to_json
+from fabric.system.terminal import safe, safe_lines, to_json
 
 HARMFUL = [
     "\x1b[31m",

@@ -1,7 +1,7 @@
 import os
 import select
 
-from fabric.wakeup import Wakeup
+from fabric.system.wakeup import Wakeup
 
 
 def readable(wakeup):
