@@ -24,7 +24,7 @@ from cli.safe import safe, to_json
 from cli.send import Name, told_otherwise
 from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
-from fabric.endpoint import Endpoint, Message
+from fabric.messages.endpoint import Endpoint, Message
 from fabric.node import Node
 from fabric.protocol.verbs import POLICIES
 from fabric.rules.applying import Applier

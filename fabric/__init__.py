@@ -17,7 +17,6 @@ from fabric.config.endpoint_name import endpoint_name
 from fabric.config.settings import Settings
 from fabric.connecting import connect, default_bus, send_once
 from fabric.draining import Drained
-from fabric.endpoint import Endpoint, Message
 from fabric.errors import (
     AddressInUse,
     AlreadyConnected,
@@ -41,9 +40,10 @@ from fabric.errors import (
     WireError,
 )
 from fabric.log_events import LogEvents, logging_handler
+from fabric.messages.endpoint import Endpoint, Message
+from fabric.messages.receipt import Receipt
 from fabric.node import Node
 from fabric.protocol.envelope import Envelope
-from fabric.receipt import Receipt
 
 __version__ = "0.1.0"
 

@@ -25,11 +25,11 @@ from fabric.config.settings import Settings
 from fabric.draining import Drain, Drained
 from fabric.errors import AlreadyConnected, Closed, NotConnected, ProxyError
 from fabric.link import Link
-from fabric.messaging import Messaging
+from fabric.messages.messaging import Messaging
+from fabric.messages.session.session import Session
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import ORIGIN_BYTES
 from fabric.readiness import Readiness
-from fabric.session import Session
 
 logger = logging.getLogger("fabric.node")
 

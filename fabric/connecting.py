@@ -20,8 +20,8 @@ from typing import Any
 from fabric.bus import buffer
 from fabric.bus.bus import Bus
 from fabric.config.settings import Settings, load
+from fabric.messages.receipt import Receipt
 from fabric.node import Node
-from fabric.receipt import Receipt
 
 #: The bus that the module-level functions act on.
 default_bus = Bus()

@@ -14,10 +14,10 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from fabric.endpoint import Endpoint
 from fabric.errors import FabricError
 from fabric.link import Link
-from fabric.messaging import Messaging
+from fabric.messages.endpoint import Endpoint
+from fabric.messages.messaging import Messaging
 
 logger = logging.getLogger("fabric.node")
 

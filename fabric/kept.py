@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.outcomes import Kept
+from fabric.messages.session.outcomes import Kept
 from fabric.protocol.envelope import Envelope
 
 

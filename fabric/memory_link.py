@@ -18,10 +18,10 @@ from typing import Any
 
 import orjson
 
-from fabric.dealer import BATCH, Dealer
 from fabric.interest import NOBODY
 from fabric.link import Link
 from fabric.memory_proxy import MemoryDealerSocket, MemoryProxy, MemorySocket, MemorySub, MemoryXPub
+from fabric.messages.dealer import BATCH, Dealer
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE, UP
 from fabric.receiver import Receiver

@@ -15,7 +15,7 @@ from typing import Any
 
 from fabric.bus.subscription import Subscription
 from fabric.kept import unseen
-from fabric.outcomes import Listed
+from fabric.messages.session.outcomes import Listed
 from fabric.protocol.envelope import Envelope, stamp
 from fabric.protocol.topics import matches
 

@@ -25,7 +25,7 @@ from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.link import Link
-from fabric.messaging import Messaging
+from fabric.messages.messaging import Messaging
 from fabric.protocol.events import prefixes
 from fabric.protocol.topics import check_topic
 from fabric.recovery import ANSWER_TIMEOUT

@@ -16,7 +16,7 @@ from typing import Any
 
 from fabric.bus.bus import Bus
 from fabric.kept import Last, Pages
-from fabric.outcomes import Kept
+from fabric.messages.session.outcomes import Kept
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import KEPT_TOPIC
 

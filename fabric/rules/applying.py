@@ -22,10 +22,10 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from fabric.bus.bus import Bus
-from fabric.endpoint import Message
 from fabric.errors import FabricError
+from fabric.messages.endpoint import Message
+from fabric.messages.receipt import Receipt
 from fabric.protocol.envelope import Envelope
-from fabric.receipt import Receipt
 from fabric.rules.deciding import Decision, Planned, decide
 from fabric.rules.files import Rules
 from fabric.rules.host import Host

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from fabric.endpoint import Endpoint
 from fabric.errors import FabricError
+from fabric.messages.endpoint import Endpoint
 from fabric.node import Node
 from fabric.rules.applying import CLOSE_TIMEOUT, Applier, Router
 from fabric.rules.files import Rules

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from fabric.kept import Last, Pages, unseen
-from fabric.outcomes import Kept
+from fabric.messages.session.outcomes import Kept
 
 
 def page(*events, more=False, after=0, mark=7):

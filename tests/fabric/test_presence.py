@@ -1,4 +1,4 @@
-from fabric.outcomes import Listed
+from fabric.messages.session.outcomes import Listed
 from fabric.presence import ROUNDS, Behind, Gate, present
 
 NODE = {"node": "a", "origin": "00" * 8, "pid": 7, "host": "h", "since": 100.0, "seen": 101.0}

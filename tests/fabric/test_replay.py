@@ -12,7 +12,7 @@ import fabric
 from fabric import node as node_module
 from fabric.bus.bus import Bus
 from fabric.kept import Last
-from fabric.outcomes import Kept
+from fabric.messages.session.outcomes import Kept
 from fabric.protocol.topics import KEPT_TOPIC
 from fabric.replay import Replay
 from fabric.testing import InMemoryFabric, ProxyProcess, wait_until

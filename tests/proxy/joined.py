@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from fabric.outcomes import Arrived, Delivered, Failed
+from fabric.messages.session.outcomes import Arrived, Delivered, Failed
+from fabric.messages.session.session import Session
 from fabric.protocol.verbs import BYE, SEND, encode_body
-from fabric.session import Session
 from proxy.directory import Directory
 
 TIMEOUT = 15.0

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fabric.errors import DeliveryTimeout, DeliveryUnknown, EndpointBusy, NameTaken, NoSuchEndpoint, NotConnected
-from fabric.outcomes import (
+from fabric.messages.session.outcomes import (
     Asked,
     AskedAll,
     Delivered,
@@ -679,7 +679,8 @@ def test_whatever_is_lost_no_holder_handles_a_message_twice_although_it_may_be_r
     assert [holder.ids() for holder in chaos.holders if len(holder.ids()) != len(set(holder.ids()))] == []
 
 
-# In a group what a member refused as `gone` goes to another, after what that one has got: see `fabric.lines`.
+# In a group what a member refused as `gone` goes to another, after what that one has got: see
+# `fabric.messages.session.send_queue`.
 @_CHAOS
 @given(st.integers(0, 2**32), st.sampled_from([(True, "reject"), (False, "reject"), (False, "share")]))
 def test_whatever_is_lost_the_order_from_one_sender_to_one_holder_is_kept(seed, which):

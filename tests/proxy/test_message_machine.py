@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fabric.errors import EndpointBusy, FabricError, NoSuchEndpoint, NotConnected, Refused
-from fabric.outcomes import (
+from fabric.messages.session.outcomes import (
     Arrived,
     Asked,
     AskedAll,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric import errors
-from fabric.outcomes import (
+from fabric.messages.session.outcomes import (
     Arrived,
     Asked,
     AskedAll,
@@ -24,9 +24,9 @@ from fabric.outcomes import (
     Untold,
     Welcomed,
 )
+from fabric.messages.session.session import Session
 from fabric.protocol import verbs
 from fabric.protocol.verbs import Meta, ReplyMeta, Terms
-from fabric.session import Session
 
 ORIGIN = b"12345678"
 OTHER = b"abcdefgh"
@@ -479,14 +479,14 @@ def test_a_body_over_the_proxys_limit_is_refused_at_once(node):
 
 
 def test_more_than_can_be_kept_is_refused_at_once(node, monkeypatch):
-    monkeypatch.setattr("fabric.sending.MAX_OPEN", 1)
+    monkeypatch.setattr("fabric.messages.session.outbound.MAX_OPEN", 1)
     node.send("m1")
     with pytest.raises(errors.EndpointBusy):
         node.send("m2")
 
 
 def test_more_than_can_be_kept_without_a_proxy_is_not_connected(node, monkeypatch):
-    monkeypatch.setattr("fabric.sending.MAX_OPEN", 1)
+    monkeypatch.setattr("fabric.messages.session.outbound.MAX_OPEN", 1)
     node.session.link_lost(node.now)
     node.send("m1")
     with pytest.raises(errors.NotConnected):
@@ -830,7 +830,7 @@ def test_a_process_that_was_stopped_forgets_nothing_yet(inbox):
 
 
 def test_more_than_can_be_remembered_is_refused(inbox, monkeypatch):
-    monkeypatch.setattr("fabric.receiving.MAX_REMEMBERED", 1)
+    monkeypatch.setattr("fabric.messages.session.inbound.MAX_REMEMBERED", 1)
     inbox.hear(deliver("m1"), deliver("m2"))
     assert [(message.id, message.code) for message in inbox.of(verbs.Refused)] == [("m2", "busy")]
 
@@ -886,7 +886,7 @@ def test_a_repeated_request_is_answered_again_from_memory(inbox):
 
 
 def test_the_oldest_answers_are_dropped_when_too_many_are_kept(inbox, monkeypatch):
-    monkeypatch.setattr("fabric.receiving.MAX_REPLY_BYTES", 10)
+    monkeypatch.setattr("fabric.messages.session.inbound.MAX_REPLY_BYTES", 10)
     request = Meta(1.5, 2.0, request=True)
     inbox.hear(deliver("m1", meta=request), deliver("m2", meta=request))
     for arrived in inbox.outcomes():

@@ -6,10 +6,10 @@ from time import monotonic
 import pytest
 import zmq
 
-from fabric.dealer import Dealer
-from fabric.outcomes import Welcomed
+from fabric.messages.dealer import Dealer
+from fabric.messages.session.outcomes import Welcomed
+from fabric.messages.session.session import Session
 from fabric.protocol import verbs
-from fabric.session import Session
 from fabric.testing import wait_until
 
 TERMS = verbs.Terms("boot", 5.0, 15.0, 1_000_000)

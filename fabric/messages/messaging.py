@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from fabric import outcomes
 from fabric.bus.loop_queue import running_loop
-from fabric.endpoint import Endpoint, Handler, Message
 from fabric.errors import Closed, FabricError, MessageError, NotConnected
+from fabric.messages.endpoint import Endpoint, Handler, Message
+from fabric.messages.receipt import Receipt
+from fabric.messages.session import outcomes
+from fabric.messages.session.session import Session
 from fabric.protocol.verbs import POLICIES, encode_body, encode_value
-from fabric.receipt import Receipt
-from fabric.session import Session
 
 if TYPE_CHECKING:
-    from fabric.outcomes import Arrived
+    from fabric.messages.session.outcomes import Arrived
 
 logger = logging.getLogger("fabric.endpoint")
 

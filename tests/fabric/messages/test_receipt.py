@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from fabric.errors import DeliveryTimeout, NoSuchEndpoint
-from fabric.receipt import Receipt
+from fabric.messages.receipt import Receipt
 
 
 def receipt(*, request=False):

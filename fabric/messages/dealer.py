@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import zmq
 from zmq.backend import Socket as _Backend
 
-from fabric.session import Session
+from fabric.messages.session.session import Session
 from fabric.system.interrupts import interrupts
 
 logger = logging.getLogger("fabric.link")

@@ -42,8 +42,8 @@ from fabric.errors import (
     RemoteError,
     SenderNotOwned,
 )
-from fabric.lines import Lines, Message
-from fabric.outcomes import Delivered, Failed, Replied
+from fabric.messages.session.outcomes import Delivered, Failed, Replied
+from fabric.messages.session.send_queue import Lines, Message
 from fabric.protocol import verbs
 
 #: Messages that nobody has acknowledged, and the bytes of their bodies.

@@ -17,9 +17,9 @@ from collections import deque
 from typing import Any
 
 from fabric.errors import NotConnected
-from fabric.outcomes import Lost, NotRegistered, Registered
+from fabric.messages.session.outbound import refusal
+from fabric.messages.session.outcomes import Lost, NotRegistered, Registered
 from fabric.protocol import verbs
-from fabric.sending import refusal
 
 #: Names given back that are given back again after a WELCOME.
 MAX_RELEASED = 1_000

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from fabric.endpoint import Endpoint, Message
 from fabric.errors import Closed, MessageError, NotReady
-from fabric.outcomes import Arrived
+from fabric.messages.endpoint import Endpoint, Message
+from fabric.messages.session.outcomes import Arrived
 from fabric.testing import wait_until
 
 

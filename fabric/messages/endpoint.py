@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from fabric.bus.buffer import Buffer
 from fabric.bus.loop_queue import running_loop
 from fabric.errors import Closed, FabricError, MessageError, NotReady
-from fabric.outcomes import Arrived
+from fabric.messages.session.outcomes import Arrived
 
 if TYPE_CHECKING:
     import asyncio

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from fabric.errors import WireError
-from fabric.outcomes import Arrived
+from fabric.messages.session.outcomes import Arrived
 from fabric.protocol.verbs import GOT, MAX_TTL, REFUSED, REPLY, Deliver, decode_for_node, encode_text
 
 #: Ids remembered. At the limit new messages are refused as `busy`: to forget an id early could run a handler twice.

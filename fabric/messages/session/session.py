@@ -1,7 +1,8 @@
 """Our half of the message plane, sans I/O: frames, calls and `now` in, frames and outcomes out.
 
     register  send  ask  reply …  ──▸ ┌─────────┐ ──▸ outgoing    frames for the DEALER, to be sent in order
-    receive(frames, now)          ──▸ │ Session │ ──▸ outcomes    what the shell does next (`fabric.outcomes`)
+    receive(frames, now)          ──▸ │ Session │ ──▸ outcomes    what the shell does next
+    (`fabric.messages.session.outcomes`)
     tick(now)                     ──▸ └─────────┘
     link_lost, link_back
 
@@ -25,15 +26,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from fabric.asking import Asking
 from fabric.errors import Closed, MessageTooLarge, SenderNotOwned, WireError
-from fabric.holding import Holding
-from fabric.lines import Message
-from fabric.membership import CLOSED, CONNECTING, NEW, WELCOMED, Membership
-from fabric.outcomes import Arrived, Asked, Disconnected, Welcomed
+from fabric.messages.session.handshake import CLOSED, CONNECTING, NEW, WELCOMED, Membership
+from fabric.messages.session.inbound import Receiving
+from fabric.messages.session.outbound import Sending
+from fabric.messages.session.outcomes import Arrived, Asked, Disconnected, Welcomed
+from fabric.messages.session.queries import Asking
+from fabric.messages.session.registrations import Holding
+from fabric.messages.session.send_queue import Message
 from fabric.protocol import verbs
-from fabric.receiving import Receiving
-from fabric.sending import Sending
 
 
 class Session:

@@ -18,9 +18,9 @@ from collections import deque
 from typing import Any
 
 from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected, Refused
-from fabric.outcomes import AskedAll, Failed, Kept, Listed, Told, Untold
+from fabric.messages.session.outbound import refusal
+from fabric.messages.session.outcomes import AskedAll, Failed, Kept, Listed, Told, Untold
 from fabric.protocol import verbs
-from fabric.sending import refusal
 
 MAX_OPEN = 10_000
 
