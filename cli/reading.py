@@ -18,7 +18,7 @@ import orjson
 
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
-from fabric.kept import Last, unseen
+from fabric.events.retained import Last, unseen
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import RESERVED, PatternTable, is_reserved
 

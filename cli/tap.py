@@ -15,7 +15,7 @@ from cli.output import Output
 from cli.reading import Reader
 from cli.render import Lines, Render, as_field, as_json, as_template, as_topic
 from fabric.errors import Refused
-from fabric.kept import Last
+from fabric.events.retained import Last
 from fabric.node import Node
 from fabric.protocol.events import prefixes
 

@@ -33,15 +33,15 @@ from fabric.bus.loop_queue import running_loop
 from fabric.bus.subscription import Subscription
 from fabric.config.settings import Address, Settings
 from fabric.errors import Closed
-from fabric.held import Limits
+from fabric.events.offline_queue import Limits
+from fabric.events.receiver import Receiver
+from fabric.events.sender import Sender
 from fabric.loads import loads
 from fabric.messages.dealer import Dealer
 from fabric.messages.session.session import Session
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE
 from fabric.protocol.node_report import Report, encode_report
-from fabric.receiver import Receiver
-from fabric.sender import Sender
 from fabric.slowness import Slowness
 from fabric.system.inherited_sockets import let_go
 from fabric.system.wakeup import Wakeup

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from fabric.bus.bus import RUNS_CALLBACKS, Bus
 from fabric.bus.subscription import Subscription
-from fabric.receiver import Receiver
+from fabric.events.receiver import Receiver
 from fabric.slowness import Load
 
 #: Frames above the callback's that are looked through: a callback that calls deeper is found all the same.

@@ -18,14 +18,14 @@ from typing import Any
 
 import orjson
 
-from fabric.interest import NOBODY
+from fabric.events.interest import NOBODY
+from fabric.events.receiver import Receiver
+from fabric.events.sender import MARK_INTERVAL, MARKS_AT_ONCE, Sender
 from fabric.link import Link
 from fabric.memory_proxy import MemoryDealerSocket, MemoryProxy, MemorySocket, MemorySub, MemoryXPub
 from fabric.messages.dealer import BATCH, Dealer
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE, UP
-from fabric.receiver import Receiver
-from fabric.sender import MARK_INTERVAL, MARKS_AT_ONCE, Sender
 
 #: The kinds of sockets, in the order in which they come back: publishers should find the subscribers there.
 KINDS: dict[str, Callable[[MemoryProxy], MemorySocket]] = {

@@ -23,16 +23,16 @@ from fabric.bus.capture import Capture
 from fabric.bus.stream import EventStream
 from fabric.bus.subscription import Callback, Subscription
 from fabric.errors import FabricError, NotConnected, NotReady
-from fabric.interest import NOBODY
-from fabric.kept import Last, Pages
+from fabric.events.catch_up import Behind, Gate, present
+from fabric.events.interest import NOBODY
+from fabric.events.retained import Last, Pages
+from fabric.events.retained_fetch import Replay, fetch
 from fabric.messages.endpoint import Endpoint, Handler
 from fabric.messages.messaging import with_keys
 from fabric.messages.receipt import Receipt
 from fabric.messages.session.outcomes import Listed
-from fabric.presence import Behind, Gate, present
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import check_pattern, check_topic
-from fabric.replay import Replay, fetch
 from fabric.tracing import Trace
 
 logger = logging.getLogger("fabric.node")

@@ -24,11 +24,11 @@ from typing import Any
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import FabricError, NotConnected, NotReady
+from fabric.events.recovery import ANSWER_TIMEOUT
 from fabric.link import Link
 from fabric.messages.messaging import Messaging
 from fabric.protocol.events import prefixes
 from fabric.protocol.topics import check_topic
-from fabric.recovery import ANSWER_TIMEOUT
 from fabric.tracing import Trace, answer, trace
 
 logger = logging.getLogger("fabric.node")

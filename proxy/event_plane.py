@@ -11,7 +11,7 @@ back before the publishers send what they held: 2 events lost at a kill -9 inste
 passes subscriptions on by itself.
 
 Two subscriptions are the proxy's own: `␀up`, and `\\xff`, which sorts last. They tell a publisher that the link is up
-and that it has read everybody's subscriptions (see `fabric.interest`). A subscriber is greeted with `␀up` + boot id.
+and that it has read everybody's subscriptions (see `fabric.events.interest`). A subscriber is greeted with `␀up` + boot id.
 
 Never `XPUB_NODROP` here: one subscriber that stops reading would stop all of them.
 """

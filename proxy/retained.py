@@ -9,8 +9,9 @@ order of their updates, and each update has a **place**, a number that only grow
 ended, whatever changed meanwhile.
 
 What came last and what comes live must meet without a seam. So who asks names a *token*, and the proxy publishes a
-**place mark** for it among the events: `fabric.kept` with token and number. Here it is read where it passes, and what is
-answered for the token is what came before it; the asker reads it, too, and what comes after it arrives there anyway.
+**place mark** for it among the events: `fabric.events.retained` with token and number. Here it is read where it passes,
+and what is answered for the token is what came before it; the asker reads it, too, and what comes after it arrives
+there anyway.
 
     LAST   {"pattern": "state.**", "mark": token?, "after": place?}
     KEPT   {"events": [[topic, origin, number, envelope], …], "more": bool, "after": place, "mark": number │ null}

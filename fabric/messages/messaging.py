@@ -171,7 +171,7 @@ class Messaging:
         return future
 
     def last(self, query: dict[str, Any], timeout: float) -> Future[outcomes.Kept]:
-        """Ask the proxy for the last events of topics: one page; see `fabric.kept`."""
+        """Ask the proxy for the last events of topics: one page; see `fabric.events.retained`."""
         id_, future = self._future()
         now = monotonic()
         self._call(self._session.last, id_, query, now + timeout, now)

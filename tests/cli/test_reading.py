@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from cli.reading import News, Reader
-from fabric.kept import Last
+from fabric.events.retained import Last
 
 
 def topics(reader):

@@ -1,6 +1,6 @@
-"""What an XPUB reads, for the tests of `fabric.interest`."""
+"""What an XPUB reads, for the tests of `fabric.events.interest`."""
 
-from fabric.interest import NOBODY, Interest
+from fabric.events.interest import NOBODY, Interest
 from fabric.protocol.events import END, UP
 
 

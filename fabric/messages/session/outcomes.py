@@ -132,7 +132,7 @@ class Listed(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A page of the last events of topics: `[topic, origin, number, envelope]` each; see `fabric.kept`."""
+    """A page of the last events of topics: `[topic, origin, number, envelope]` each; see `fabric.events.retained`."""
 
     id: str
     events: list[list[Any]]

@@ -1,4 +1,4 @@
-"""The state machine of `fabric.interest`, batch by batch."""
+"""The state machine of `fabric.events.interest`, batch by batch."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.interest import EVERYBODY, GRACE, NOBODY, Interest
+from fabric.events.interest import EVERYBODY, GRACE, NOBODY, Interest
 from fabric.protocol.events import END, UP
 from tests.fabric.subscriptions import connected, loss, minus, plus, replay, wants
 

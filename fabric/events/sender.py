@@ -31,9 +31,9 @@ import orjson
 import zmq
 from zmq.backend import Socket as _Backend
 
-from fabric.held import Limits
-from fabric.interest import NOBODY, Interest
-from fabric.outbox import PACK_BYTES, Outbox
+from fabric.events.interest import NOBODY, Interest
+from fabric.events.offline_queue import Limits
+from fabric.events.outbox import PACK_BYTES, Outbox
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.sequence import Marks
 from fabric.system.interrupts import interrupts

@@ -7,8 +7,8 @@ import orjson
 import zmq
 
 from fabric.bus.bus import Bus
+from fabric.events.receiver import Receiver
 from fabric.protocol.events import UP, encode_topic
-from fabric.receiver import Receiver
 from fabric.testing import wait_until
 
 A, B, OWN = b"origin-a", b"origin-b", b"origin-0"

@@ -7,9 +7,9 @@ from time import monotonic
 import pytest
 import zmq
 
-from fabric.held import Limits
+from fabric.events.offline_queue import Limits
 from fabric.testing import wait_until
-from tests.fabric.sender_bench import Bench
+from tests.fabric.events.sender_bench import Bench
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@
 
 Knows no socket and no thread of its own: the receiver calls it on the delivery thread, and other threads read its
 counters. A hole holds up its own origin and topic only. Whether there was one before the first event of a topic
-is asked of its origin (`fabric.beginnings`).
+is asked of its origin (`fabric.events.origin_age`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from math import inf
 from time import monotonic, time
 from typing import Any
 
-from fabric.beginnings import Beginnings
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import WireError
+from fabric.events.origin_age import Beginnings
+from fabric.events.recovery import Done, Key, Recovery
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import decode_events
 from fabric.protocol.sequence import DUPLICATE, LEDGER, Ledger
 from fabric.protocol.topics import PatternTable, check_topic
-from fabric.recovery import Done, Key, Recovery
 
 logger = logging.getLogger("fabric.link")
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from fabric.held import Held, Item, Limits
-from fabric.history import History
-from fabric.interest import NOBODY, Routes
+from fabric.events.interest import NOBODY, Routes
+from fabric.events.offline_queue import Held, Item, Limits
+from fabric.events.retransmit import History
 from fabric.protocol.events import EVENT, encode_event, encode_event_head, encode_pack, encode_topic
 from fabric.protocol.sequence import Counter
 

@@ -1,5 +1,5 @@
+from fabric.events.catch_up import ROUNDS, Behind, Gate, present
 from fabric.messages.session.outcomes import Listed
-from fabric.presence import ROUNDS, Behind, Gate, present
 
 NODE = {"node": "a", "origin": "00" * 8, "pid": 7, "host": "h", "since": 100.0, "seen": 101.0}
 ENDPOINT = {"endpoint": "worker", "session": "s-1", **NODE}

@@ -6,10 +6,10 @@ import threading
 import pytest
 import zmq
 
-from fabric import delivery
-from fabric import receiver as module
+from fabric.events import delivery
+from fabric.events import receiver as module
 from fabric.protocol.events import UP, encode_topic
-from tests.fabric.receiver_bench import OWN, A, B, Bench
+from tests.fabric.events.receiver_bench import OWN, A, B, Bench
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from fabric.kept import Last, Pages, unseen
+from fabric.events.retained import Last, Pages, unseen
 from fabric.messages.session.outcomes import Kept
 
 

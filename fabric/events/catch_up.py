@@ -1,7 +1,8 @@
 """What was before a subscription: who has joined already, and what came last on each topic.
 
     node.subscribe("fabric.endpoint.*", on_change, history=True)      members that are there
-    node.subscribe("state.**", on_state, last=True)                   last events, as the proxy has them (`fabric.kept`)
+    node.subscribe("state.**", on_state, last=True)                   last events, as the proxy has them
+    (`fabric.events.retained`)
 
 The live events are held back until that was told. A member that joined meanwhile is told once, and so is an event.
 """
@@ -14,7 +15,7 @@ from time import time
 from typing import Any
 
 from fabric.bus.subscription import Subscription
-from fabric.kept import unseen
+from fabric.events.retained import unseen
 from fabric.messages.session.outcomes import Listed
 from fabric.protocol.envelope import Envelope, stamp
 from fabric.protocol.topics import matches

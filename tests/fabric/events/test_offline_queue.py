@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.held import OVERHEAD, POLICIES, Held, Limits
+from fabric.events.offline_queue import OVERHEAD, POLICIES, Held, Limits
 
 
 def take_in(held, *topics, now=0.0, size=10):

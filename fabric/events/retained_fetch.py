@@ -1,4 +1,5 @@
-"""Asking the proxy what came last, and waiting until everything before that has been delivered; `fabric.kept` says how.
+"""Asking the proxy what came last, and waiting until everything before that has been delivered;
+`fabric.events.retained` says how.
 
 with Replay(bus, pattern) as replay:       after the subscription that it is for, on the same thread
     last = replay.fetch(ask, deadline)     on a thread that may wait
@@ -15,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from fabric.bus.bus import Bus
-from fabric.kept import Last, Pages
+from fabric.events.retained import Last, Pages
 from fabric.messages.session.outcomes import Kept
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import KEPT_TOPIC

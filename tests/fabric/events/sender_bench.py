@@ -5,9 +5,9 @@ from time import monotonic
 
 import zmq
 
-from fabric.outbox import Limits
+from fabric.events.outbox import Limits
+from fabric.events.sender import Sender
 from fabric.protocol.events import END, UP, decode_events, decode_topic
-from fabric.sender import Sender
 from fabric.testing import wait_until
 
 ORIGIN = b"origin-a"

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.held import OVERHEAD, Limits
-from fabric.interest import Interest
-from fabric.outbox import PACK_BYTES, Outbox
+from fabric.events.interest import Interest
+from fabric.events.offline_queue import OVERHEAD, Limits
+from fabric.events.outbox import PACK_BYTES, Outbox
 from fabric.protocol.events import END, UP, decode_events, decode_topic
 
 ORIGIN = b"12345678"

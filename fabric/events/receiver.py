@@ -1,7 +1,7 @@
 """Events in: one thread that reads the SUB and delivers. Owns that socket.
 
     ┌─▸ drain    under the lock: read what is there into the backlog, at most so many bytes of it
-    │   deliver  without it: `TURN` messages (see `fabric.delivery`)
+    │   deliver  without it: `TURN` messages (see `fabric.events.delivery`)
     └── wait     when both are empty: on the socket's descriptor and a pipe that others wake us with
 
 Draining costs a quarter of delivering. Doing it first, and often, keeps a burst in this process, where its bytes are
@@ -30,8 +30,8 @@ from zmq.backend import Socket as _Backend
 
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
-from fabric.delivery import Delivery
 from fabric.errors import WireError
+from fabric.events.delivery import Delivery
 from fabric.protocol.events import (
     MAX_HOPS,
     PROBE,

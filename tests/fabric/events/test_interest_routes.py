@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.interest import MANY_PREFIXES, NOBODY, REMEMBERED, Interest
+from fabric.events.interest import MANY_PREFIXES, NOBODY, REMEMBERED, Interest
 from fabric.protocol.events import MAX_PREFIX, prefixes
 from tests.fabric.subscriptions import connected, minus, plus, wants
 

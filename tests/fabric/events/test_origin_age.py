@@ -1,6 +1,6 @@
 import pytest
 
-from fabric.beginnings import AGAIN, MAX_ORIGINS, MAX_WAITING, PATIENCE, Beginnings
+from fabric.events.origin_age import AGAIN, MAX_ORIGINS, MAX_WAITING, PATIENCE, Beginnings
 
 A, B = b"origin-a", b"origin-b"
 

@@ -3,9 +3,9 @@
 import orjson
 import pytest
 
-from fabric import recovery
 from fabric.bus.bus import Bus
-from fabric.delivery import Delivery
+from fabric.events import recovery
+from fabric.events.delivery import Delivery
 
 A, B = b"origin-a", b"origin-b"
 
@@ -194,7 +194,7 @@ def test_what_would_be_shed_behind_a_hole_is_held_with_the_rest(bench):
 
 
 def test_the_lag_is_how_old_the_last_event_was(bench, monkeypatch):
-    monkeypatch.setattr("fabric.delivery.time", lambda: 105.0)
+    monkeypatch.setattr("fabric.events.delivery.time", lambda: 105.0)
     bench.subscribe("t")
     bench.delivery.deliver(A, orjson.dumps([["t", 1, {"topic": "t", "n": 1, "ts": 100.5}]]))
     bench.delivery.note_lag()

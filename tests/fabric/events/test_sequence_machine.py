@@ -24,12 +24,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
-from fabric.delivery import JOINING, Delivery
-from fabric.interest import NOBODY, Routes
-from fabric.outbox import Outbox
+from fabric.events.delivery import JOINING, Delivery
+from fabric.events.interest import NOBODY, Routes
+from fabric.events.outbox import Outbox
+from fabric.events.recovery import PATIENCE
 from fabric.protocol.events import decode_events, decode_topic, prefixes
 from fabric.protocol.sequence import LAST_MARK, Counter, Marks
-from fabric.recovery import PATIENCE
 
 #: Two under one wildcard, two that share the route of whoever wants everything.
 TOPICS = ["x.a", "x.b", "y", "z"]
@@ -82,7 +82,7 @@ class SequenceMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_000.0
-        self.patch = mock.patch("fabric.delivery.monotonic", new=self._monotonic)
+        self.patch = mock.patch("fabric.events.delivery.monotonic", new=self._monotonic)
         self.patch.start()
         self.bus = Bus()
         self.delivery = Delivery(self.bus, wake=lambda: None)
@@ -356,7 +356,7 @@ def delivery(monkeypatch):
     """A delivery at the test's own clock: `delivery.now`."""
     made = Delivery(Bus(), wake=lambda: None)
     made.now = 1_000.0
-    monkeypatch.setattr("fabric.delivery.monotonic", lambda: made.now)
+    monkeypatch.setattr("fabric.events.delivery.monotonic", lambda: made.now)
     return made
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.recovery import AGAIN, ANSWER_TIMEOUT, HELD, HELD_BYTES, MOST, PATIENCE, Done, Question, Recovery
+from fabric.events.recovery import AGAIN, ANSWER_TIMEOUT, HELD, HELD_BYTES, MOST, PATIENCE, Done, Question, Recovery
 
 KEY = (b"origin-1", "a")
 

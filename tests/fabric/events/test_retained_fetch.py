@@ -11,10 +11,10 @@ import pytest
 import fabric
 from fabric import node as node_module
 from fabric.bus.bus import Bus
-from fabric.kept import Last
+from fabric.events.retained import Last
+from fabric.events.retained_fetch import Replay
 from fabric.messages.session.outcomes import Kept
 from fabric.protocol.topics import KEPT_TOPIC
-from fabric.replay import Replay
 from fabric.testing import InMemoryFabric, ProxyProcess, wait_until
 from tests.fabric.nodes import arrive, collect
 

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from fabric.history import PACKS, Found, History
+from fabric.events.retransmit import PACKS, Found, History
 
 
 def pack(*events):
