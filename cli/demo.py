@@ -28,7 +28,7 @@ from cli.machine import PROC, Machine
 from cli.output import Output
 from cli.reading import Event, Reader
 from cli.render import Lines
-from fabric.node import Node
+from fabric.node.node import Node
 from fabric.protocol.envelope import Envelope
 
 INTERVAL = 0.4

@@ -14,9 +14,9 @@ from cli.exits import NO_PROXY, Failure
 from cli.safe import safe
 from fabric.bus.bus import Bus
 from fabric.config.settings import Settings, load
-from fabric.connecting import connect
 from fabric.errors import NotReady, ProxyError
-from fabric.node import Node
+from fabric.node.connect import connect
+from fabric.node.node import Node
 from fabric.protocol.topics import check_pattern, check_topic, is_reserved
 from fabric.system.autostart import answers, ensure_proxy
 

@@ -25,7 +25,7 @@ from cli.send import Name, told_otherwise
 from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
 from fabric.messages.endpoint import Endpoint, Message
-from fabric.node import Node
+from fabric.node.node import Node
 from fabric.protocol.verbs import POLICIES
 from fabric.rules.applying import Applier
 from fabric.rules.files import Rules

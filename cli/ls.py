@@ -16,7 +16,7 @@ from cli.safe import to_json
 from fabric.bus.bus import Bus
 from fabric.errors import NotReady
 from fabric.messages.session.outcomes import Listed
-from fabric.node import Node
+from fabric.node.node import Node
 
 #: Seconds between looks at what sends no wake-up, and at most between two drawings on a terminal: ages grow.
 LOOK = 0.2

@@ -13,7 +13,7 @@ import orjson
 
 from cli.exits import FAILED, NO_PROXY, NOBODY, Failure
 from cli.joining import Topic, joined, note_to_a_person, proxy_options
-from fabric.node import Node
+from fabric.node.node import Node
 
 #: Events in the outbox at which reading waits: it holds 100,000, and then drops the oldest.
 MANY_WAITING = 10_000

@@ -16,7 +16,7 @@ from cli.exits import FAILED, Failure
 from cli.joining import joined, note, proxy_options
 from cli.safe import safe, to_json
 from fabric.errors import NameTaken
-from fabric.node import Node
+from fabric.node.node import Node
 from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
 
 if TYPE_CHECKING:

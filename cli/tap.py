@@ -16,7 +16,7 @@ from cli.reading import Reader
 from cli.render import Lines, Render, as_field, as_json, as_template, as_topic
 from fabric.errors import Refused
 from fabric.events.retained import Last
-from fabric.node import Node
+from fabric.node.node import Node
 from fabric.protocol.events import prefixes
 
 #: Characters of a payload on a terminal, where nobody scrolls through megabytes.

@@ -13,8 +13,8 @@ from cli.joining import joined, proxy_options
 from cli.output import Output
 from cli.render import bare
 from cli.safe import safe, to_json
+from fabric.node.trace import Answer, Subscriber, Trace, near_miss
 from fabric.protocol.topics import check_topic
-from fabric.tracing import Answer, Subscriber, Trace, near_miss
 
 _GETS, _NOT = "gets it", "not"
 

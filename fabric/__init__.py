@@ -15,8 +15,6 @@ from fabric.bus.stream import EventStream
 from fabric.bus.subscription import Subscription
 from fabric.config.endpoint_name import endpoint_name
 from fabric.config.settings import Settings
-from fabric.connecting import connect, default_bus, send_once
-from fabric.draining import Drained
 from fabric.errors import (
     AddressInUse,
     AlreadyConnected,
@@ -42,7 +40,9 @@ from fabric.errors import (
 from fabric.log_events import LogEvents, logging_handler
 from fabric.messages.endpoint import Endpoint, Message
 from fabric.messages.receipt import Receipt
-from fabric.node import Node
+from fabric.node.connect import connect, default_bus, send_once
+from fabric.node.drain import Drained
+from fabric.node.node import Node
 from fabric.protocol.envelope import Envelope
 
 __version__ = "0.1.0"

@@ -39,8 +39,8 @@ from types import FrameType
 from typing import Any
 
 from fabric.bus.bus import RUNS_CALLBACKS, Bus
-from fabric.connecting import default_bus
-from fabric.node import Node
+from fabric.node.connect import default_bus
+from fabric.node.node import Node
 from fabric.protocol.topics import MAX_BYTES, check_topic, is_reserved
 
 #: Characters of a message, an exception, a stack; of any other text.

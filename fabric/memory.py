@@ -31,10 +31,10 @@ from typing import Any
 from fabric.bus.bus import Bus
 from fabric.bus.loop_queue import running_loop
 from fabric.config.settings import Address, Settings
-from fabric.connecting import default_bus
 from fabric.memory_link import KINDS, MemoryContext, MemoryLink
 from fabric.memory_proxy import MemoryProxy
-from fabric.node import Node
+from fabric.node.connect import default_bus
+from fabric.node.node import Node
 from fabric.protocol.topics import check_pattern
 
 #: Seconds that a node, which is ready in a millisecond, may take on a busy machine.

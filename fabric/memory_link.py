@@ -4,7 +4,7 @@
                   MemoryReceiver  ◂─ MemorySub ─── ├ MemoryProxy
     endpoints ◂─▸ MemoryDealer    ◂─ …Socket ────▸ ┘
 
-State, barriers, session, outbox, interest, numbers, gaps and delivery are those of `fabric.link` and its parts, and so
+State, barriers, session, outbox, interest, numbers, gaps and delivery are those of `fabric.node.link` and its parts, and so
 are the threads that run an application's code. What differs is when an event leaves: always in `publish`, so that it is
 in its receivers' hands when that returns. Nothing is packed, nothing is left to the tail thread, which ends at once.
 """
@@ -21,9 +21,9 @@ import orjson
 from fabric.events.interest import NOBODY
 from fabric.events.receiver import Receiver
 from fabric.events.sender import MARK_INTERVAL, MARKS_AT_ONCE, Sender
-from fabric.link import Link
 from fabric.memory_proxy import MemoryDealerSocket, MemoryProxy, MemorySocket, MemorySub, MemoryXPub
 from fabric.messages.dealer import BATCH, Dealer
+from fabric.node.link import Link
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE, UP
 

@@ -39,9 +39,9 @@ import pytest
 
 from fabric.bus.bus import Bus
 from fabric.config.settings import parse_address
-from fabric.connecting import connect
 from fabric.memory import InMemoryFabric
-from fabric.node import Node
+from fabric.node.connect import connect
+from fabric.node.node import Node
 
 __all__ = [
     "InMemoryFabric",

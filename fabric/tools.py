@@ -18,7 +18,7 @@ from fabric.errors import NotReady
 from fabric.system.terminal import safe
 
 if TYPE_CHECKING:
-    from fabric.node import Node
+    from fabric.node.node import Node
 
 #: Characters of a text that an answer repeats, and endpoints that it names.
 MAX_SHOWN = 60

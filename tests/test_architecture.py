@@ -21,21 +21,22 @@ SOURCES = {
 
 #: Above the line: modules that may do I/O, start threads and read clocks. All others of fabric and proxy are pure.
 SHELL = {
-    "fabric.__init__", "fabric.attachment", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream",
-    "fabric.config.endpoint_name", "fabric.config.settings", "fabric.connecting", "fabric.draining",
-    "fabric.events.catch_up", "fabric.events.delivery", "fabric.events.receiver", "fabric.events.retained_fetch",
-    "fabric.events.sender", "fabric.link", "fabric.loads", "fabric.log_events", "fabric.memory", "fabric.memory_link",
-    "fabric.memory_proxy", "fabric.messages.dealer", "fabric.messages.endpoint", "fabric.messages.messaging",
-    "fabric.messages.receipt", "fabric.node", "fabric.panes", "fabric.readiness", "fabric.routes.__init__",
-    "fabric.routes.calling", "fabric.routes.config", "fabric.routes.program", "fabric.routes.router",
-    "fabric.routes.routing", "fabric.routes.undelivered", "fabric.routes.webhook", "fabric.rules.__init__",
-    "fabric.rules.applying", "fabric.rules.files", "fabric.rules.host", "fabric.rules.running",
-    "fabric.rules.serving", "fabric.rules.tally", "fabric.rules.watching", "fabric.system.autostart",
-    "fabric.system.inherited_sockets", "fabric.system.interrupts", "fabric.system.run_program",
-    "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing", "fabric.tools", "proxy.__init__",
-    "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane", "proxy.hooks", "proxy.httpd", "proxy.logs",
-    "proxy.message_plane", "proxy.metrics", "proxy.notify", "proxy.observer", "proxy.probe", "proxy.pulse",
-    "proxy.retainer", "proxy.server", "proxy.settings", "proxy.survey", "proxy.watch",
+    "fabric.__init__", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream", "fabric.config.endpoint_name",
+    "fabric.config.settings", "fabric.events.catch_up", "fabric.events.delivery", "fabric.events.receiver",
+    "fabric.events.retained_fetch", "fabric.events.sender", "fabric.log_events", "fabric.memory",
+    "fabric.memory_link", "fabric.memory_proxy", "fabric.messages.dealer", "fabric.messages.endpoint",
+    "fabric.messages.messaging", "fabric.messages.receipt", "fabric.node.backlogs", "fabric.node.connect",
+    "fabric.node.drain", "fabric.node.lifecycle", "fabric.node.link", "fabric.node.node", "fabric.node.ready",
+    "fabric.panes", "fabric.routes.__init__", "fabric.routes.calling", "fabric.routes.config",
+    "fabric.routes.program", "fabric.routes.router", "fabric.routes.routing", "fabric.routes.undelivered",
+    "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.applying", "fabric.rules.files",
+    "fabric.rules.host", "fabric.rules.running", "fabric.rules.serving", "fabric.rules.tally",
+    "fabric.rules.watching", "fabric.system.autostart", "fabric.system.inherited_sockets", "fabric.system.interrupts",
+    "fabric.system.run_program", "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing",
+    "fabric.tools", "proxy.__init__", "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane",
+    "proxy.hooks", "proxy.httpd", "proxy.logs", "proxy.message_plane", "proxy.metrics", "proxy.notify",
+    "proxy.observer", "proxy.probe", "proxy.pulse", "proxy.retainer", "proxy.server", "proxy.settings",
+    "proxy.survey", "proxy.watch",
 }  # fmt: skip
 #: What a pure module has no business with.
 IMPURE = {
@@ -47,7 +48,7 @@ IMPURE = {
 EXCEPTIONS = {"fabric.bus.bus": {"threading", "time"}, "fabric.bus.loop_queue": {"sys"}}
 
 ZMQ = {
-    "fabric.events.receiver", "fabric.events.sender", "fabric.keys", "fabric.link", "fabric.messages.dealer",
+    "fabric.events.receiver", "fabric.events.sender", "fabric.keys", "fabric.messages.dealer", "fabric.node.link",
     "proxy.event_plane", "proxy.guard", "proxy.message_plane", "proxy.observer", "proxy.probe", "proxy.pulse",
     "proxy.retainer", "proxy.zap",
 }  # fmt: skip

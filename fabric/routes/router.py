@@ -30,7 +30,7 @@ from typing import Any
 from uuid import uuid4
 
 from fabric.bus.bus import Bus
-from fabric.connecting import default_bus
+from fabric.node.connect import default_bus
 from fabric.routes.calling import Calls, Send
 from fabric.routes.model import Delivery, Result, home_variable, result_of, split
 from fabric.routes.routing import Routing

@@ -18,7 +18,7 @@ from typing import Any
 
 from fabric.errors import FabricError
 from fabric.messages.endpoint import Endpoint
-from fabric.node import Node
+from fabric.node.node import Node
 from fabric.rules.applying import CLOSE_TIMEOUT, Applier, Router
 from fabric.rules.files import Rules
 from fabric.rules.host import Host

@@ -5,7 +5,7 @@ import pytest
 
 import cli.pub
 from cli.main import run
-from fabric import connecting
+from fabric.node import connect as connecting
 from fabric.testing import ProxyProcess, wait_until
 
 

@@ -7,7 +7,7 @@ from cli import topics
 from cli.main import run
 from cli.safe import cells
 from fabric.bus.bus import Bus
-from fabric.connecting import connect
+from fabric.node.connect import connect
 from fabric.testing import ProxyProcess
 from proxy.stats import PlaneStats, Stats, TopicStats
 from tests.cli.fabrics import wait_for_report

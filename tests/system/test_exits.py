@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from fabric.testing import wait_until
-from tests.fabric.nodes import arrive, collect
+from tests.fabric.node.nodes import arrive, collect
 from tests.system.scripts import Script, run
 
 #: Where the node is opened, and how the program ends; `publish(n)` publishes the n-th event.
@@ -160,9 +160,9 @@ def test_atexit_handlers_publish_and_those_that_are_late_harm_nothing(shared_pro
             node.publish("program.late", {"n": 2})
         def before():
             bus.publish("program.a", {"n": 1})
-        atexit.unregister(fabric.connecting._close_all)
+        atexit.unregister(fabric.node.connect._close_all)
         atexit.register(after_everything)  # as if it had been registered before the import: it runs after us
-        atexit.register(fabric.connecting._close_all)
+        atexit.register(fabric.node.connect._close_all)
         atexit.register(before)
         node = fabric.connect("program", url=url, bus=bus)
         bus.publish("program.a", {"n": 0})

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from fabric.testing import wait_until
-from tests.fabric.nodes import arrive, collect
+from tests.fabric.node.nodes import arrive, collect
 from tests.ports import free_port
 from tests.system.scripts import Script, run
 

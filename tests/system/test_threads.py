@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from fabric.testing import wait_until
-from tests.fabric.nodes import arrive, collect
+from tests.fabric.node.nodes import arrive, collect
 from tests.system.scripts import Script, run
 
 #: Signals come in until `stop` is set, as fast as this program handles them.

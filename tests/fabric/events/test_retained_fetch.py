@@ -9,14 +9,14 @@ from time import monotonic
 import pytest
 
 import fabric
-from fabric import node as node_module
 from fabric.bus.bus import Bus
 from fabric.events.retained import Last
 from fabric.events.retained_fetch import Replay
 from fabric.messages.session.outcomes import Kept
+from fabric.node import node as node_module
 from fabric.protocol.topics import KEPT_TOPIC
 from fabric.testing import InMemoryFabric, ProxyProcess, wait_until
-from tests.fabric.nodes import arrive, collect
+from tests.fabric.node.nodes import arrive, collect
 
 _roots = itertools.count(1)
 

@@ -2,7 +2,7 @@ import itertools
 import threading
 
 from fabric.testing import wait_until
-from tests.fabric.nodes import arrive, collect
+from tests.fabric.node.nodes import arrive, collect
 
 # One bus in several processes
 

@@ -36,13 +36,13 @@ from fabric.errors import Closed
 from fabric.events.offline_queue import Limits
 from fabric.events.receiver import Receiver
 from fabric.events.sender import Sender
-from fabric.loads import loads
 from fabric.messages.dealer import Dealer
 from fabric.messages.session.session import Session
+from fabric.node.backlogs import loads
+from fabric.node.slow_consumers import Slowness
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE
 from fabric.protocol.node_report import Report, encode_report
-from fabric.slowness import Slowness
 from fabric.system.inherited_sockets import let_go
 from fabric.system.wakeup import Wakeup
 

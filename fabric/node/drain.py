@@ -15,9 +15,9 @@ from time import monotonic, sleep
 from typing import NamedTuple
 
 from fabric.errors import FabricError
-from fabric.link import Link
 from fabric.messages.endpoint import Endpoint
 from fabric.messages.messaging import Messaging
+from fabric.node.link import Link
 
 logger = logging.getLogger("fabric.node")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fabric.slowness import CALM, Load, Slowness
+from fabric.node.slow_consumers import CALM, Load, Slowness
 
 
 class Consumer:

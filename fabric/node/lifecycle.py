@@ -4,7 +4,7 @@
                 ▴
                 └── first use in a fork's child: an origin and a link of its own
 
-What a program does with it is in `fabric.node`, which is this and the application's side.
+What a program does with it is in `fabric.node.node`, which is this and the application's side.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any, Self
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.config.settings import Settings
-from fabric.draining import Drain, Drained
 from fabric.errors import AlreadyConnected, Closed, NotConnected, ProxyError
-from fabric.link import Link
 from fabric.messages.messaging import Messaging
 from fabric.messages.session.session import Session
+from fabric.node.drain import Drain, Drained
+from fabric.node.link import Link
+from fabric.node.ready import Readiness
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import ORIGIN_BYTES
-from fabric.readiness import Readiness
 
 logger = logging.getLogger("fabric.node")
 

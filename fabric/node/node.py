@@ -18,7 +18,6 @@ from functools import partial
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
-from fabric.attachment import Attachment
 from fabric.bus.capture import Capture
 from fabric.bus.stream import EventStream
 from fabric.bus.subscription import Callback, Subscription
@@ -31,9 +30,10 @@ from fabric.messages.endpoint import Endpoint, Handler
 from fabric.messages.messaging import with_keys
 from fabric.messages.receipt import Receipt
 from fabric.messages.session.outcomes import Listed
+from fabric.node.lifecycle import Attachment
+from fabric.node.trace import Trace
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import check_pattern, check_topic
-from fabric.tracing import Trace
 
 logger = logging.getLogger("fabric.node")
 

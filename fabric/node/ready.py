@@ -6,7 +6,7 @@
     node.trace(topic)                        every other node has said who would get it there
 
 What nodes ask of one another is answered here, too: JSON objects, `{"interest": [prefix, …]}` with whether it is known
-here, `{"trace": topic}` as in `fabric.tracing`, `{"recover": [topic, first, last]}` with what is still in the history.
+here, `{"trace": topic}` as in `fabric.node.trace`, `{"recover": [topic, first, last]}` with what is still in the history.
 A question that is not understood is answered with null.
 
 One shell with two faces: each wait has a blocking form and an awaitable one, over the same futures.
@@ -25,11 +25,11 @@ from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.events.recovery import ANSWER_TIMEOUT
-from fabric.link import Link
 from fabric.messages.messaging import Messaging
+from fabric.node.link import Link
+from fabric.node.trace import Trace, answer, trace
 from fabric.protocol.events import prefixes
 from fabric.protocol.topics import check_topic
-from fabric.tracing import Trace, answer, trace
 
 logger = logging.getLogger("fabric.node")
 

@@ -11,10 +11,10 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric import tracing
 from fabric.bus.bus import Bus
+from fabric.node import trace as tracing
+from fabric.node.trace import Answer, Subscriber, answer, handler_name, near_miss, read_answer, trace
 from fabric.protocol.topics import matches
-from fabric.tracing import Answer, Subscriber, answer, handler_name, near_miss, read_answer, trace
 
 ORIGIN = b"\x01" * 8
 SEGMENTS = st.sampled_from(["a", "b", "A", "order", "ordre", "*", "**"])

@@ -1,4 +1,5 @@
-"""What waits where in one node, for `fabric.slowness`: looked at from outside, so that delivering costs nothing more.
+"""What waits where in one node, for `fabric.node.slow_consumers`: looked at from outside, so that delivering costs
+nothing more.
 
 delivery     messages that were read and not delivered; who holds them up is seen on the delivery thread's stack
 a loop       events on their way to callbacks of one event loop; the next one says whose turn it is
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from fabric.bus.bus import RUNS_CALLBACKS, Bus
 from fabric.bus.subscription import Subscription
 from fabric.events.receiver import Receiver
-from fabric.slowness import Load
+from fabric.node.slow_consumers import Load
 
 #: Frames above the callback's that are looked through: a callback that calls deeper is found all the same.
 MAX_DEPTH = 200

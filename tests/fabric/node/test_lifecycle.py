@@ -7,10 +7,10 @@ import time
 import pytest
 
 import fabric
-from fabric.draining import Drained
 from fabric.errors import AlreadyConnected, NotReady, SettingsError
+from fabric.node.drain import Drained
 from fabric.testing import wait_until
-from tests.fabric.nodes import arrive, collect
+from tests.fabric.node.nodes import arrive, collect
 
 # Connecting
 

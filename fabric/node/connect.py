@@ -21,7 +21,7 @@ from fabric.bus import buffer
 from fabric.bus.bus import Bus
 from fabric.config.settings import Settings, load
 from fabric.messages.receipt import Receipt
-from fabric.node import Node
+from fabric.node.node import Node
 
 #: The bus that the module-level functions act on.
 default_bus = Bus()
