@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cli.send import Name, body_of, deliver
-from fabric import panes
+from fabric import tmux as panes
 from fabric.protocol.bodies import check_name
 from fabric.protocol.verbs import MAX_TTL
 

@@ -7,7 +7,7 @@ import click
 from cli.exits import NOBODY, Failure
 from cli.safe import safe
 from cli.send import stdin_text
-from fabric import panes
+from fabric import tmux as panes
 
 
 @click.command(short_help="Type a text into a tmux pane.")

@@ -23,16 +23,16 @@ SOURCES = {
 SHELL = {
     "fabric.__init__", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream", "fabric.config.endpoint_name",
     "fabric.config.settings", "fabric.events.catch_up", "fabric.events.delivery", "fabric.events.receiver",
-    "fabric.events.retained_fetch", "fabric.events.sender", "fabric.log_events", "fabric.memory",
-    "fabric.memory_link", "fabric.memory_proxy", "fabric.messages.dealer", "fabric.messages.endpoint",
-    "fabric.messages.messaging", "fabric.messages.receipt", "fabric.node.backlogs", "fabric.node.connect",
-    "fabric.node.drain", "fabric.node.lifecycle", "fabric.node.link", "fabric.node.node", "fabric.node.ready",
-    "fabric.panes", "fabric.routes.__init__", "fabric.routes.calling", "fabric.routes.config",
+    "fabric.events.retained_fetch", "fabric.events.sender", "fabric.log_events", "fabric.messages.dealer",
+    "fabric.messages.endpoint", "fabric.messages.messaging", "fabric.messages.receipt", "fabric.node.backlogs",
+    "fabric.node.connect", "fabric.node.drain", "fabric.node.lifecycle", "fabric.node.link", "fabric.node.node",
+    "fabric.node.ready", "fabric.routes.__init__", "fabric.routes.calling", "fabric.routes.config",
     "fabric.routes.program", "fabric.routes.router", "fabric.routes.routing", "fabric.routes.undelivered",
     "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.applying", "fabric.rules.files",
     "fabric.rules.host", "fabric.rules.running", "fabric.rules.serving", "fabric.rules.tally",
     "fabric.rules.watching", "fabric.system.autostart", "fabric.system.inherited_sockets", "fabric.system.interrupts",
-    "fabric.system.run_program", "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing",
+    "fabric.system.run_program", "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing.__init__",
+    "fabric.testing.memory", "fabric.testing.memory_link", "fabric.testing.memory_proxy", "fabric.tmux",
     "fabric.tools", "proxy.__init__", "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane",
     "proxy.hooks", "proxy.httpd", "proxy.logs", "proxy.message_plane", "proxy.metrics", "proxy.notify",
     "proxy.observer", "proxy.probe", "proxy.pulse", "proxy.retainer", "proxy.server", "proxy.settings",
@@ -129,7 +129,7 @@ def test_zmq_is_imported_only_by_those_who_own_sockets():
 def test_the_fabric_imports_neither_proxy_nor_cli(name):
     taken = {imported for imported, _ in IMPORTS[name] if top(imported) in ("proxy", "cli")}
     # A fabric in memory is run by the real directory; imported when one is made, so only by tests.
-    assert taken <= ({"proxy.directory", "proxy.retained"} if name == "fabric.memory_proxy" else set())
+    assert taken <= ({"proxy.directory", "proxy.retained"} if name == "fabric.testing.memory_proxy" else set())
     assert not {imported for imported, at_import in IMPORTS[name] if at_import} & taken
 
 
@@ -142,7 +142,7 @@ def test_the_proxy_takes_only_the_protocol_from_the_fabric(name):
 
 def test_only_the_pytest_plugin_imports_pytest():
     assert [name for name, found in IMPORTS.items() if "pytest" in {top(module) for module, _ in found}] == [
-        "fabric.testing"
+        "fabric.testing.__init__"
     ]
 
 
@@ -176,7 +176,7 @@ def test_no_module_imports_itself_by_way_of_others():
 
 #: Extras, imported where they are used.
 OPTIONAL = {
-    "fabric.testing": {"pytest"},
+    "fabric.testing.__init__": {"pytest"},
     "proxy.metrics": {"prometheus_client"},
     "fabric.rules.files": {"yaml"},
     "fabric.routes.webhook": {"httpx"},
@@ -266,8 +266,8 @@ PARTS = {
     "proxy.sessions": "proxy.directory",
     "proxy.settings": "proxy.main",
     "fabric.bus.subscription": "fabric.bus.bus",
-    "fabric.memory_link": "fabric.memory",
-    "fabric.memory_proxy": "fabric.memory",
+    "fabric.testing.memory_link": "fabric.testing.memory",
+    "fabric.testing.memory_proxy": "fabric.testing.memory",
     "fabric.routes.calling": "fabric.routes.router",
     "cli.examination": "cli.doctor",
     "cli.findings": "cli.doctor",

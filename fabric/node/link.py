@@ -64,7 +64,7 @@ _unended: list[Link] = []
 class Link:
     """One node's connection to one proxy. `changed(state)` is called on the control thread."""
 
-    # What it is made of; a link in memory (`fabric.memory_link`) is the same, made of other parts.
+    # What it is made of; a link in memory (`fabric.testing.memory_link`) is the same, made of other parts.
     _sender_type: type[Sender] = Sender
     _receiver_type: type[Receiver] = Receiver
     _dealer_type: type[Dealer] = Dealer

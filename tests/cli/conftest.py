@@ -43,8 +43,12 @@ def tap(start, url, root, node):
     """A function that starts `fabric tap` on everything below `root`, and returns when it is heard of."""
 
     def start_tap(*options, patterns=None, **how):
-        command = start("tap", *(patterns or [f"{root}.**"]), "--url", url, *options, **how)
-        wait_until(lambda: command.process.poll() is not None or node.has_interest(f"{root}.x"), what="it taps")
+        patterns = patterns or [f"{root}.**"]
+        command = start("tap", *patterns, "--url", url, *options, **how)
+        topics = [pattern.replace("**", "x").replace("*", "x") for pattern in patterns]
+        wait_until(
+            lambda: command.process.poll() is not None or all(map(node.has_interest, topics)), what="all is tapped"
+        )
         return command
 
     return start_tap

@@ -13,9 +13,9 @@ import pytest
 
 import fabric
 from fabric import Bus, Capture, LogEvents, logging_handler
-from fabric.memory import InMemoryFabric
 from fabric.protocol.topics import check_topic
 from fabric.testing import await_until, wait_until
+from fabric.testing.memory import InMemoryFabric
 
 DOCS = Path(__file__).parents[2] / "docs"
 

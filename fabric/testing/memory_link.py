@@ -21,11 +21,11 @@ import orjson
 from fabric.events.interest import NOBODY
 from fabric.events.receiver import Receiver
 from fabric.events.sender import MARK_INTERVAL, MARKS_AT_ONCE, Sender
-from fabric.memory_proxy import MemoryDealerSocket, MemoryProxy, MemorySocket, MemorySub, MemoryXPub
 from fabric.messages.dealer import BATCH, Dealer
 from fabric.node.link import Link
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE, UP
+from fabric.testing.memory_proxy import MemoryDealerSocket, MemoryProxy, MemorySocket, MemorySub, MemoryXPub
 
 #: The kinds of sockets, in the order in which they come back: publishers should find the subscribers there.
 KINDS: dict[str, Callable[[MemoryProxy], MemorySocket]] = {

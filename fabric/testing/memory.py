@@ -10,7 +10,7 @@
 
 Its nodes are `fabric.Node`s: same methods, errors, receipts and threads, and what crosses from one to another is encoded
 and decoded as on the wire. Behind them are the real session, directory, outbox and ledger; only the sockets are not
-(`fabric.memory_link`). One contract is tested against both kinds.
+(`fabric.testing.memory_link`). One contract is tested against both kinds.
 
 What is different, and better for a test: a subscription is live when `subscribe` returns, and an event is in its
 receivers' hands when `publish` returns. (Its callbacks still run on the delivery thread, or on their loop.) A test that
@@ -31,11 +31,11 @@ from typing import Any
 from fabric.bus.bus import Bus
 from fabric.bus.loop_queue import running_loop
 from fabric.config.settings import Address, Settings
-from fabric.memory_link import KINDS, MemoryContext, MemoryLink
-from fabric.memory_proxy import MemoryProxy
 from fabric.node.connect import default_bus
 from fabric.node.node import Node
 from fabric.protocol.topics import check_pattern
+from fabric.testing.memory_link import KINDS, MemoryContext, MemoryLink
+from fabric.testing.memory_proxy import MemoryProxy
 
 #: Seconds that a node, which is ready in a millisecond, may take on a busy machine.
 DEADLINE = 10.0

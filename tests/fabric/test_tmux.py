@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric import panes
-from fabric.panes import NoSuchPane, PaneError, pieces, prepared, session_name, type_text
+from fabric import tmux as panes
 from fabric.testing import wait_until
+from fabric.tmux import NoSuchPane, PaneError, pieces, prepared, session_name, type_text
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 

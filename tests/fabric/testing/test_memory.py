@@ -6,9 +6,9 @@ import threading
 import pytest
 
 import fabric
-from fabric import DeliveryTimeout, MessageTooLarge, NoSuchEndpoint, NotReady, memory_proxy
-from fabric.memory import InMemoryFabric
-from fabric.testing import await_until, wait_until
+from fabric import DeliveryTimeout, MessageTooLarge, NoSuchEndpoint, NotReady
+from fabric.testing import await_until, memory_proxy, wait_until
+from fabric.testing.memory import InMemoryFabric
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from fabric import testing
 from fabric.testing import ProxyProcess, await_until, wait_until
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_wait_until_returns_what_the_condition_did():

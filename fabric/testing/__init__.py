@@ -39,9 +39,9 @@ import pytest
 
 from fabric.bus.bus import Bus
 from fabric.config.settings import parse_address
-from fabric.memory import InMemoryFabric
 from fabric.node.connect import connect
 from fabric.node.node import Node
+from fabric.testing.memory import InMemoryFabric
 
 __all__ = [
     "InMemoryFabric",
