@@ -27,9 +27,9 @@ from fabric.config.endpoint_name import endpoint_name
 from fabric.messages.endpoint import Endpoint, Message
 from fabric.node.node import Node
 from fabric.protocol.verbs import POLICIES
-from fabric.rules.applying import Applier
-from fabric.rules.files import Rules
-from fabric.rules.host import Handed, Host
+from fabric.rules.reading.file import Rules
+from fabric.rules.running.apply import Applier
+from fabric.rules.running.host import Handed, Host
 from fabric.system.run_program import answer_of, environment, run
 
 if TYPE_CHECKING:

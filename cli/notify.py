@@ -83,7 +83,7 @@ def notify(
 def _names(file: Path | None) -> Mapping[str, Any]:
     if file is None:
         return {}
-    from fabric.rules.files import Rules  # most calls name no file
+    from fabric.rules.reading.file import Rules  # most calls name no file
 
     return Rules.load(file).current.names
 

@@ -15,11 +15,11 @@ from cli.joining import note
 from cli.listing import table
 from cli.safe import safe, to_json
 from fabric.protocol.topics import check_topic
-from fabric.rules.deciding import decide
-from fabric.rules.files import Rules, convert
 from fabric.rules.item import event_item, message_item
+from fabric.rules.match import decide
 from fabric.rules.model import Rule, RuleSet
-from fabric.rules.telling import actions, conditions, plan
+from fabric.rules.reading.file import Rules, convert
+from fabric.rules.running.describe import actions, conditions, plan
 
 #: Keys of a message; a JSON object without `body` is one.
 _MESSAGE = {"to": "lead-agent", "from": "anonymous:test", "id": "test"}

@@ -28,15 +28,15 @@ SHELL = {
     "fabric.node.connect", "fabric.node.drain", "fabric.node.lifecycle", "fabric.node.link", "fabric.node.node",
     "fabric.node.ready", "fabric.routes.__init__", "fabric.routes.calling", "fabric.routes.config",
     "fabric.routes.program", "fabric.routes.router", "fabric.routes.routing", "fabric.routes.undelivered",
-    "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.applying", "fabric.rules.files",
-    "fabric.rules.host", "fabric.rules.running", "fabric.rules.serving", "fabric.rules.tally",
-    "fabric.rules.watching", "fabric.system.autostart", "fabric.system.inherited_sockets", "fabric.system.interrupts",
-    "fabric.system.run_program", "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing.__init__",
-    "fabric.testing.memory", "fabric.testing.memory_link", "fabric.testing.memory_proxy", "fabric.tmux",
-    "fabric.tools", "proxy.__init__", "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane",
-    "proxy.hooks", "proxy.httpd", "proxy.logs", "proxy.message_plane", "proxy.metrics", "proxy.notify",
-    "proxy.observer", "proxy.probe", "proxy.pulse", "proxy.retainer", "proxy.server", "proxy.settings",
-    "proxy.survey", "proxy.watch",
+    "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.counters", "fabric.rules.reading.file",
+    "fabric.rules.running.apply", "fabric.rules.running.host", "fabric.rules.running.runner",
+    "fabric.rules.running.serve", "fabric.rules.running.watch", "fabric.system.autostart",
+    "fabric.system.inherited_sockets", "fabric.system.interrupts", "fabric.system.run_program",
+    "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing.__init__", "fabric.testing.memory",
+    "fabric.testing.memory_link", "fabric.testing.memory_proxy", "fabric.tmux", "fabric.tools", "proxy.__init__",
+    "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane", "proxy.hooks", "proxy.httpd", "proxy.logs",
+    "proxy.message_plane", "proxy.metrics", "proxy.notify", "proxy.observer", "proxy.probe", "proxy.pulse",
+    "proxy.retainer", "proxy.server", "proxy.settings", "proxy.survey", "proxy.watch",
 }  # fmt: skip
 #: What a pure module has no business with.
 IMPURE = {
@@ -178,7 +178,7 @@ def test_no_module_imports_itself_by_way_of_others():
 OPTIONAL = {
     "fabric.testing.__init__": {"pytest"},
     "proxy.metrics": {"prometheus_client"},
-    "fabric.rules.files": {"yaml"},
+    "fabric.rules.reading.file": {"yaml"},
     "fabric.routes.webhook": {"httpx"},
 }
 

@@ -9,11 +9,11 @@
 what acts is not (`files`, `applying`, `lane`, `host`, `serving`).
 """
 
-from fabric.rules.applying import Applier, Router
-from fabric.rules.deciding import Planned
-from fabric.rules.files import Rules, convert
-from fabric.rules.host import Handed, Host
+from fabric.rules.match import Planned
 from fabric.rules.model import RulesError
-from fabric.rules.serving import Served, serve
+from fabric.rules.reading.file import Rules, convert
+from fabric.rules.running.apply import Applier, Router
+from fabric.rules.running.host import Handed, Host
+from fabric.rules.running.serve import Served, serve
 
 __all__ = ["Applier", "Handed", "Host", "Planned", "Router", "Rules", "RulesError", "Served", "convert", "serve"]

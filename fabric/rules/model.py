@@ -1,6 +1,6 @@
 """Rules as values: what a file says, once it has been read and checked. Nothing here does anything.
 
-RuleSet ── Rule ── Conditions        (fabric.rules.matching)
+RuleSet ── Rule ── Conditions        (fabric.rules.conditions)
               └── actions: Print Inbox Exec Route Publish Send, each with what it needs
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fabric.errors import SettingsError
-from fabric.rules.matching import Conditions
+from fabric.rules.conditions import Conditions
 from fabric.rules.template import Name, Template, template
 
 

@@ -2,8 +2,8 @@
 
 import os
 
-from fabric.rules.applying import Applier
-from fabric.rules.files import Rules
+from fabric.rules.reading.file import Rules
+from fabric.rules.running.apply import Applier
 
 
 class Applied:

@@ -1,7 +1,7 @@
 """Rules as values."""
 
 from fabric.errors import SettingsError
-from fabric.rules.matching import Conditions, pattern
+from fabric.rules.conditions import Conditions, pattern
 from fabric.rules.model import Rule, RulesError, RuleSet
 
 

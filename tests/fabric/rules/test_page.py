@@ -7,10 +7,10 @@ import pytest
 
 import fabric
 from fabric.rules import Rules, template
-from fabric.rules.matching import NAMES
+from fabric.rules.conditions import NAMES
 from fabric.rules.model import KINDS
-from fabric.rules.reading import read
-from fabric.rules.telling import plan
+from fabric.rules.reading.parse import read
+from fabric.rules.running.describe import plan
 
 PAGE = (Path(__file__).parents[3] / "docs" / "rules.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

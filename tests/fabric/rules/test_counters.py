@@ -1,6 +1,6 @@
 """Counts by rule."""
 
-from fabric.rules.tally import Tally
+from fabric.rules.counters import Tally
 
 
 def test_counts_grow_and_outlive_a_reload():

@@ -5,9 +5,9 @@ import subprocess
 import orjson
 import pytest
 
-from fabric.rules.files import Rules
 from fabric.rules.item import HOPS, MAX_HOPS
-from fabric.rules.preparing import (
+from fabric.rules.reading.file import Rules
+from fabric.rules.running.render import (
     MAX_ARGUMENT,
     arguments,
     body_of,

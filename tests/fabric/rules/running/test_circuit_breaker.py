@@ -1,6 +1,6 @@
 """What fails again and again is left alone for a while."""
 
-from fabric.rules.resting import Rest
+from fabric.rules.running.circuit_breaker import Rest
 
 
 def test_so_many_failures_in_a_row_and_it_rests():

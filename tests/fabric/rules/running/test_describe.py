@@ -1,7 +1,7 @@
 """Rules in words."""
 
-from fabric.rules.files import Rules
-from fabric.rules.telling import actions, conditions, plan
+from fabric.rules.reading.file import Rules
+from fabric.rules.running.describe import actions, conditions, plan
 
 RULES = Rules.parse(
     """

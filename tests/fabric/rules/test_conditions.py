@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.protocol.topics import matches
+from fabric.rules.conditions import MAX_NAME, Conditions, Where, pattern
 from fabric.rules.item import event_item, message_item
-from fabric.rules.matching import MAX_NAME, Conditions, Where, pattern
 
 
 @pytest.mark.parametrize(

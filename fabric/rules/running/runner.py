@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-from fabric.rules.deciding import Planned
-from fabric.rules.files import Rules
+from fabric.rules.match import Planned
 from fabric.rules.model import Command, Exec, ProgramFormat, Route
-from fabric.rules.preparing import arguments, command_of, variables
-from fabric.rules.resting import Rest
+from fabric.rules.reading.file import Rules
+from fabric.rules.running.circuit_breaker import Rest
+from fabric.rules.running.render import arguments, command_of, variables
 from fabric.rules.template import without_controls
 from fabric.system.run_program import Ran, environment, run, value_of
 from fabric.system.worker_pool import Job, Lane

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from fabric.bus.bus import Bus
-from fabric.rules.watching import Watch
+from fabric.rules.running.watch import Watch
 
 
 def watched(*patterns):

@@ -5,10 +5,10 @@ import re
 import pytest
 import yaml
 
-from fabric.rules.files import Rules
-from fabric.rules.legacy import convert, split
 from fabric.rules.model import Exec, Inbox, Print, ProgramFormat, RulesError
-from fabric.rules.preparing import arguments, text_of, variables
+from fabric.rules.reading.file import Rules
+from fabric.rules.reading.legacy import convert, split
+from fabric.rules.running.render import arguments, text_of, variables
 from fabric.rules.template import Template
 
 OLD = """

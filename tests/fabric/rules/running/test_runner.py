@@ -5,7 +5,7 @@ from time import monotonic
 
 import orjson
 
-from fabric.rules import running
+from fabric.rules.running import runner as running
 from fabric.testing import wait_until
 from tests.fabric.rules.applied import counts, message, read_pid
 from tests.processes import has_ended

@@ -2,8 +2,8 @@
 
     apply(message) ── decide ──▸ planned actions ──▸ each in a lane of its own: a bounded queue, a few threads
     (whoever calls)   µs          print ──▸ write(line)                 one lane for all lines, in order
-                                  inbox ──▸ host.put(text)              fabric.rules.host
-                                  exec, and formats that are programs   fabric.rules.running
+                                  inbox ──▸ host.put(text)              fabric.rules.running.host
+                                  exec, and formats that are programs   fabric.rules.running.runner
                                   route ──▸ router.route(…)   publish, send ──▸ the node
 
 `apply` never waits: not for a program, a terminal, a router, nor a host. What fails is counted with its rule, and costs
@@ -26,14 +26,14 @@ from fabric.errors import FabricError
 from fabric.messages.endpoint import Message
 from fabric.messages.receipt import Receipt
 from fabric.protocol.envelope import Envelope
-from fabric.rules.deciding import Decision, Planned, decide
-from fabric.rules.files import Rules
-from fabric.rules.host import Host
 from fabric.rules.item import Item, event_item, message_item
+from fabric.rules.match import Decision, Planned, decide
 from fabric.rules.model import Exec, Inbox, Print, ProgramFormat, Publish, Route, Send
-from fabric.rules.preparing import body_of, channel_of, encoded, receiver_of, text_of, topic_of
-from fabric.rules.running import MAX_OUTPUT, Failed, Runner, said_of
-from fabric.rules.watching import Watch
+from fabric.rules.reading.file import Rules
+from fabric.rules.running.host import Host
+from fabric.rules.running.render import body_of, channel_of, encoded, receiver_of, text_of, topic_of
+from fabric.rules.running.runner import MAX_OUTPUT, Failed, Runner, said_of
+from fabric.rules.running.watch import Watch
 from fabric.system.run_program import answer_of
 from fabric.system.worker_pool import Job, Lane
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fabric.rules.deciding import Planned
+from fabric.rules.match import Planned
 from fabric.rules.model import Action, Exec, Inbox, Print, Publish, Route, Rule, Send
-from fabric.rules.preparing import (
+from fabric.rules.running.render import (
     arguments,
     body_of,
     channel_of,

@@ -19,9 +19,9 @@ from typing import Any
 from fabric.errors import FabricError
 from fabric.messages.endpoint import Endpoint
 from fabric.node.node import Node
-from fabric.rules.applying import CLOSE_TIMEOUT, Applier, Router
-from fabric.rules.files import Rules
-from fabric.rules.host import Host
+from fabric.rules.reading.file import Rules
+from fabric.rules.running.apply import CLOSE_TIMEOUT, Applier, Router
+from fabric.rules.running.host import Host
 
 logger = logging.getLogger("fabric.rules")
 

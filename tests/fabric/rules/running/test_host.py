@@ -7,9 +7,9 @@ from time import monotonic
 import pytest
 
 from fabric.errors import Closed
-from fabric.rules import host as hosts
-from fabric.rules.host import Host
 from fabric.rules.item import message_item
+from fabric.rules.running import host as hosts
+from fabric.rules.running.host import Host
 from fabric.testing import wait_until
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from fabric.protocol.topics import check_topic, is_reserved
-from fabric.rules.deciding import Planned
 from fabric.rules.item import HOPS, MAX_HOPS, STAMPED, Item
+from fabric.rules.match import Planned
 from fabric.rules.model import (
     DEFAULT_FORMATS,
     Command,

@@ -22,14 +22,14 @@ from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
 
-from fabric.rules import legacy
-from fabric.rules.deciding import Planned, decide
+from fabric.rules.counters import Tally
 from fabric.rules.item import event_item, message_item
+from fabric.rules.match import Planned, decide
 from fabric.rules.model import DEFAULT, RulesError, RuleSet
-from fabric.rules.reading import Path as KeyPath
-from fabric.rules.reading import read
-from fabric.rules.tally import Tally
-from fabric.rules.writing import to_toml
+from fabric.rules.reading import legacy
+from fabric.rules.reading.legacy_text import to_toml
+from fabric.rules.reading.parse import Path as KeyPath
+from fabric.rules.reading.parse import read
 
 logger = logging.getLogger("fabric.rules")
 

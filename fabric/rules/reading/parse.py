@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from fabric.config.schema import similar
 from fabric.protocol.topics import DEEP, check_topic, is_reserved
 from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
-from fabric.rules.matching import NAMES, Conditions, Pattern, Where, pattern
+from fabric.rules.conditions import NAMES, Conditions, Pattern, Where, pattern
 from fabric.rules.model import (
     DEFAULT,
     KINDS,

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.config.toml_lines import line_of
-from fabric.rules.matching import NAMES
+from fabric.rules.conditions import NAMES
 from fabric.rules.model import KINDS, Exec, Inbox, Print, ProgramFormat, Publish, Route, RulesError, RuleSet, Send
-from fabric.rules.reading import read
+from fabric.rules.reading.parse import read
 from fabric.rules.template import Template, template
 
 

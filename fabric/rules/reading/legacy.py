@@ -1,4 +1,4 @@
-"""The `bus-rules.yaml` of the packages that this replaces → a document of rules, as `fabric.rules.reading` reads it.
+"""The `bus-rules.yaml` of the packages that this replaces → a document of rules, as `fabric.rules.reading.parse` reads it.
 
     callbacks:                              [[rule]]
       - match_type: task_done               type = "task_done"
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from fabric.config.schema import similar
 from fabric.rules.model import RulesError
-from fabric.rules.reading import script_of
+from fabric.rules.reading.parse import script_of
 from fabric.rules.template import COLOURS, template
 
 Path = tuple[str | int, ...]

@@ -9,8 +9,8 @@ import pytest
 
 from fabric.bus.bus import Bus
 from fabric.errors import NoSuchEndpoint
-from fabric.rules.host import Host
 from fabric.rules.item import HOPS, MAX_HOPS
+from fabric.rules.running.host import Host
 from fabric.testing import wait_until
 from tests.fabric.rules.applied import counts, message, read_pid
 from tests.processes import has_ended
@@ -275,7 +275,7 @@ def test_rules_that_answer_each_other_end_after_some_hops(applied):
 
 
 def test_a_changed_file_counts_from_the_next_message_on(applied, tmp_path, monkeypatch):
-    monkeypatch.setattr("fabric.rules.applying.LOOK", 0.0)
+    monkeypatch.setattr("fabric.rules.running.apply.LOOK", 0.0)
     applier = applied(f'{RULE}print = "old {{text}}"\n')
     applier.apply(message("1"))
     (tmp_path / "rules.toml").write_text(f'{RULE}print = "new {{text}}"\n')
@@ -291,7 +291,7 @@ def test_a_changed_file_counts_from_the_next_message_on(applied, tmp_path, monke
 def test_a_process_that_ends_takes_its_programs_with_it(tmp_path):
     (tmp_path / "rules.toml").write_text(f'[[rule]]\nexec = ["sh", "-c", "echo $$ > {tmp_path}/pid; sleep 600"]\n')
     program = (
-        "import os, sys, time, fabric.rules.applying as a\n"
+        "import os, sys, time, fabric.rules.running.apply as a\n"
         "applier = a.Applier(a.Rules.load(sys.argv[1])); applier.apply({})\n"
         "while not os.path.exists(sys.argv[2]): time.sleep(0.01)"
     )

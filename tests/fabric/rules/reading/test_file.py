@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 
-from fabric.rules.files import Rules, convert
 from fabric.rules.model import RulesError
+from fabric.rules.reading.file import Rules, convert
 
 GOOD = '[[rule]]\nname = "a"\nprint = true\n'
 BETTER = '[[rule]]\nname = "b"\nprint = true\n'
@@ -64,7 +64,9 @@ def test_one_that_is_replaced_is_read_again_whatever_its_time(file, tmp_path):
 
 
 def test_two_changes_within_one_tick_of_the_clock_are_both_seen(file, monkeypatch):
-    monkeypatch.setattr("fabric.rules.files._sign", lambda facts: (facts.st_size,))  # all that a coarse clock leaves
+    monkeypatch.setattr(
+        "fabric.rules.reading.file._sign", lambda facts: (facts.st_size,)
+    )  # all that a coarse clock leaves
     rules = Rules.load(file)
     file.write_text(BETTER)
     assert rules.look()

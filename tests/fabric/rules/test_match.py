@@ -1,6 +1,6 @@
 """Which actions are planned."""
 
-from fabric.rules.files import Rules
+from fabric.rules.reading.file import Rules
 
 RULES = Rules.parse(
     """
