@@ -11,9 +11,9 @@
 from fabric.routes.config import load
 from fabric.routes.model import Delivery, Result
 from fabric.routes.program import Program
+from fabric.routes.receipt import Routing
 from fabric.routes.router import Router
-from fabric.routes.routing import Routing
-from fabric.routes.traffic import Limits, Policy
+from fabric.routes.scheduler import Limits, Policy
 from fabric.routes.webhook import Webhook
 
 __all__ = ["Delivery", "Limits", "Policy", "Program", "Result", "Router", "Routing", "Webhook", "load"]

@@ -26,7 +26,7 @@ from fabric.errors import SettingsError
 from fabric.routes.model import split
 from fabric.routes.program import Program
 from fabric.routes.router import Router
-from fabric.routes.traffic import Policy
+from fabric.routes.scheduler import Policy
 from fabric.routes.webhook import Webhook
 
 TABLE = "routes"

@@ -31,11 +31,11 @@ from uuid import uuid4
 
 from fabric.bus.bus import Bus
 from fabric.node.connect import default_bus
-from fabric.routes.calling import Calls, Send
+from fabric.routes.dead_letters import Undeliverable, Undelivered, Write, to_stderr
 from fabric.routes.model import Delivery, Result, home_variable, result_of, split
-from fabric.routes.routing import Routing
-from fabric.routes.traffic import Attempt, Limits, Policy, Sender, Settled, Text, Traffic, Way
-from fabric.routes.undelivered import Undeliverable, Undelivered, Write, to_stderr
+from fabric.routes.receipt import Routing
+from fabric.routes.scheduler import Attempt, Limits, Policy, Sender, Settled, Text, Traffic, Way
+from fabric.routes.sender_call import Calls, Send
 
 logger = logging.getLogger("fabric.routes")
 

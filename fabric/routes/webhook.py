@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from fabric.routes.filling import checked, filled, with_variables
 from fabric.routes.model import SENT, Delivery, Result
+from fabric.routes.templates import checked, filled, with_variables
 
 if TYPE_CHECKING:
     import httpx
@@ -48,7 +48,7 @@ class Webhook:
         expect: Mapping[str, Any] | None = None,
     ) -> None:
         """`payload` is what is posted, its texts with placeholders; `${NAME}` in it, in `url` and `headers` is a variable
-        of the environment (see `fabric.routes.filling`). The header `Idempotency-Key` has the delivery's id, unless
+        of the environment (see `fabric.routes.templates`). The header `Idempotency-Key` has the delivery's id, unless
         `headers` say otherwise.
 
         ImportError without httpx, ValueError for what cannot be posted to.

@@ -11,7 +11,7 @@ import pytest
 from fabric.bus.bus import Bus
 from fabric.routes.model import Result
 from fabric.routes.router import Router
-from fabric.routes.traffic import Limits, Policy
+from fabric.routes.scheduler import Limits, Policy
 from fabric.testing import wait_until
 
 QUICK = Policy(interval=0.0, attempts=2, backoff=0.01)

@@ -11,7 +11,7 @@ import pytest
 from fabric.routes import webhook
 from fabric.routes.model import Delivery
 from fabric.routes.router import Router
-from fabric.routes.traffic import Policy
+from fabric.routes.scheduler import Policy
 from fabric.routes.webhook import Webhook
 
 DELIVERY = Delivery("id1", "chat:oc_1", "chat", "oc_1", 'say "hi" {chat}\n', timeout=5.0)

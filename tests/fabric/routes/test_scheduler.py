@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.routes.model import SENT, Result
-from fabric.routes.traffic import MARGIN, MAX_AFTER, Limits, Policy, Sender, Text, Traffic, Way
+from fabric.routes.scheduler import MARGIN, MAX_AFTER, Limits, Policy, Sender, Text, Traffic, Way
 
 FAILED = Result(False, "no")
 REFUSED = Result(False, "never", retry=False)

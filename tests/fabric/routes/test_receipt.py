@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from fabric.routes.routing import Routing
+from fabric.routes.receipt import Routing
 
 
 def test_it_is_ok_until_it_has_failed_and_sent_only_when_a_sender_said_so():

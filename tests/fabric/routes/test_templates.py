@@ -2,8 +2,8 @@
 
 import pytest
 
-from fabric.routes.filling import checked, filled, with_variables
 from fabric.routes.model import Delivery
+from fabric.routes.templates import checked, filled, with_variables
 
 DELIVERY = Delivery("id1", "feishu:oc_1", "feishu", "oc_1", "say {chat} ${HOME} {{x}}")
 

@@ -4,8 +4,8 @@ import threading
 from time import monotonic
 
 from fabric.bus.bus import Bus
-from fabric.routes import undelivered
-from fabric.routes.undelivered import DEAD_LETTER, Undeliverable, Undelivered, line
+from fabric.routes import dead_letters as undelivered
+from fabric.routes.dead_letters import DEAD_LETTER, Undeliverable, Undelivered, line
 from fabric.testing import wait_until
 
 
