@@ -11,7 +11,7 @@ import click
 from cli.exits import FAILED, NO_PROXY, Failure
 from cli.safe import safe, to_json
 from fabric.config.settings import Address, Settings, load
-from proxy import probe
+from proxy import client as probe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Seconds = click.FloatRange(min=0, min_open=True)

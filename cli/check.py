@@ -1,8 +1,8 @@
 """`fabric check`: is it alive? For health checks and monitoring: one line, an exit code, and an end in time.
 
     main thread                    a daemon thread
-    waits until the deadline ◂──── connects, sends something through both planes (`proxy.pulse`), asks for the record
-    says what is known by then, and ends the process if the other is stuck
+    waits until the deadline ◂──── connects, sends something through both planes (`proxy.health.self_check`), asks for
+    the record says what is known by then, and ends the process if the other is stuck
 
 A name that nobody resolves, a host that swallows packets, a context that cannot end: calls that no timeout reaches are
 left behind in their thread. It is a thread and not an alarm, because a signal is not handled before such a call returns.
@@ -22,8 +22,8 @@ from cli.output import Output
 from cli.verdict import FORMATS, Level, Verdict, exit_code, judged
 from fabric.config.settings import Address
 from fabric.errors import FabricError, SettingsError
-from proxy import probe
-from proxy.pulse import Beat, Pulse
+from proxy import client as probe
+from proxy.health.self_check import Beat, Pulse
 from proxy.stats import Stats
 
 #: Seconds for everything but the start of the interpreter, so that it all stays below 2.

@@ -15,7 +15,8 @@ from cli.proxy import server_options
 from cli.render import bare
 from cli.safe import safe, to_json
 from fabric.config.settings import Address, load
-from proxy import daemon, probe
+from proxy import client as probe
+from proxy import daemon
 from proxy.settings import ProxySettings
 
 _url = click.option("--url", metavar="URL", help="Its address; see fabric proxy --help for where it is without.")

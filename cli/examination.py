@@ -17,9 +17,9 @@ from cli.surroundings import Place
 from fabric import __version__
 from fabric.config.settings import Address, default_url, parse_address
 from fabric.errors import FabricError
-from proxy import probe
+from proxy import client as probe
 from proxy.daemon import lock_says
-from proxy.pulse import Beat, Pulse
+from proxy.health.self_check import Beat, Pulse
 from proxy.server import MIN_DESCRIPTORS
 from proxy.stats import Stats
 

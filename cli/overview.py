@@ -22,7 +22,7 @@ from cli.losses import Loss, losses
 from cli.render import bare
 from cli.safe import cells, fit, safe
 from fabric.config.settings import Address
-from proxy.probe import Status
+from proxy.client import Status
 from proxy.stats import NodeStats, PlaneStats, Stats
 
 #: Rows that fit on one screen, and nodes that a loss names.

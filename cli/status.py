@@ -10,7 +10,7 @@ from cli.exits import DONE, FAILED
 from cli.losses import losses
 from cli.output import Output
 from cli.safe import to_json
-from proxy import probe
+from proxy import client as probe
 from proxy.stats import Stats
 
 #: More nodes and topics than any proxy has: all of them.

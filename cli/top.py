@@ -19,7 +19,7 @@ from cli.screen import Screen
 from cli.view import FIRST, NODES, SORTS, TOPICS, View, keys_of, pressed
 from fabric.config.settings import Address
 from fabric.errors import ProxyError
-from proxy import probe
+from proxy import client as probe
 from proxy.stats import Stats
 
 #: Rows that are asked for: all nodes, topics where they are sorted by something the proxy does not sort by, else a screen.

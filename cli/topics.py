@@ -15,7 +15,7 @@ from cli.joining import Pattern
 from cli.output import Output
 from cli.safe import safe, to_json
 from fabric.protocol.topics import PatternTable
-from proxy import probe
+from proxy import client as probe
 from proxy.stats import Stats, TopicStats
 
 #: More than any table of topics holds: all of it.

@@ -19,8 +19,8 @@ from fabric.config.schema import Setting, settings_of
 from fabric.config.settings import load, resolve
 from fabric.errors import AddressInUse, FabricError
 from fabric.system.autostart import LOG_NAME, TAKEN, private_directory
+from proxy.health.systemd import Notify
 from proxy.logs import Log
-from proxy.notify import Notify
 from proxy.server import Server
 from proxy.settings import ProxySettings
 

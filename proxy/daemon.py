@@ -21,7 +21,7 @@ from typing import NamedTuple
 from fabric.config.settings import Address, default_url, parse_address
 from fabric.errors import ProxyError
 from fabric.system.autostart import LOG_NAME, START_TIMEOUT, private_directory, spawn
-from proxy import probe
+from proxy import client as probe
 from proxy.server import LOCK_NAME
 from proxy.settings import ProxySettings
 

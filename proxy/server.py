@@ -30,19 +30,19 @@ from typing import Any
 from fabric.config.settings import Address
 from fabric.errors import AddressInUse, ProxyError
 from fabric.system.autostart import answers, private_directory
-from proxy import probe
-from proxy.doors import Doors
-from proxy.event_plane import EventPlane
-from proxy.hooks import Hooks
-from proxy.message_plane import MessagePlane
-from proxy.metrics import Metrics
-from proxy.notify import Notify
-from proxy.pulse import Pulse
-from proxy.retained import NOTHING, Answer
+from proxy import client as probe
+from proxy.collect import NODES, TOPICS, Beat, Survey
+from proxy.events.plane import EventPlane
+from proxy.events.retained import NOTHING, Answer
+from proxy.health.self_check import Pulse
+from proxy.health.socket_guard import Doors
+from proxy.health.systemd import Notify
+from proxy.health.watchdog import Watch
+from proxy.messages.hooks import Hooks
+from proxy.messages.plane import MessagePlane
+from proxy.metrics.app import Metrics
 from proxy.settings import ProxySettings
 from proxy.stats import Stats
-from proxy.survey import NODES, TOPICS, Beat, Survey
-from proxy.watch import Watch
 
 logger = logging.getLogger("fabric.proxy")
 

@@ -10,7 +10,7 @@ import orjson
 from fabric.config.schema import setting, settings_of, to_text
 from fabric.config.settings import Address, default_url, parse_address, read_url
 from fabric.protocol.topics import RESERVED, check_pattern, is_reserved
-from proxy.hooks import Argv, read_hooks
+from proxy.messages.hooks import Argv, read_hooks
 
 _MIB = 1024 * 1024
 LOG_FORMATS = ("text", "json")

@@ -1,7 +1,7 @@
 """What a proxy knows of its fabric: one frozen record, which STATS asks for and everybody reads.
 
 `fabric status`, `check`, `top`, `topics`, `/metrics` and the tests all read this and nothing else. It is made by the
-proxy (`proxy.survey`), travels as JSON, and is the same record again at the other end.
+proxy (`proxy.collect`), travels as JSON, and is the same record again at the other end.
 
 Counts are since the proxy's start, or since the node's; none is ever reset. Rates are per second, over the last second
 or so for topics, and over the last two heartbeats for nodes. Times are unix seconds, durations seconds, sizes bytes.

@@ -34,9 +34,10 @@ SHELL = {
     "fabric.system.inherited_sockets", "fabric.system.interrupts", "fabric.system.run_program",
     "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing.__init__", "fabric.testing.memory",
     "fabric.testing.memory_link", "fabric.testing.memory_proxy", "fabric.tmux", "fabric.tools", "proxy.__init__",
-    "proxy.__main__", "proxy.daemon", "proxy.doors", "proxy.event_plane", "proxy.hooks", "proxy.httpd", "proxy.logs",
-    "proxy.message_plane", "proxy.metrics", "proxy.notify", "proxy.observer", "proxy.probe", "proxy.pulse",
-    "proxy.retainer", "proxy.server", "proxy.settings", "proxy.survey", "proxy.watch",
+    "proxy.__main__", "proxy.client", "proxy.collect", "proxy.daemon", "proxy.events.observer", "proxy.events.plane",
+    "proxy.events.retainer", "proxy.health.self_check", "proxy.health.socket_guard", "proxy.health.systemd",
+    "proxy.health.watchdog", "proxy.logs", "proxy.messages.hooks", "proxy.messages.plane", "proxy.metrics.app",
+    "proxy.metrics.httpd", "proxy.server", "proxy.settings",
 }  # fmt: skip
 #: What a pure module has no business with.
 IMPURE = {
@@ -49,8 +50,8 @@ EXCEPTIONS = {"fabric.bus.bus": {"threading", "time"}, "fabric.bus.loop_queue": 
 
 ZMQ = {
     "fabric.events.receiver", "fabric.events.sender", "fabric.keys", "fabric.messages.dealer", "fabric.node.link",
-    "proxy.event_plane", "proxy.guard", "proxy.message_plane", "proxy.observer", "proxy.probe", "proxy.pulse",
-    "proxy.retainer", "proxy.zap",
+    "proxy.client", "proxy.events.observer", "proxy.events.plane", "proxy.events.retainer", "proxy.guard",
+    "proxy.health.self_check", "proxy.messages.plane", "proxy.zap",
 }  # fmt: skip
 
 #: What the proxy may take from the fabric: the protocol, the settings loader, and where the embedded default is.
@@ -129,7 +130,9 @@ def test_zmq_is_imported_only_by_those_who_own_sockets():
 def test_the_fabric_imports_neither_proxy_nor_cli(name):
     taken = {imported for imported, _ in IMPORTS[name] if top(imported) in ("proxy", "cli")}
     # A fabric in memory is run by the real directory; imported when one is made, so only by tests.
-    assert taken <= ({"proxy.directory", "proxy.retained"} if name == "fabric.testing.memory_proxy" else set())
+    assert taken <= (
+        {"proxy.messages.directory", "proxy.events.retained"} if name == "fabric.testing.memory_proxy" else set()
+    )
     assert not {imported for imported, at_import in IMPORTS[name] if at_import} & taken
 
 
@@ -177,7 +180,7 @@ def test_no_module_imports_itself_by_way_of_others():
 #: Extras, imported where they are used.
 OPTIONAL = {
     "fabric.testing.__init__": {"pytest"},
-    "proxy.metrics": {"prometheus_client"},
+    "proxy.metrics.app": {"prometheus_client"},
     "fabric.rules.reading.file": {"yaml"},
     "fabric.routes.webhook": {"httpx"},
 }
@@ -259,11 +262,11 @@ PARTS = {
     "fabric.messages.session.outcomes": "fabric.messages.session.session",
     "fabric.messages.session.inbound": "fabric.messages.session.session",
     "fabric.messages.session.outbound": "fabric.messages.session.session",
-    "proxy.broadcasts": "proxy.directory",
-    "proxy.members": "proxy.directory",
-    "proxy.registry": "proxy.directory",
-    "proxy.routing": "proxy.directory",
-    "proxy.sessions": "proxy.directory",
+    "proxy.messages.broadcasts": "proxy.messages.directory",
+    "proxy.messages.records": "proxy.messages.directory",
+    "proxy.messages.registry": "proxy.messages.directory",
+    "proxy.messages.routing": "proxy.messages.directory",
+    "proxy.messages.sessions": "proxy.messages.directory",
     "proxy.settings": "proxy.main",
     "fabric.bus.subscription": "fabric.bus.bus",
     "fabric.testing.memory_link": "fabric.testing.memory",

@@ -7,7 +7,7 @@ Whatever passes after the mark arrives live and is in no page. What passed befor
 its topic, and may have been delivered live as well, just before: `unseen` leaves that out. So it takes both, the pages
 and the mark, and nothing is told twice, or before what it came after.
 
-Pure; `proxy.retained` is the other half.
+Pure; `proxy.events.retained` is the other half.
 """
 
 from __future__ import annotations

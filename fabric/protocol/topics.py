@@ -25,7 +25,8 @@ DEEP = "**"
 MAX_BYTES = 255
 #: Topics below this segment are the system's own: applications cannot publish them.
 RESERVED = "fabric"
-#: How a proxy tells one asker where its answer stands among the events (`proxy.retained`). Only who subscribes to exactly
+#: How a proxy tells one asker where its answer stands among the events (`proxy.events.retained`). Only who subscribes
+#: to exactly
 #: this gets it: it is no news for anybody else, `**` or not.
 KEPT_TOPIC = "fabric.kept"
 

@@ -44,7 +44,7 @@ This table is the protocol; `…` is the verb itself, `?` a frame that may be em
     code, reason, about   a word: letters, digits, _            detail       {…}: facts about a code
     subject               the id, name or key it is about   record       {pid, url, …}: see `proxy.stats`
     report                {published, dropped, …}: see `fabric.protocol.node_report`
-    kept                  {events, more, after, mark}: see `proxy.retained`
+    kept                  {events, more, after, mark}: see `proxy.events.retained`
 
 **Sessions.** A registration is known to its node by a key, to the proxy and to senders by a session. A sender FINDs the
 session behind a name *before* its first message leaves, and every SEND names it: so a sender always knows to whom a
@@ -298,7 +298,7 @@ class Listed(NamedTuple):
 
 
 class Last(NamedTuple):
-    """What came last on each topic that `pattern` matches? See `proxy.retained`."""
+    """What came last on each topic that `pattern` matches? See `proxy.events.retained`."""
 
     id: str
     query: dict[str, Any]

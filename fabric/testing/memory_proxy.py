@@ -2,7 +2,7 @@
 
     MemoryXPub ─pass_on──▸ ┌─────────────┐ ──▸ MemorySub      by byte prefix, as XSUB → XPUB do
                ◂─frames─── │ MemoryProxy │ ◂── subscribed     passed on to every MemoryXPub
-    MemoryDealer ─receive▸ │  Directory  │ ──▸ MemoryDealer   the real one of `proxy.directory`
+    MemoryDealer ─receive▸ │  Directory  │ ──▸ MemoryDealer   the real one of `proxy.messages.directory`
                            └─────────────┘
 
 It has no thread: whoever sends carries what is sent to its receivers' sockets, under one lock that is never held while
@@ -168,8 +168,8 @@ class MemoryProxy:
     def __init__(self, *, timeout: float, max_bytes: int, retain: Sequence[str] = ()) -> None:
         # Lazily, and only here: applications that embed the fabric have no use for the proxy.
         try:
-            from proxy.directory import Directory
-            from proxy.retained import NOTHING, Answer, Retained
+            from proxy.events.retained import NOTHING, Answer, Retained
+            from proxy.messages.directory import Directory
         except ImportError as error:
             raise ImportError(
                 f"the fabric's package `proxy` cannot be imported ({error}): a module `proxy` of another project, or "

@@ -10,7 +10,7 @@ import zmq
 
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
-from proxy import probe
+from proxy import client as probe
 
 #: Seconds without a word until a node counts as lost: it reports three times as often.
 TIMEOUT = 1.5

@@ -7,7 +7,7 @@ import pytest
 from cli.asking import address_of, answered
 from cli.exits import FAILED, NO_PROXY, Failure
 from fabric.errors import SettingsError
-from proxy import probe
+from proxy import client as probe
 
 
 def test_the_address_is_the_argument_else_the_environment_else_the_default(monkeypatch, runtime_dir):

@@ -11,7 +11,7 @@ import pytest
 from cli.main import run
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess
-from proxy.event_plane import EventPlane
+from proxy.events.plane import EventPlane
 from proxy.stats import Stats
 from tests.cli.fabrics import TIMEOUT, directory, full_backlog, lose, record, router, wait_for_report
 
@@ -172,4 +172,12 @@ def test_it_imports_little_for_it_runs_every_few_seconds():
     done = subprocess.run([sys.executable, "-P", "-c", program], cwd="/", capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "cli.check" in loaded
-    assert not loaded & {"asyncio", "subprocess", "tempfile", "tomllib", "proxy.server", "proxy.hooks", "cli.joining"}
+    assert not loaded & {
+        "asyncio",
+        "subprocess",
+        "tempfile",
+        "tomllib",
+        "proxy.server",
+        "proxy.messages.hooks",
+        "cli.joining",
+    }

@@ -10,7 +10,8 @@ import pytest
 
 from cli.daemon import described
 from cli.main import run
-from proxy import daemon, probe
+from proxy import client as probe
+from proxy import daemon
 from proxy.stats import Stats
 
 

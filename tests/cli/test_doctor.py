@@ -17,7 +17,7 @@ from cli.findings import OK, WARNING, WRONG, Finding
 from cli.main import run
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
-from proxy import probe
+from proxy import client as probe
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats
 from tests.cli.commands import FABRIC
 

@@ -9,7 +9,7 @@ from cli.overview import SILENT, is_silent, overview
 from cli.safe import cells
 from fabric.config.settings import parse_address
 from fabric.protocol.node_report import Report
-from proxy.probe import Status
+from proxy.client import Status
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats
 
 ADDRESS = parse_address("ipc:///run/fabric")

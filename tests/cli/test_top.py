@@ -8,7 +8,7 @@ from cli.main import run
 from cli.safe import cells
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
-from proxy import probe
+from proxy import client as probe
 
 SGR = re.compile(r"\x1b\[[\d;]*m")
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from proxy.exposition import METRICS
+from proxy.metrics.table import METRICS
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = json.loads((ROOT / "deploy/grafana/event-fabric.json").read_text())
@@ -72,7 +72,7 @@ def test_what_only_grows_is_asked_for_its_rate():
 
 
 def test_values_of_labels_that_alerts_match_are_exported():
-    from proxy.exposition import _HOOK_OUTCOMES, OUTCOMES
+    from proxy.metrics.table import _HOOK_OUTCOMES, OUTCOMES
 
     for rule in RULES:
         for name, values in re.findall(r"(\w+)\{[^}]*outcome=~\"([^\"]*)\"", rule["expr"]):

@@ -10,7 +10,7 @@ import pytest
 
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
-from proxy.pulse import Pulse
+from proxy.health.self_check import Pulse
 from tests.deploy.frozen import RUNNER, Frozen
 
 

@@ -8,7 +8,7 @@ Left out is what libzmq 4.3.5 does not survive, or lets any peer do to any other
 - more connections at a time than there are descriptors: on ipc that aborts the process;
 - the end (`00` + prefix, or CANCEL) of a subscription that somebody else has: XPUB ends it for them, too;
 - messages of several frames upstream of which the first is a subscription: XPUB tears them, and what is left may swallow
-  somebody's next subscription (tests/proxy/test_event_plane.py has what can be done about it);
+  somebody's next subscription (tests/proxy/events/test_plane.py has what can be done about it);
 - multiparts without end: they are unfinished, but short;
 - to a node, ZMTP that is broken: a socket that *connects* gives up for good after that.
 

@@ -14,7 +14,8 @@ import pytest
 from fabric.config.settings import default_url, parse_address
 from fabric.errors import ProxyError
 from fabric.testing import wait_until
-from proxy import daemon, probe
+from proxy import client as probe
+from proxy import daemon
 from proxy.settings import ProxySettings
 from tests.ports import free_port
 from tests.processes import has_ended

@@ -11,7 +11,7 @@ import pytest
 import fabric
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
-from proxy import probe
+from proxy import client as probe
 from tests.system.soak import full, record, row
 
 CROWD = Path(__file__).parent / "crowd.py"

@@ -239,7 +239,7 @@ class Session:
         self._asking.endpoints(id, query, deadline, now)
 
     def last(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
-        """Ask for the last events of topics, as `proxy.retained` says; Kept follows."""
+        """Ask for the last events of topics, as `proxy.events.retained` says; Kept follows."""
         self._check_open()
         self._asking.last(id, query, deadline, now)
 

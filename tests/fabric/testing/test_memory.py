@@ -362,7 +362,7 @@ def test_what_is_over_a_slow_subscribers_budget_is_a_gap(memory, monkeypatch):
 
 
 def test_another_package_called_proxy_is_named_as_the_cause(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "proxy.directory", None)
+    monkeypatch.setitem(__import__("sys").modules, "proxy.messages.directory", None)
     with pytest.raises(ImportError, match="hides it"):
         InMemoryFabric()
 

@@ -1,0 +1,215 @@
+"""The last event of each topic, for whoever comes later.
+
+    packs off the event plane ──take──▸ ┌──────────┐ ──answer──▸ LAST's answer, page by page
+                                        │ topic →  │
+       at most so many topics, bytes    └──────────┘ ──▸ the row updated longest ago goes, and is counted
+
+A row is what came last on its topic, from whichever origin: origin, number, and the envelope as JSON. Rows stand in the
+order of their updates, and each update has a **place**, a number that only grows; so a page can go on where the last one
+ended, whatever changed meanwhile.
+
+What came last and what comes live must meet without a seam. So who asks names a *token*, and the proxy publishes a
+**place mark** for it among the events: `fabric.events.retained` with token and number. Here it is read where it passes,
+and what is answered for the token is what came before it; the asker reads it, too, and what comes after it arrives
+there anyway.
+
+    LAST   {"pattern": "state.**", "mark": token?, "after": place?}
+    KEPT   {"events": [[topic, origin, number, envelope], …], "more": bool, "after": place, "mark": number │ null}
+
+`more` with a `mark` of null: the place mark has not passed yet, ask again.
+
+Pure: no socket, no clock, no lock; see `proxy.events.retainer`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import orjson
+
+from fabric.errors import WireError
+from fabric.protocol.events import MAX_HOPS, decode_events, decode_topic
+from fabric.protocol.node_report import MAX_COUNT
+from fabric.protocol.sequence import DUPLICATE, Ledger
+from fabric.protocol.topics import KEPT_TOPIC, PatternTable, check_pattern, check_topic, is_reserved
+
+#: Rows looked at, and bytes put, for one answer: about a millisecond of a thread that others wait for.
+LOOKED_AT = 1_000
+PAGE_BYTES = 256 * 1024
+#: Place marks remembered: askers that are reading at a time.
+MARKS = 1_000
+#: Topics of which it is remembered whether a pattern matches.
+REMEMBERED = 20_000
+_MAX_TOKEN = 64
+
+#: What is answered where nothing is kept.
+NOTHING = b'{"events":[],"more":false,"after":0,"mark":null}'
+
+
+class Answer(NamedTuple):
+    """To LAST: JSON, and the place mark that has to be published for it, if any: topic and payload."""
+
+    data: bytes
+    mark: tuple[str, dict[str, Any]] | None = None
+
+
+class _Row(NamedTuple):
+    place: int
+    origin: bytes
+    number: int
+    envelope: bytes
+
+
+class Retained:
+    """All rows of one proxy. `patterns` have been checked."""
+
+    def __init__(self, patterns: Iterable[str], *, topics: int, max_bytes: int) -> None:
+        table: PatternTable[bool] = PatternTable()
+        for pattern in patterns:
+            table = table.adding(pattern, True)
+        self._patterns = table
+        self._max_topics, self._max_bytes = topics, max_bytes
+        self._rows: OrderedDict[str, _Row] = OrderedDict()  # in the order of their places
+        self._ledger = Ledger()
+        self._wanted: dict[str, bool] = {}
+        self._place = 0
+        self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()  # token → number of the mark, place
+        self._marks_made = 0
+        #: Of all rows: topics and envelopes.
+        self.bytes = 0
+        #: Rows dropped because there were too many, or too large a one.
+        self.evicted = 0
+        #: Events of retained topics that left their origin and did not arrive here.
+        self.missed = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    # What passes
+
+    def take(self, first: bytes, pack: bytes) -> None:
+        """One message of the event plane. WireError if it is none of ours."""
+        _, hops, origin = decode_topic(first)
+        if hops > MAX_HOPS:
+            return  # no node takes it, either
+        seen = self._ledger.of(origin)
+        latest: dict[str, tuple[int, dict[str, Any]]] = {}
+        for topic, number, envelope in decode_events(pack):
+            wanted = self._wanted.get(topic)
+            if wanted is None:
+                if topic == KEPT_TOPIC:
+                    # What came before it in this message came before it.
+                    self._keep_all(origin, latest)
+                    latest = {}
+                    self._note_mark(envelope or {})
+                    continue
+                wanted = self._wants(topic)
+            if not wanted:
+                continue
+            if envelope is None:
+                self._miss(self._ledger.judge_mark(seen, topic, number))
+                continue
+            missed = self._ledger.judge(seen, topic, number)
+            if missed == DUPLICATE:
+                continue
+            if missed:
+                self._miss(missed)
+            latest.pop(topic, None)  # for the order
+            latest[topic] = (abs(number), envelope)
+        self._keep_all(origin, latest)
+
+    def _miss(self, count: int) -> None:
+        self.missed = min(self.missed + count, MAX_COUNT)  # numbers are what a publisher says they are
+
+    def _wants(self, topic: str) -> bool:
+        try:
+            check_topic(topic)
+            wanted = not is_reserved(topic) and bool(self._patterns.match(topic))
+        except ValueError:
+            wanted = False
+        if len(self._wanted) >= REMEMBERED:
+            self._wanted.clear()
+        self._wanted[topic] = wanted
+        return wanted
+
+    def _keep_all(self, origin: bytes, latest: dict[str, tuple[int, dict[str, Any]]]) -> None:
+        # Only what is last in a message is encoded again: of a busy topic one event in eighty.
+        for topic, (number, envelope) in latest.items():
+            try:
+                self._keep(topic, origin, number, orjson.dumps(envelope))
+            except TypeError:  # nested deeper than what orjson writes: then the row before it is not the last one
+                self._drop(topic)
+
+    def _keep(self, topic: str, origin: bytes, number: int, envelope: bytes) -> None:
+        if (old := self._rows.pop(topic, None)) is not None:
+            self.bytes -= _size(topic, old)
+        self._place += 1
+        row = self._rows[topic] = _Row(self._place, origin, number, envelope)
+        self.bytes += _size(topic, row)
+        if _size(topic, row) > self._max_bytes:
+            self._drop(topic)  # else it would drive out all others first
+        while len(self._rows) > self._max_topics or self.bytes > self._max_bytes:
+            self._drop(next(iter(self._rows)))
+
+    def _drop(self, topic: str) -> None:
+        self.evicted += 1
+        if (row := self._rows.pop(topic, None)) is not None:
+            self.bytes -= _size(topic, row)
+
+    def _note_mark(self, envelope: dict[str, Any]) -> None:
+        token, number = envelope.get("token"), envelope.get("mark")
+        if not isinstance(token, str) or len(token) > _MAX_TOKEN or type(number) is not int or token in self._marks:
+            return
+        while len(self._marks) >= MARKS:
+            self._marks.popitem(last=False)
+        self._marks[token] = (number, self._place)
+
+    # What is asked
+
+    def answer(self, query: dict[str, Any]) -> Answer:
+        """The answer to LAST, of at most `PAGE_BYTES` (or one event). WireError for a query that is none."""
+        pattern, token, after = query.get("pattern"), query.get("mark"), query.get("after", 0)
+        try:
+            check_pattern(pattern)  # type: ignore[arg-type]  # it says so itself
+        except (ValueError, TypeError) as error:
+            raise WireError(f"`pattern`: {error}") from None
+        if type(after) is not int or not (token is None or (isinstance(token, str) and 0 < len(token) <= _MAX_TOKEN)):
+            raise WireError(f"`after` is a number, `mark` a text of at most {_MAX_TOKEN} characters")
+        assert isinstance(pattern, str)
+        if token is None:
+            return Answer(self._page(pattern, after, self._place, None))
+        if (known := self._marks.get(token)) is None:
+            self._marks_made += 1
+            waiting = b'{"events":[],"more":true,"after":0,"mark":null}'
+            return Answer(waiting, (KEPT_TOPIC, {"token": token, "mark": self._marks_made}))
+        number, until = known
+        return Answer(self._page(pattern, after, until, number))
+
+    def _page(self, pattern: str, after: int, until: int, mark: int | None) -> bytes:
+        match = PatternTable[bool]().adding(pattern, True).match
+        events: list[bytes] = []
+        size = looked = 0
+        more = False
+        for topic, row in self._rows.items():
+            if row.place <= after:
+                continue
+            if row.place > until:
+                break
+            if looked >= LOOKED_AT or (events and size + len(row.envelope) > PAGE_BYTES):
+                more = True
+                break
+            looked += 1
+            after = row.place
+            if match(topic):
+                events.append(
+                    b'[%b,"%b",%d,%b]' % (orjson.dumps(topic), row.origin.hex().encode(), row.number, row.envelope)
+                )
+                size += len(events[-1])
+        facts = orjson.dumps({"more": more, "after": after, "mark": mark})
+        return b'{"events":[%b],%b' % (b",".join(events), facts[1:])
+
+
+def _size(topic: str, row: _Row) -> int:
+    return len(topic) + len(row.envelope)

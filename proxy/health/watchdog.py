@@ -1,0 +1,100 @@
+"""Watches over the planes for the main loop: takes the pulse, and tells the service manager and the log what it found.
+
+    state       entered when                                          is said
+    starting    at first                                              nothing: events-in is bound late (`settle`)
+    serving     both planes answered one beat                         READY=1 once; WATCHDOG=1 after each good beat
+    suffering   a plane has been silent for `PATIENCE`                STATUS and a warning name it; no WATCHDOG=1
+    serving     both answer again                                     STATUS, a line in the log, WATCHDOG=1
+
+The watchdog is fed from here and from nowhere else, so a plane that hangs ends the process as surely as a main loop that
+hangs: that is what makes a supervisor's restart the answer to both.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+from fabric.config.settings import Address
+from proxy.health.self_check import Beat, Pulse
+from proxy.health.systemd import Notify
+
+logger = logging.getLogger("fabric.proxy")
+
+#: Seconds between beats, and how long one waits for its answers.
+EVERY = 1.0
+#: Seconds between looks until the planes have answered first; and how long the main loop may be away from its other work.
+SOON = 0.05
+TURN = 0.5
+#: Seconds of silence that are worth a warning. A machine that swaps is late by a second.
+PATIENCE = 3.0
+#: By whether events and messages are silent.
+_COMPLAINTS = {
+    (True, True): "neither plane answers",
+    (True, False): "the event plane does not answer",
+    (False, True): "the message plane does not answer",
+}
+
+
+class Watch:
+    """`turn` again and again, on one thread, then `close`. `bound` says whether both planes listen."""
+
+    def __init__(
+        self, address: Address, notify: Notify, *, bound: Callable[[], bool], summary: Callable[[], str]
+    ) -> None:
+        self.pulse = Pulse(address)
+        self._notify = notify
+        self._bound = bound
+        self._summary = summary
+        # A third, so that one late beat does not end a proxy that lives.
+        self._every = min(EVERY, notify.watchdog / 3) if notify.watchdog else EVERY
+        self._patience = min(PATIENCE, notify.watchdog / 2) if notify.watchdog else PATIENCE
+        self._due = 0.0
+        self._ready = False
+        #: Since when both planes have not answered; None: they do.
+        self._silent_since: float | None = None
+        #: What was complained of.
+        self._complaint = ""
+
+    def turn(self) -> float:
+        """Take the pulse if it is time; the seconds until it wants to be called again."""
+        if not self._bound():
+            return SOON
+        if monotonic() >= self._due:
+            begun = monotonic()
+            beat = self.pulse.beat(self._every if self._ready else SOON)
+            if beat.good:
+                self._answered()
+            else:
+                self._unanswered(beat, begun)
+            self._due = begun + (self._every if self._ready else 0.0)
+        return min(TURN, max(self._due - monotonic(), 0.0))
+
+    def close(self) -> None:
+        """The end has begun."""
+        self._notify.stopping()
+        self.pulse.close()
+
+    def _answered(self) -> None:
+        self._silent_since = None
+        if self._complaint:
+            logger.info("both planes answer again")
+            self._complaint = ""
+        # What is said first is what `systemctl status` shows when the start has returned.
+        self._notify.status(self._summary())
+        if not self._ready:
+            self._ready = True
+            self._notify.ready()
+        self._notify.alive()
+
+    def _unanswered(self, beat: Beat, begun: float) -> None:
+        if self._silent_since is None:
+            self._silent_since = begun
+        if monotonic() - self._silent_since < (self._patience if self._ready else PATIENCE):
+            return
+        complaint = _COMPLAINTS[beat.events is None, beat.messages is None]
+        self._notify.status(complaint)
+        if complaint != self._complaint:
+            self._complaint = complaint
+            logger.warning(complaint)

@@ -1,0 +1,358 @@
+"""The message plane of the proxy, sans I/O: frames and `now` in, frames out.
+
+    receive(peer, frames, now) ──▸ ┌───────────┐ ──▸ outgoing        (peer, frames), to be sent in order
+    undeliverable(…, now)      ──▸ │ Directory │ ──▸ announcements   (topic, payload), for the event plane
+    tick(now)                  ──▸ └───────────┘ ──▸ routed          messages, for the hooks (if asked for)
+
+`fabric.protocol.verbs` is the protocol, `proxy.messages.registry` and `proxy.messages.sessions` know who is there. Here
+is what is done with each verb, and who may say it: `any` is also who never said HELLO on this connection, everybody
+else is refused with `unknown_peer` and says HELLO.
+
+    verb         from    is answered with                            and passed on as
+    ──────────────────────────────────────────────────────────────────────────────────────────────────
+    HELLO        any     WELCOME; REGISTERED for names it has
+    REGISTER     node    REGISTERED │ ERROR name_taken, full …
+    UNREGISTER   node
+    FIND         node    FOUND │ GONE │ ERROR no_such_endpoint       (FOUND makes it a watcher: GONE at the end)
+    SEND         node    ERROR gone, not_owned, no_such_endpoint …   DELIVER to the session's holder
+     no session  any     the same; `from` is anonymous:…             DELIVER to whose turn it is
+    GOT          any                                                 ACK to whom `back` says
+    REFUSED      node                                                ERROR about DELIVER
+    REPLY        any                                                 REPLIED
+    ASK          node    ERROR gone; ACK with a number for `*`       ASK to the node(s)
+    TELL         node                                                TELL
+    LIST         any     LISTED
+    PING         any     PONG, `known` 0 if it must say HELLO
+    BYE          node                                                its names are free
+    STATS, LAST, STOP    are the shell's (see `proxy.messages.plane`)
+    anything else        ERROR unknown_verb, malformed
+
+The proxy remembers nothing about a message it has passed on (see `proxy.messages.routing`): that makes a kill -9 harmless.
+
+    a node's life:   HELLO ──▸ known ──▸ silent for the timeout: BYE timeout, `lost`
+                        ▴       │ │ └──▸ its connection is gone (EHOSTUNREACH): `lost`
+                        └───────┘ └────▸ BYE: `left`
+                      HELLO again: the same names
+
+All times are monotonic. A tick that finds itself late by more than a heartbeat (stopped, starved) gives everybody a
+full timeout before it judges: they may well have spoken all the while.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from fabric.errors import WireError
+from fabric.protocol.node_report import decode_report
+from fabric.protocol.verbs import (
+    ACK,
+    ASK,
+    BYE,
+    DELIVER,
+    FIND,
+    GOT,
+    HELLO,
+    LIST,
+    LISTED,
+    PING,
+    PONG,
+    REFUSED,
+    REGISTER,
+    REPLY,
+    SEND,
+    TELL,
+    UNREGISTER,
+    VERSION,
+    Ask,
+    Bye,
+    Find,
+    Hello,
+    List,
+    Ping,
+    Register,
+    Tell,
+    Terms,
+    Unregister,
+    Welcome,
+    decode_for_proxy,
+)
+from proxy.messages.node_reports import Reports
+from proxy.messages.records import Announcements, Node, Outgoing, Refusal, Registration
+from proxy.messages.registry import Registry
+from proxy.messages.routing import Routing, error
+
+_Handler = Callable[[bytes, list[bytes], float], None]
+
+
+class Directory:
+    """Routes messages between nodes. `boot` names this life of the proxy, `epoch` + `now` is the wall clock."""
+
+    def __init__(
+        self,
+        boot: str,
+        now: float,
+        *,
+        epoch: float = 0.0,
+        timeout: float = 15.0,
+        max_bytes: int = 10 * 1024 * 1024,
+        record: bool = False,
+    ) -> None:
+        self.outgoing: Outgoing = deque()
+        self.announcements: Announcements = deque()
+        self.terms = Terms(boot, timeout / 3, timeout, max_bytes)
+        self._registry = Registry(boot, now + timeout, self.outgoing, self.announcements)
+        self._routing = Routing(self._registry, self.outgoing, max_bytes, epoch, record)
+        #: Messages for the hooks; None unless asked for.
+        self.routed = self._routing.routed
+        #: What nodes say of themselves with their heartbeats.
+        self.reports = Reports()
+        self._nodes = self._registry.nodes
+        self._due = now + self.terms.heartbeat
+        #: Nobody is judged by a silence that began before this.
+        self._granted = now
+        self._empty_since: float | None = now
+        self._counts = dict.fromkeys(("malformed", "refused", "busy", "gone", "lost"), 0)
+        self._handlers: dict[bytes, _Handler] = {
+            HELLO: self._hello,
+            SEND: self._routing.send,
+            GOT: self._routing.got,
+            REPLY: self._routing.reply,
+            LIST: self._list,
+            PING: self._ping,
+            REGISTER: self._for_node(self._register),
+            UNREGISTER: self._for_node(self._unregister),
+            FIND: self._for_node(self._find),
+            REFUSED: self._for_node(self._routing.refused),
+            ASK: self._for_node(self._ask),
+            TELL: self._for_node(self._tell),
+            BYE: self._for_node(self._bye),
+        }
+
+    # The shell's side
+
+    def receive(self, peer: bytes, frames: list[bytes], now: float) -> None:
+        """One message from `peer`, without its routing id. Whatever the bytes, it never raises."""
+        handler = self._handlers.get(frames[0]) if frames else None
+        if handler is None:
+            self._fault(peer, frames, "unknown_verb", {"verbs": [verb.decode() for verb in self._handlers]})
+            return
+        try:
+            handler(peer, frames, now)
+        except Refusal as refusal:
+            self._counts["refused"] += 1
+            self._error(peer, frames[0], _subject(frames), refusal.code, refusal.detail)
+        except WireError as fault:
+            self._fault(peer, frames, "malformed", {"text": str(fault)[:500]})
+
+    def undeliverable(self, peer: bytes, frames: list[bytes], why: str, now: float) -> None:
+        """What was in `outgoing` could not be sent: `busy` (EAGAIN: its pipe is full) or `gone` (EHOSTUNREACH)."""
+        self._counts[why] += 1
+        node = self._nodes.get(peer)
+        if why == "gone" and node is not None:
+            self._lose(node, "gone", now)
+        if frames[0] == DELIVER:
+            self._routing.undeliverable(frames, why)
+        elif frames[0] == ASK:
+            if (asker := self._routing.asker(frames[2])) is not None:
+                origin = node.origin.hex() if node is not None else ""
+                self._error(asker, ASK, frames[1], why, {"origin": origin})
+        elif node is not None:
+            node.missed = True
+
+    def tick(self, now: float) -> None:
+        """Judge who has been silent. To be called at `next_deadline`, after what has arrived was received."""
+        self._routing.broadcasts.tick(now)
+        if now < self._due:
+            return
+        sessions, timeout = self._registry.sessions, self.terms.timeout
+        if now - self._due > self.terms.heartbeat:
+            self._granted = now
+            sessions.recover_until = max(sessions.recover_until, now + timeout)
+        if sessions.recovering and now >= sessions.recover_until:
+            sessions.recovered()
+        due = now + self.terms.heartbeat
+        for node in list(self._nodes.values()):
+            ends = max(node.seen, self._granted) + timeout
+            if ends <= now:
+                self.outgoing.append((node.peer, [BYE, b"timeout", b""]))
+                self._lose(node, "timeout", now)
+            elif ends < due:
+                due = ends
+        self._due = min(due, sessions.recover_until) if sessions.recovering else due
+
+    def next_deadline(self) -> float:
+        """When `tick` wants to be called next, at the latest."""
+        answer = self._routing.broadcasts.next_deadline()
+        return self._due if answer is None else min(self._due, answer)
+
+    def close(self, reason: str = "shutdown") -> None:
+        """Tell every node that the proxy goes away."""
+        for peer in self._nodes:
+            self.outgoing.append((peer, [BYE, reason.encode(), b""]))
+
+    def idle_for(self, now: float) -> float:
+        """For how many seconds nobody has been here; 0 while somebody is."""
+        return 0.0 if self._empty_since is None else now - max(self._empty_since, self._routing.bare_at)
+
+    def stats(self) -> dict[str, int]:
+        """How many are here, and what was counted."""
+        return {
+            "nodes": len(self._nodes),
+            "endpoints": len(self._registry.sessions.open),
+            "broadcasts": len(self._routing.broadcasts),
+            **self._routing.counts,
+            **self._counts,
+        }
+
+    def members(self, limit: int) -> list[Node]:
+        """Nodes that are here, as many as `limit`, by name. Any thread."""
+        return sorted(self._nodes.values(), key=lambda node: node.identity.node)[:limit]
+
+    @property
+    def epoch(self) -> float:
+        """The wall clock when the directory's was 0."""
+        return self._routing.epoch
+
+    def listing(self, endpoint: str = "", *, nodes: bool = True) -> dict[str, Any]:
+        """Endpoints (all, or those called `endpoint`) and nodes. `since` and `seen` are unix seconds."""
+        wanted = self._registry.sessions.open.values()
+        if endpoint:
+            holders = self._registry.names.get(endpoint.encode())
+            wanted = [] if holders is None else holders.members  # type: ignore[assignment]
+        return {
+            "proxy": self.terms.proxy,
+            "endpoints": [self._endpoint_facts(registration) for registration in wanted],
+            "nodes": [self._node_facts(node) for node in self._nodes.values()] if nodes else [],
+        }
+
+    def _endpoint_facts(self, registration: Registration) -> dict[str, Any]:
+        node, epoch = registration.node, self._routing.epoch
+        return {
+            "endpoint": registration.name.decode(),
+            "session": registration.session.decode(),
+            **node.facts(),
+            "shared": self._registry.names[registration.name].shared,
+            "since": epoch + registration.since,
+            "seen": epoch + node.seen,
+        }
+
+    def _node_facts(self, node: Node) -> dict[str, Any]:
+        return {
+            **node.facts(),
+            "program": node.identity.program,
+            "endpoints": len(node.registrations),
+            "since": self._routing.epoch + node.since,
+            "seen": self._routing.epoch + node.seen,
+        }
+
+    # Everything else
+
+    def _for_node(self, handler: Callable[[Node, Any, float], None]) -> _Handler:
+        """For nodes only, and decoded."""
+
+        def handle(peer: bytes, frames: list[bytes], now: float) -> None:
+            message = decode_for_proxy(frames)
+            node = self._nodes.get(peer)
+            if node is None or node.missed:
+                raise Refusal("unknown_peer")
+            node.seen = now
+            handler(node, message, now)
+
+        return handle
+
+    def turn_away(self, newcomers: bool) -> None:
+        """Whether newcomers are refused as `full`: the process has no room for them. Any thread."""
+        self._registry.full = newcomers
+
+    def _hello(self, peer: bytes, frames: list[bytes], now: float) -> None:
+        message: Hello = decode_for_proxy(frames)
+        if message.version != VERSION:
+            raise Refusal("version", version=VERSION, yours=message.version)
+        self._registry.hello(peer, message.identity, Welcome(VERSION, message.attempt, self.terms), now)
+        self._empty_since = None
+
+    def _register(self, node: Node, message: Register, now: float) -> None:
+        self._registry.register(node, message, now)
+
+    def _unregister(self, node: Node, message: Unregister, now: float) -> None:
+        self._registry.unregister(node, message.key)
+
+    def _find(self, node: Node, message: Find, now: float) -> None:
+        self._registry.find(node.peer, message.name, message.session)
+
+    def _ask(self, node: Node, message: Ask, now: float) -> None:
+        id_ = message.id.encode()
+        if message.origin == b"*":
+            others = [other.peer for other in self._nodes.values() if other is not node]
+            # The number first: the answers are counted against it.
+            self.outgoing.append((node.peer, [ACK, id_, b"%d" % len(others)]))
+        elif (other := self._registry.origins.get(message.origin)) is None:
+            raise Refusal("gone", origin=message.origin.hex())
+        else:
+            others = [other.peer]
+        for peer in others:
+            self.outgoing.append((peer, [ASK, id_, node.origin, message.body]))
+
+    def _tell(self, node: Node, message: Tell, now: float) -> None:
+        if (asker := self._routing.asker(message.back)) is not None:
+            self.outgoing.append((asker, [TELL, message.id.encode(), node.origin, message.body]))
+
+    def _list(self, peer: bytes, frames: list[bytes], now: float) -> None:
+        message: List = decode_for_proxy(frames)
+        if (node := self._nodes.get(peer)) is not None:
+            node.seen = now
+        wanted = message.query.get("endpoint")
+        listing = self.listing(wanted if isinstance(wanted, str) else "", nodes=message.query.get("nodes") is not False)
+        data = orjson.dumps(listing)
+        while len(data) > self.terms.max_bytes and (listing["endpoints"] or listing["nodes"]):
+            # Over the limit the asker's socket would close its connection. Half of the truth is marked as such.
+            for key in ("endpoints", "nodes"):
+                listing[key] = listing[key][: len(listing[key]) // 2]
+            data = orjson.dumps({**listing, "truncated": True})
+        self.outgoing.append((peer, [LISTED, message.id.encode(), data]))
+
+    def _ping(self, peer: bytes, frames: list[bytes], now: float) -> None:
+        message: Ping = decode_for_proxy(frames)
+        node = self._nodes.get(peer)
+        known = node is not None and not node.missed
+        if known and node is not None:
+            node.seen = now
+            if message.report:
+                self.reports.heard(node.origin, decode_report(message.report), now)
+        self.outgoing.append((peer, [PONG, frames[1], b"1" if known else b"0"]))
+
+    def _bye(self, node: Node, message: Bye, now: float) -> None:
+        self._registry.drop(node, "left", message.reason)
+        self._gone(node, now)
+
+    def _lose(self, node: Node, reason: str, now: float) -> None:
+        self._counts["lost"] += 1
+        self._registry.drop(node, "lost", reason)
+        self._gone(node, now)
+
+    def _gone(self, node: Node, now: float) -> None:
+        self.reports.gone(node.origin)
+        if not self._nodes:
+            self._empty_since = now
+
+    def _fault(self, peer: bytes, frames: Sequence[bytes], code: str, detail: dict[str, Any]) -> None:
+        self._counts["malformed"] += 1
+        self._error(peer, frames[0] if frames else b"", _subject(frames), code, detail)
+
+    def _error(self, peer: bytes, about: bytes, subject: bytes, code: str, detail: dict[str, Any]) -> None:
+        known = about if about in self._handlers or about == DELIVER else b"unknown"
+        self.outgoing.append((peer, error(known, subject, code, detail)))
+
+
+def _subject(frames: Sequence[bytes]) -> bytes:
+    """What an ERROR is about: the id, name or key after the verb, if there is one that can be repeated."""
+    subject = frames[1] if len(frames) > 1 and len(frames[1]) <= 255 else b""
+    try:
+        subject.decode()
+    except ValueError:
+        return b""
+    return subject

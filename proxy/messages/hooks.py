@@ -1,0 +1,283 @@
+"""Programs that run after a message was routed.
+
+    MessagePlane ──routed──▸ put ──▸ a queue per hook ──▸ its workers ──▸ `fabric.system.run_program.run`
+     (its thread)            O(1)    oldest dropped       threads
+
+A hook gets the message as JSON on its stdin,
+
+    {"type": "message", "id", "to", "from", "ts", "body", "holders", "request"}
+
+and its facts in the environment (see `fabric.system.run_program.environment`). It cannot change what happens to the
+message: that has been passed on to so many `holders` before, which may still refuse it. Nor does it hold up anything:
+what a hook does not get done in time waits in a queue of its own, and the oldest is dropped and counted when that is full.
+
+    routed                       runs hooks
+    a message, a request         once; `request` says which. An answer is no message, and runs none.
+    a broadcast (`to` is "*")    once, also if nobody was there to hold it (`holders` is 0)
+    the same message again       not again: after a reconnect senders repeat what was not acknowledged. Only a proxy that
+                                 was itself restarted meanwhile does not know, and runs them twice. The id tells.
+    what was refused             none
+
+With several at a time (`hook_concurrency`) they may end in another order than the messages came; with one they do not.
+A hook that sends messages runs hooks by it: look at FABRIC_FROM or FABRIC_TO, or it never ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import orjson
+
+from fabric.system.run_program import GRACE, environment, run
+from proxy.messages.routing import Routed
+
+logger = logging.getLogger("fabric.proxy")
+
+Argv = tuple[str, ...]
+
+#: What may wait for one hook: bodies can be 10 MiB.
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+#: Messages remembered, so that one that is repeated runs no hook again.
+REMEMBERED = 10_000
+#: Of a hook's output, what is kept and logged.
+MAX_OUTPUT = 2_000
+_COUNTED = ("done", "failed", "timed_out", "dropped", "queued", "running")
+
+# Settings
+
+
+def read_hooks(value: object) -> tuple[Argv, ...]:
+    """The hooks that a setting says. ValueError or TypeError says what is wrong with which.
+
+    A list of them, each a path or a list of path and arguments; or text: paths with commas between them, a JSON array
+    of the same, or `none`. A program without a slash is looked for in PATH. They are looked at here, for a hook that is
+    missing should be known when the proxy starts, not when the first message has passed.
+    """
+    if isinstance(value, str):
+        value = _from_text(value)
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"hooks are a list of programs, not {value!r}")
+    items = list(value)
+    if len(items) == 1 and isinstance(items[0], str) and items[0].strip().lower() == "none":
+        return ()
+    return tuple(_argv(item, number) for number, item in enumerate(items, 1))
+
+
+def _from_text(text: str) -> object:
+    text = text.strip()
+    if not text.startswith("["):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{text!r} is no JSON array: {error}") from None
+
+
+def _argv(item: object, number: int) -> Argv:
+    if isinstance(item, str) and item.lstrip().startswith("["):
+        item = _from_text(item)  # a program with arguments, as the value of one option
+    words = [item] if isinstance(item, str) else item
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise TypeError(f"hook {number} is a path, or a list of a path and its arguments, not {item!r}")
+    if not words or not words[0].strip() or any("\0" in word for word in words):
+        raise ValueError(f"hook {number} names no program: {item!r}")
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"hook {number} is no valid Unicode: {item!r}") from None
+    return (_program(words[0].strip(), number), *words[1:])
+
+
+def _program(named: str, number: int) -> str:
+    if "/" not in named:
+        if (found := shutil.which(named)) is None:
+            raise ValueError(f"hook {number}: there is no program {named!r} in PATH")
+        return os.path.abspath(found)
+    path = os.path.abspath(os.path.expanduser(named))
+    if not os.path.exists(path):
+        raise ValueError(f"hook {number}: there is no file {path}")
+    if not os.path.isfile(path):
+        raise ValueError(f"hook {number}: {path} is no file")
+    if not os.access(path, os.X_OK):
+        raise ValueError(f"hook {number}: {path} is not executable; mend it with: chmod +x {path}")
+    return path
+
+
+# Running
+
+
+class Hooks:
+    """All hooks of a proxy. `put` and `stop` are for the proxy's threads, and never wait for a hook that runs."""
+
+    def __init__(self, hooks: Sequence[Argv], *, url: str, timeout: float, concurrency: int, queue: int) -> None:
+        self._lines = [_Line(hook, url, timeout, concurrency, queue) for hook in hooks]
+        self._seen: OrderedDict[tuple[bytes, bytes, bytes], None] = OrderedDict()
+        self._repeated = 0
+
+    def start(self) -> None:
+        """Start the workers."""
+        for line in self._lines:
+            line.start()
+
+    def put(self, message: Routed) -> None:
+        """A message was routed. O(1), and never waits. One thread at a time."""
+        key = (message.sender, message.to, message.id)
+        if key in self._seen:
+            self._repeated += 1
+            return
+        self._seen[key] = None
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        for line in self._lines:
+            line.put(message)
+
+    def stop(self) -> None:
+        """Begin nothing more, end what runs: what waits is dropped, and counted."""
+        for line in self._lines:
+            line.stop()
+        for line in self._lines:
+            line.join()
+        if dropped := self.stats()["dropped"]:
+            logger.warning("%d messages ran no hook: they came faster than hooks ended", dropped)
+
+    def stats(self) -> dict[str, int]:
+        """What was counted, over all hooks."""
+        counts = [line.stats() for line in self._lines]
+        return {**{name: sum(count[name] for count in counts) for name in _COUNTED}, "repeated": self._repeated}
+
+
+class _Line:
+    """One hook: its queue and its workers. A hook that hangs holds up only itself."""
+
+    def __init__(self, argv: Argv, url: str, timeout: float, concurrency: int, limit: int) -> None:
+        self._argv = argv
+        self._url = url
+        self._timeout = timeout
+        self._limit = max(limit, 1)
+        self._queue: SimpleQueue[Routed | None] = SimpleQueue()  # in C: whoever puts never waits for who takes
+        self._stopping = False
+        self._workers = [
+            threading.Thread(target=self._work, name=f"fabric-hook-{os.path.basename(argv[0])}", daemon=True)
+            for _ in range(max(concurrency, 1))
+        ]
+        # Written by whoever puts, under no lock …
+        self._put = self._put_bytes = self._dropped = self._dropped_bytes = 0
+        # … and by the workers, under this one.
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(("done", "failed", "timed_out"), 0)
+        self._taken = self._taken_bytes = self._running = 0
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+
+    def put(self, message: Routed) -> None:
+        while self._queue.qsize() >= self._limit or (
+            self._put_bytes - self._taken_bytes - self._dropped_bytes > MAX_QUEUED_BYTES
+        ):
+            if not self._drop():
+                break
+        self._put += 1
+        self._put_bytes += len(message.body)
+        self._queue.put(message)
+
+    def _drop(self) -> bool:
+        try:
+            oldest = self._queue.get_nowait()
+        except Empty:
+            return False
+        if oldest is not None:
+            self._dropped += 1
+            self._dropped_bytes += len(oldest.body)
+        return True
+
+    def stop(self) -> None:
+        self._stopping = True
+        while self._drop():
+            pass
+        for _ in self._workers:
+            self._queue.put(None)
+
+    def join(self) -> None:
+        for worker in self._workers:
+            worker.join(3 * GRACE)  # longer than `run` takes to end a program; whoever is stuck is a daemon thread
+
+    def stats(self) -> dict[str, int]:
+        with self._lock:
+            queued = max(self._put - self._taken - self._dropped, 0)
+            return {**self._counts, "dropped": self._dropped, "queued": queued, "running": self._running}
+
+    # The workers' threads
+
+    def _work(self) -> None:
+        while (message := self._queue.get()) is not None:
+            with self._lock:
+                self._taken += 1
+                self._taken_bytes += len(message.body)
+                self._running += 1
+            how = "failed"
+            try:
+                how = self._run(message)
+            except Exception:
+                logger.exception("the hook %s failed on message %r", self._argv[0], message.id)
+            finally:
+                with self._lock:
+                    self._running -= 1
+                    self._counts[how] += 1
+
+    def _run(self, message: Routed) -> str:
+        try:
+            facts = _facts(message)
+        except ValueError as error:  # its holder will not understand it, either
+            logger.warning("the hook %s was not run on message %r: %s", self._argv[0], message.id, error)
+            return "failed"
+        try:
+            ran = run(
+                self._argv,
+                _encode(facts, message.body),
+                environment(facts, self._url),
+                timeout=self._timeout,
+                limit=MAX_OUTPUT,
+                directory="/",
+                cancelled=lambda: self._stopping,
+            )
+        except OSError as error:
+            logger.warning("the hook %s cannot be run: %s", self._argv[0], error.strerror)
+            return "failed"
+        said = (ran.output + ran.errors)[:MAX_OUTPUT].decode(errors="backslashreplace").strip()
+        said = f"; it said {said!r}{' …' if ran.cut else ''}" if said else ""
+        if ran.problem:
+            logger.warning("the hook %s %s on message %r%s", self._argv[0], ran.problem, facts["id"], said)
+        elif said:
+            logger.info("the hook %s ran on message %r%s", self._argv[0], facts["id"], said)
+        return "timed_out" if ran.timed_out else "failed" if ran.problem else "done"
+
+
+def _facts(message: Routed) -> dict[str, Any]:
+    """What a hook is told. ValueError if the message is not what nodes write: the proxy does not look at all of it."""
+    meta = orjson.loads(message.meta)
+    if not isinstance(meta, dict):
+        raise ValueError("its meta is no object")  # noqa: TRY004 - one kind of fault
+    return {
+        "type": "message",
+        "id": message.id.decode(errors="replace"),
+        "to": message.to.decode(errors="replace"),
+        "from": message.sender.decode(errors="replace"),
+        "ts": meta.get("ts"),
+        "holders": message.holders,
+        "request": meta.get("request") is True,
+        "body": orjson.loads(message.body),
+    }
+
+
+def _encode(facts: dict[str, Any], body: bytes) -> bytes:
+    # The body as it came: what can be read may be nested too deeply to be written again.
+    head = orjson.dumps({name: fact for name, fact in facts.items() if name != "body"})
+    return b'%s,"body":%s}\n' % (head[:-1], body)

@@ -1,0 +1,237 @@
+"""Messages through the proxy: a ROUTER loop around the directory. The only Python in the proxy that runs per message.
+
+    ┌─▸ receive what is there, at most `BATCH` messages, into the directory
+    │   send what it answers
+    │   tick, when it is due; presence to the event plane, routed messages to the hooks
+    └── nothing received: wait on the socket's descriptor and a wake-up pipe
+
+Every send and receive is NOBLOCK. That a peer's pipe is full (EAGAIN) or that it is gone (EHOSTUNREACH, with MANDATORY)
+are ordinary answers that the directory is told of; and the loop goes on receiving while sends fail, or dead peers would
+never be noticed.
+
+Three verbs are not about messages, and are answered here: STATS with what `stats(query)` says, LAST with what
+`last(query)` says, and STOP, which is done for peers on this machine only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import select
+import threading
+from collections.abc import Callable
+from time import monotonic, time
+from typing import Any
+
+import zmq
+from zmq.backend import Socket as _Backend
+
+from fabric.config.settings import Address
+from fabric.errors import ProxyError, WireError
+from fabric.protocol.verbs import BYE, KEPT, LAST, RECORD, STATS, STOP, decode_for_proxy
+from proxy.events.plane import ROOM, Announcer, set_common_options
+from proxy.events.retained import NOTHING, Answer
+from proxy.messages.directory import Directory
+from proxy.messages.routing import Routed, error
+
+logger = logging.getLogger("fabric.proxy")
+
+#: Messages received before answers leave: enough to spread the cost of a turn, few enough to answer within a millisecond.
+BATCH = 64
+#: Frames of the longest verb, and its routing id.
+MAX_FRAMES = 16
+#: Seconds between looks at the clock, at the latest.
+TICK = 0.5
+
+#: Answered here; the directory knows nothing of the process it is in.
+_OURS = (STATS, LAST, STOP)
+
+_send: Callable[..., Any] = _Backend.send
+_recv: Callable[..., Any] = _Backend.recv
+_NOBLOCK = int(zmq.NOBLOCK)
+_MORE_NOBLOCK = int(zmq.SNDMORE | zmq.NOBLOCK)
+
+
+class MessagePlane:
+    """Runs the plane in a thread of its own. `stop` says goodbye to every node, and ends it."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        boot: str,
+        timeout: float,
+        max_bytes: int,
+        make_announcer: Callable[[], Announcer],
+        routed: Callable[[Routed], None] | None = None,
+        stats: Callable[[dict[str, Any]], bytes] = lambda _query: b"{}",
+        last: Callable[[dict[str, Any]], Answer] = lambda _query: Answer(NOTHING),
+        stop: Callable[[str], None] | None = None,
+    ) -> None:
+        self.directory = Directory(
+            boot,
+            monotonic(),
+            epoch=time() - monotonic(),
+            timeout=timeout,
+            max_bytes=max_bytes,
+            record=routed is not None,
+        )
+        #: Why the plane ended, if it did so by itself.
+        self.failure: str | None = None
+        self._address = address
+        self._routed = routed
+        self._stats = stats
+        self._last = last
+        self._stop = stop
+        self._make_announcer = make_announcer
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        set_common_options(self._socket, address)
+        self._socket.router_mandatory = True
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
+        self._socket.sndhwm = 1_000
+        self._socket.rcvhwm = 10_000
+        self._socket.maxmsgsize = max_bytes + ROOM
+        self._stopping = False
+        self._wake_read, self._wake_write = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="fabric-messages", daemon=True)
+
+    def start(self) -> None:
+        """Bind, and serve. ProxyError if the address cannot be had."""
+        try:
+            self._socket.bind(self._address.messages)
+        except zmq.ZMQError as error:
+            self._socket.close(linger=0)
+            self._context.term()
+            raise ProxyError(f"cannot listen on {self._address.messages}: {error.strerror}") from None
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; nodes are told, so that they do not have to find out."""
+        self._stopping = True
+        os.write(self._wake_write, b"\0")
+        if self._thread.ident is not None:  # else it could not bind
+            self._thread.join()
+        self._context.term()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def idle_for(self) -> float:
+        """For how many seconds no node has been here. Any thread."""
+        return self.directory.idle_for(monotonic())
+
+    # The plane's thread
+
+    def _run(self) -> None:
+        announcer = self._make_announcer()
+        poller = select.poll()
+        poller.register(self._socket.get(zmq.FD), select.POLLIN)  # type: ignore[arg-type]  # an int for FD
+        poller.register(self._wake_read, select.POLLIN)
+        try:
+            while not self._stopping:
+                if not self._turn(announcer):
+                    wait = min(max(self.directory.next_deadline() - monotonic(), 0.0), TICK)
+                    poller.poll(wait * 1_000 + 1)
+            self.directory.close()
+            self._answer()
+            self._socket.close(linger=500)  # the goodbyes are on their way to the kernel
+        except Exception as error:
+            self.failure = f"the message plane ended: {error!r}"
+            logger.exception("the message plane failed")
+            self._socket.close(linger=0)
+        finally:
+            announcer.close()
+
+    def _turn(self, announcer: Announcer) -> bool:
+        """Whether anything was received or sent: then the descriptor may be silent about more."""
+        received = self._receive()
+        now = monotonic()
+        if received < BATCH and now >= self.directory.next_deadline():
+            self.directory.tick(now)
+        answered = self._answer()
+        announcements = self.directory.announcements
+        while announcements:
+            announcer.announce(*announcements.popleft())
+        if self._routed is not None and self.directory.routed:
+            while self.directory.routed:
+                self._routed(self.directory.routed.popleft())
+        return bool(received or answered)
+
+    def _receive(self) -> int:
+        socket = self._socket
+        receive = self.directory.receive
+        for count in range(BATCH):
+            try:
+                frame = _recv(socket, _NOBLOCK, False)
+            except zmq.Again:
+                return count
+            peer = frame.bytes
+            frames: list[bytes] = []
+            # As zmq.Frames, which know whether there are more: asking the socket for RCVMORE costs as much as a frame.
+            while frame.more:
+                frame = _recv(socket, _NOBLOCK, False)
+                if len(frames) < MAX_FRAMES:
+                    frames.append(frame.bytes)
+            if frames and frames[0] in _OURS:
+                self._answer_ourselves(peer, frames, frame)
+            else:
+                receive(peer, frames, monotonic())
+        return BATCH
+
+    def _answer_ourselves(self, peer: bytes, frames: list[bytes], frame: zmq.Frame) -> None:
+        outgoing = self.directory.outgoing
+        try:
+            message = decode_for_proxy(frames)
+        except WireError as fault:
+            outgoing.append((peer, error(frames[0], b"", "malformed", {"text": str(fault)[:500]})))
+            return
+        id_ = message.id.encode()
+        if frames[0] == STATS:
+            outgoing.append((peer, [RECORD, id_, self._stats(message.query)]))
+        elif frames[0] == LAST:
+            self._answer_last(peer, id_, message.query)
+        elif self._stop is None or not self._is_local(frame):
+            outgoing.append((peer, error(STOP, id_, "not_local", {})))
+        else:
+            outgoing.append((peer, [BYE, b"shutdown", b""]))
+            self._stop("asked to")
+
+    def _answer_last(self, peer: bytes, id_: bytes, query: dict[str, Any]) -> None:
+        try:
+            data, mark = self._last(query)
+        except WireError as fault:
+            self.directory.outgoing.append((peer, error(LAST, id_, "malformed", {"text": str(fault)[:500]})))
+            return
+        self.directory.outgoing.append((peer, [KEPT, id_, data]))
+        if mark is not None:
+            self.directory.announcements.append(mark)  # published at the end of this turn
+
+    def _is_local(self, frame: zmq.Frame) -> bool:
+        """Whether a message came from this machine. At an ipc address everybody is here, and is who owns the directory."""
+        if self._address.directory is not None:
+            return True
+        try:
+            address = ipaddress.ip_address(str(frame.get("Peer-Address")))
+        except (ValueError, zmq.ZMQError):
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return (mapped or address).is_loopback
+
+    def _answer(self) -> int:
+        outgoing = self.directory.outgoing
+        sent = 0
+        socket = self._socket
+        while outgoing:
+            peer, frames = outgoing.popleft()
+            sent += 1
+            try:
+                # MANDATORY says so at the routing id; what follows it cannot fail.
+                _send(socket, peer, _MORE_NOBLOCK)
+                for frame in frames[:-1]:
+                    _send(socket, frame, _MORE_NOBLOCK)
+                _send(socket, frames[-1], _NOBLOCK)
+            except zmq.ZMQError as error:
+                why = "busy" if error.errno == zmq.EAGAIN else "gone"
+                self.directory.undeliverable(peer, frames, why, monotonic())
+        return sent

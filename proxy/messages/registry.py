@@ -1,0 +1,222 @@
+"""Who is there: nodes, and the names they hold.
+
+    origin ──▸ Node ──▸ key ──▸ Registration ◂── session          (what senders name)
+      peer ──┘                       ▴
+                                     └── Holders ◂── name         (one, or a group that shares it)
+
+    name is held by │ nobody   another, not shared           a group
+    ────────────────┼─────────────────────────────────────────────────────────────────
+    reject          │ granted  name_taken                    name_taken
+    replace         │ granted  granted, BYE replaced to it   granted, the same to all
+    suffix          │ granted  granted: name-2, name-3, …    granted: name-2, name-3, …
+    share           │ granted  name_taken                    granted: one more in turn
+
+A node that comes back over another connection finds its names as it left them, without their ever having been free:
+its origin says that it is the same. After a restart of the proxy there is nothing to find; then whoever brings the
+session of a former proxy along (see `proxy.messages.sessions`) gets its name back, from a newcomer, too, who is told
+`replaced`. A returning holder never takes a name by its policy `replace`: it would kick whoever replaced it, and be
+kicked in turn.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from fabric.protocol.verbs import BYE, REGISTERED, Identity, Register, Welcome, encode
+from proxy.messages.records import Announcements, Holders, Node, Outgoing, Refusal, Registration
+from proxy.messages.sessions import Sessions
+
+MAX_NODES = 10_000
+MAX_ENDPOINTS = 100_000  # of all nodes: 40 MiB or so
+MAX_SUFFIX = 10_000
+#: difflib compares character by character: a guess is worth so many comparisons, and its answer is remembered.
+MAX_COMPARED = 200
+MAX_GUESSES = 256
+LONGEST_COMPARED = 64
+
+
+class Registry:
+    """Nodes and names of one life of a proxy. `outgoing` and `announcements` are its effects."""
+
+    def __init__(self, boot: str, recover_until: float, outgoing: Outgoing, announcements: Announcements) -> None:
+        self.nodes: dict[bytes, Node] = {}
+        self.origins: dict[bytes, Node] = {}
+        self.names: dict[bytes, Holders] = {}
+        #: Whether newcomers are turned away; somebody else knows why.
+        self.full = False
+        self.sessions = Sessions(boot, recover_until, self.nodes, outgoing)
+        self._outgoing = outgoing
+        self._announcements = announcements
+        self._guesses: dict[bytes, list[str]] = {}
+
+    # Nodes
+
+    def hello(self, peer: bytes, identity: Identity, welcome: Welcome, now: float) -> Node:
+        """A node says who it is: for the first time, again, or over another connection than before."""
+        here = self.nodes.get(peer)
+        if here is not None and here.origin == identity.origin:
+            here.identity, here.seen, here.missed = identity, now, False
+            self._send(peer, encode(welcome))
+            return here
+        before = self.origins.get(identity.origin)
+        if before is None and here is None and (self.full or len(self.nodes) >= MAX_NODES):
+            raise Refusal("full", limit=len(self.nodes))
+        if here is not None:
+            self.drop(here, "left", "replaced")
+        node = Node(peer, identity, now)
+        self.nodes[peer] = self.origins[identity.origin] = node
+        self._send(peer, encode(welcome))
+        if before is None:
+            self._announce("node.joined", node)
+        else:
+            self._move(before, node, now)
+        return node
+
+    def _move(self, before: Node, node: Node, now: float) -> None:
+        """The node's names come along without ever being free; its sessions end with the connection."""
+        node.since = before.since
+        del self.nodes[before.peer]
+        self._send(before.peer, [BYE, b"replaced", b""])
+        for registration in before.registrations.values():
+            self.sessions.end(registration, "reconnect")
+            registration.node, registration.session, registration.since = node, self.sessions.new(), now
+            self.sessions.begin(registration)
+            node.take(registration)
+            # Before anything can be delivered to the new session, which its node has not heard of yet.
+            self._granted(registration)
+
+    def drop(self, node: Node, how: str, reason: str) -> None:
+        """A node is gone; `how` is `left` or `lost`."""
+        del self.nodes[node.peer]
+        del self.origins[node.origin]
+        for registration in list(node.registrations.values()):
+            self._end(registration, how, reason)
+        self._announce(f"node.{how}", node, reason=reason)
+
+    # Names
+
+    def register(self, node: Node, wanted: Register, now: float) -> None:
+        """Answer REGISTER. Refusal says why it cannot be."""
+        registration = node.registrations.get(wanted.key)
+        if registration is not None:
+            self._granted(registration)
+            return
+        session = wanted.session.encode()
+        returned = self.sessions.may_return(session)
+        try:
+            name = self._grant(node, wanted, returned)
+        except Refusal:
+            if returned:
+                self.sessions.lost(session)
+            raise
+        registration = Registration(node, wanted.key, name, session if returned else self.sessions.new(), now, returned)
+        self._enter(registration, wanted.policy == "share")
+
+    def _enter(self, registration: Registration, shared: bool) -> None:
+        node, name = registration.node, registration.name
+        holders = self.names.get(name)
+        if holders is None:
+            holders = self.names[name] = Holders(shared)
+        holders.members.append(registration)
+        node.take(registration)
+        self._guesses.clear()
+        self.sessions.begin(registration)
+        self._granted(registration)
+        self.sessions.returned(registration, holders.shared)
+        self._announce("endpoint.joined", node, registration)
+
+    def _grant(self, node: Node, wanted: Register, returned: bool) -> bytes:
+        """The name that it gets, free or shared from here on. Refusal if there is none."""
+        if len(self.sessions.open) >= MAX_ENDPOINTS:
+            raise Refusal("full", limit=MAX_ENDPOINTS)
+        name = (wanted.held or wanted.name).encode()
+        holders = self.names.get(name)
+        if holders is None or (wanted.policy == "share" and holders.shared):
+            return name
+        takes_back = returned and not any(member.returned for member in holders.members)
+        if takes_back or (wanted.policy == "replace" and not wanted.session):
+            self._replace(holders)
+            return name
+        if wanted.policy == "suffix":
+            return self._suffixed(wanted.name)
+        facts = holders.members[0].node.facts()
+        raise Refusal("name_taken", holder=f"{facts['node']} (pid {facts['pid']} on {facts['host'] or 'this host'})")
+
+    def _suffixed(self, name: str) -> bytes:
+        for number in range(1, MAX_SUFFIX):
+            candidate = (name if number == 1 else f"{name}-{number}").encode()
+            if candidate not in self.names:
+                if len(candidate) > 255:
+                    break
+                return candidate
+        raise Refusal("bad_name", text=f"no suffix fits to {name[:40]!r}")
+
+    def _replace(self, holders: Holders) -> None:
+        for member in list(holders.members):
+            self._send(member.node.peer, [BYE, b"replaced", member.session])
+            self._end(member, "replaced", "replaced")
+
+    def unregister(self, node: Node, key: int) -> None:
+        """A name is given back; one that is not held is none of our business."""
+        registration = node.registrations.get(key)
+        if registration is not None:
+            self._end(registration, "left", "close")
+
+    def _end(self, registration: Registration, how: str, reason: str) -> None:
+        node = registration.node
+        node.give_up(registration)
+        holders = self.names[registration.name]
+        holders.members.remove(registration)
+        if not holders.members:
+            del self.names[registration.name]
+        self._guesses.clear()
+        self.sessions.end(registration, reason)
+        self._announce(f"endpoint.{how}", node, registration, reason)
+
+    def find(self, peer: bytes, name: str, session: str) -> None:
+        """Answer FIND: whose turn it is, or whether that session is here. Refusal if nobody has the name."""
+        wanted = name.encode()
+        if session:
+            registration = self.sessions.open.get(session.encode())
+            if registration is not None and registration.name == wanted:
+                self.sessions.found(peer, registration, registration.session, self.names[wanted].shared)
+            else:
+                self.sessions.wait_for(peer, wanted, session.encode())
+        elif (holders := self.names.get(wanted)) is None:
+            raise Refusal("no_such_endpoint", similar=self.similar(name))
+        else:
+            self.sessions.found(peer, holders.next(), b"", holders.shared)
+
+    def similar(self, name: str) -> list[str]:
+        """Names that look like this one, best first."""
+        wanted = name.encode()
+        found = self._guesses.get(wanted)
+        if found is None:
+            near = (
+                other for other in self.names if abs(len(other) - len(wanted)) <= 3 and len(other) <= LONGEST_COMPARED
+            )
+            candidates = [other.decode() for _, other in zip(range(MAX_COMPARED), near, strict=False)]
+            found = get_close_matches(name, candidates, 3)
+            if len(self._guesses) >= MAX_GUESSES:
+                self._guesses.clear()
+            self._guesses[wanted] = found
+        return found
+
+    # Effects
+
+    def _granted(self, registration: Registration) -> None:
+        key = b"%d" % registration.key
+        self._send(registration.node.peer, [REGISTERED, key, registration.name, registration.session])
+
+    def _send(self, peer: bytes, frames: list[bytes]) -> None:
+        self._outgoing.append((peer, frames))
+
+    def _announce(self, what: str, node: Node, registration: Registration | None = None, reason: str = "") -> None:
+        facts = node.facts()
+        if registration is None:
+            facts["name"] = facts["node"]
+        else:
+            facts |= {"name": registration.name.decode(), "session": registration.session.decode()}
+        if reason:
+            facts["reason"] = reason
+        self._announcements.append((f"fabric.{what}", facts))

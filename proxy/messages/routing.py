@@ -1,0 +1,217 @@
+"""Messages through the proxy: SEND → DELIVER, GOT → ACK, REFUSED → ERROR, REPLY → REPLIED.
+
+This is the hot path: two look-ups and a few checks on raw frames each (to decode them would cost as much as all the
+rest). It can be that short because nothing is remembered about a message that was passed on, broadcasts apart: a SEND
+names the session it goes to, and a DELIVER carries a **return address** that comes back with GOT, REFUSED and REPLY.
+
+    back                     to whom
+    ──────────────────────────────────────────────────────────────────────────────────────
+    8 bytes                  the node of that origin, over whatever connection it has now
+    bare-peer + routing id   a peer that never said HELLO
+    broadcast + number       nobody: counted, and acknowledged once (`proxy.messages.broadcasts`)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+import orjson
+
+from fabric.errors import WireError
+from fabric.protocol.verbs import (
+    ACK,
+    ANONYMOUS,
+    DELIVER,
+    ERROR,
+    EVERYBODY,
+    MAX_ID,
+    REPLIED,
+    SEND,
+    Refused,
+    Send,
+    check_claim,
+    decode_for_proxy,
+    is_id,
+)
+from proxy.messages import broadcasts
+from proxy.messages.broadcasts import Broadcasts
+from proxy.messages.records import Node, Outgoing, Refusal
+from proxy.messages.registry import Registry
+
+#: Return addresses of peers that never said HELLO start with this. Longer than an origin, so never taken for one.
+BARE = b"bare-peer"
+#: Claims remembered per node beside its names.
+MAX_CLAIMS = 64
+MAX_META = 4_096
+#: Messages that the hooks have not taken yet. They lose the oldest, for messages never wait for them.
+MAX_ROUTED = 10_000
+_EVERYBODY = EVERYBODY.encode()
+_ANONYMOUS = ANONYMOUS.encode()
+
+
+class Routed(NamedTuple):
+    """A message that was passed on to so many holders."""
+
+    id: bytes
+    to: bytes
+    sender: bytes
+    meta: bytes
+    body: bytes
+    holders: int
+
+
+class Routing:
+    """Passes messages on between the peers of a registry. `epoch` + `now` is the wall clock."""
+
+    def __init__(self, registry: Registry, outgoing: Outgoing, max_bytes: int, epoch: float, record: bool) -> None:
+        self.epoch = epoch
+        self.routed: deque[Routed] | None = deque(maxlen=MAX_ROUTED) if record else None
+        self.counts = dict.fromkeys(("messages", "acknowledged", "replies", "unrouted"), 0)
+        self.broadcasts = self._broadcasts = Broadcasts(outgoing)
+        #: When somebody who never said HELLO has sent something.
+        self.bare_at = 0.0
+        self._registry = registry
+        self._outgoing = outgoing
+        self._max_bytes = max_bytes
+        self._nodes = registry.nodes
+        self._origins = registry.origins
+        self._open = registry.sessions.open
+
+    def send(self, peer: bytes, frames: list[bytes], now: float) -> None:
+        """SEND: deliver it to the session it names, or refuse it."""
+        if len(frames) != 7:
+            raise WireError("SEND has 6 frames after the verb")
+        _, id_, to, session, sender, meta, body = frames
+        node = self._nodes.get(peer)
+        if node is None:
+            self._send_bare(peer, frames, now)
+            return
+        node.seen = now
+        if sender not in node.senders:
+            self._claim(node, sender)
+        target = self._open.get(session)
+        if target is None or target.name != to or not 0 < len(id_) <= MAX_ID or len(meta) > MAX_META:
+            self._send_otherwise(node.peer, node.origin, node, frames, now)
+            return
+        if len(body) > self._max_bytes:
+            raise Refusal("too_large", size=len(body), limit=self._max_bytes)
+        if b'"ts":' not in meta or b"null" in meta:
+            meta = self._stamped(meta, now)
+        self.counts["messages"] += 1
+        self._outgoing.append((target.node.peer, [DELIVER, id_, session, to, sender, node.origin, meta, body]))
+        if self.routed is not None:
+            self.routed.append(Routed(id_, to, sender, meta, body, 1))
+
+    def got(self, peer: bytes, frames: list[bytes], now: float) -> None:
+        """GOT: it is in an inbox, its sender hears so."""
+        if len(frames) != 4 or not is_id(frames[1]):
+            raise WireError("GOT has 3 frames after the verb: id, session, back")
+        if (node := self._nodes.get(peer)) is not None:
+            node.seen = now
+        _, id_, session, back = frames
+        if (asker := self._origins.get(back)) is not None:
+            self.counts["acknowledged"] += 1
+            self._outgoing.append((asker.peer, [ACK, id_, b"1"]))
+        elif back.startswith(broadcasts.PREFIX):
+            self._broadcasts.answered(back, session, True)
+        elif (bare := self.asker(back)) is not None:
+            self.counts["acknowledged"] += 1
+            self._outgoing.append((bare, [ACK, id_, b"1"]))
+
+    def reply(self, peer: bytes, frames: list[bytes], now: float) -> None:
+        """REPLY: the answer to a request."""
+        if len(frames) != 5 or not is_id(frames[1]) or len(frames[3]) > MAX_META:
+            raise WireError("REPLY has 4 frames after the verb: id, back, meta, body")
+        if (node := self._nodes.get(peer)) is not None:
+            node.seen = now
+        _, id_, back, meta, body = frames
+        if len(body) > self._max_bytes:
+            raise Refusal("too_large", size=len(body), limit=self._max_bytes)
+        if (asker := self.asker(back)) is not None:
+            self.counts["replies"] += 1
+            self._outgoing.append((asker, [REPLIED, id_, meta, body]))
+
+    def refused(self, node: Node, message: Refused, now: float) -> None:
+        """REFUSED: tell its sender that the holder would not have it."""
+        if message.back.startswith(broadcasts.PREFIX):
+            self._broadcasts.answered(message.back, message.session.encode(), False)
+        elif (asker := self.asker(message.back)) is not None:
+            self._outgoing.append((asker, error(DELIVER, message.id.encode(), message.code, message.detail)))
+
+    def undeliverable(self, frames: list[bytes], why: str) -> None:
+        """A DELIVER could not be sent: its sender hears `busy` or `gone`."""
+        _, id_, session, _, _, back, _, _ = frames
+        if back.startswith(broadcasts.PREFIX):
+            self._broadcasts.answered(back, session, False)
+        elif (asker := self.asker(back)) is not None:
+            self._outgoing.append((asker, error(SEND, id_, why, {})))
+
+    def asker(self, back: bytes) -> bytes | None:
+        """The peer behind a return address; None, and counted, if it is gone."""
+        if (node := self._origins.get(back)) is not None:
+            return node.peer
+        if back.startswith(BARE) and len(back) <= MAX_ID:
+            return back[len(BARE) :]
+        self.counts["unrouted"] += 1
+        return None
+
+    def _send_bare(self, peer: bytes, frames: list[bytes], now: float) -> None:
+        if frames[3] or len(peer) > MAX_ID - len(BARE):
+            # It thinks that we know it. What it had queued for a former proxy must not overtake what it will repeat.
+            raise Refusal("unknown_peer")
+        if not frames[4].startswith(_ANONYMOUS):
+            frames = [*frames[:4], _ANONYMOUS + frames[4], *frames[5:]]
+        self.bare_at = now
+        self._send_otherwise(peer, BARE + peer, None, frames, now)
+
+    def _send_otherwise(self, peer: bytes, back: bytes, node: Node | None, frames: list[bytes], now: float) -> None:
+        message: Send = decode_for_proxy(frames)
+        _, id_, to, session, sender, meta, body = frames
+        if len(body) > self._max_bytes:
+            raise Refusal("too_large", size=len(body), limit=self._max_bytes)
+        if to == _EVERYBODY:
+            targets = [target for target in self._open.values() if target.node is not node]
+            back = self._broadcasts.begin(peer, id_, (target.session for target in targets), message.meta.ttl, now)
+        elif session:
+            # Ended, for good: also if the name has another holder by now, who is not who this was sent to.
+            raise Refusal("gone")
+        elif (holders := self._registry.names.get(to)) is None:
+            raise Refusal("no_such_endpoint", similar=self._registry.similar(message.to))
+        else:
+            targets = [holders.next()]
+        if message.meta.ts is None:
+            meta = self._stamped(meta, now)
+        for target in targets:
+            self._outgoing.append((target.node.peer, [DELIVER, id_, target.session, to, sender, back, meta, body]))
+        self.counts["messages"] += 1
+        if self.routed is not None:
+            self.routed.append(Routed(id_, to, sender, meta, body, len(targets)))
+
+    def _claim(self, node: Node, sender: bytes) -> None:
+        """A `from` that is none of the node's names: a claim, which is marked as such, or refused."""
+        try:
+            check_claim(sender.decode())
+        except ValueError:
+            raise Refusal("not_owned", sender=sender[:255].decode(errors="replace")) from None
+        if len(node.senders) - len(node.registrations) < MAX_CLAIMS:
+            node.senders[sender] = 1
+
+    def _stamped(self, meta: bytes, now: float) -> bytes:
+        try:
+            facts = orjson.loads(meta) if meta else {}
+        except ValueError as error:
+            raise WireError(f"meta: {error}") from None
+        if not isinstance(facts, dict):
+            raise WireError("meta is no object")
+        if facts.get("ts") is None:
+            facts["ts"] = self.epoch + now
+        try:
+            return orjson.dumps(facts)
+        except TypeError:  # it reads four times deeper than it writes
+            raise WireError("meta nests too deep") from None
+
+
+def error(about: bytes, subject: bytes, code: str, detail: dict[str, Any]) -> list[bytes]:
+    """The frames of an ERROR."""
+    return [ERROR, about, subject, code.encode(), orjson.dumps(detail) if detail else b""]

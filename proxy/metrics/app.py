@@ -1,0 +1,215 @@
+"""What machines ask over HTTP: metrics for Prometheus, and two questions for whoever restarts and routes.
+
+    GET /metrics    the record of `proxy.stats` in Prometheus' text format, or OpenMetrics if that is asked for
+    GET /healthz    200 while the process and its planes live; 503 and the reason: restart it
+    GET /readyz     200 once nodes can connect and the planes have answered; 503 before, and while it stops: send nobody
+
+Everything is read, nothing can be changed; HEAD is answered, too, any other method is 405. The table of metrics is in
+`proxy.metrics.table`, the server that takes the requests in `proxy.metrics.httpd`. The format is the client library's
+business: prometheus_client is an extra, and imported only by who wants metrics.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from fabric.errors import ProxyError
+from proxy.metrics.table import METRICS, Metric, Samples, exposition
+from proxy.stats import Stats
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    from proxy.metrics.httpd import Httpd
+
+logger = logging.getLogger("fabric.proxy")
+
+#: Seconds for which the planes may be silent, or not have answered yet after a start. They are asked each second; a
+#: machine that swaps is late, and to restart what is merely late makes it later.
+GRACE = 10.0
+
+#: Status, headers, body.
+Page = tuple[str, list[tuple[str, str]], bytes]
+
+
+def _split(listen: str) -> tuple[str, int]:
+    """Host and port (0: a free one). ValueError if it is neither."""
+    host, _, port = listen.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not host or (":" in bare) != (bare != host) or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+        raise ValueError(f"{listen!r} is not HOST:PORT, such as 127.0.0.1:9464, [::1]:9464, or *:9464 for everybody")
+    return bare, int(port)
+
+
+class Metrics:
+    """Listens at `listen` (HOST:PORT) from the beginning, answers from `start` to `close`, in threads of its own.
+
+    `stats` is called at each request; `silence` says for how many seconds the planes have not answered, None if they never
+    have. Both are called on the server's threads.
+    With an empty `listen` nothing is served, and nobody has to ask whether it is.
+
+    ProxyError if the client library is not installed, or if the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        stats: Callable[[], Stats],
+        *,
+        silence: Callable[[], float | None] = lambda: 0.0,
+    ) -> None:
+        self._stats = stats
+        self._silence = silence
+        #: Why nobody should come; None: nodes can connect.
+        self._away: str | None = "starting"
+        self._httpd: Httpd | None = None
+        if listen:
+            self._application = _prometheus(stats)
+            self._httpd = self._bind(listen)
+
+    def _bind(self, listen: str) -> Httpd:
+        from proxy.metrics.httpd import Httpd  # http.server and what it imports: for those who want it
+
+        try:
+            host, port = _split(listen)
+            return Httpd(host, port, self, everywhere=host == "*")
+        except socket.gaierror as error:
+            raise ProxyError(f"cannot serve metrics at {listen}: there is no such host ({error.strerror})") from None
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise ProxyError(f"cannot serve metrics at {listen}: {why}") from None
+        except ValueError as error:
+            raise ProxyError(f"cannot serve metrics: {error}") from None
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are, with the real port if a free one was asked for; empty: nowhere."""
+        if self._httpd is None:
+            return ""
+        host = str(self._httpd.server_address[0])
+        return f"http://{f'[{host}]' if ':' in host else host}:{self._httpd.port}/metrics"
+
+    def start(self) -> None:
+        """Answer from now on. `/readyz` says 503 until `ready`."""
+        if self._httpd is not None:
+            self._httpd.start()
+            logger.info("metrics at %s", self.url)
+
+    def ready(self) -> None:
+        """Nodes can connect now."""
+        self._away = None
+
+    def leaving(self) -> None:
+        """The proxy is about to stop: `/readyz` says so from now on."""
+        self._away = "stopping"
+
+    def close(self) -> None:
+        """Let go of the address; within a second, whoever is connected."""
+        if self._httpd is not None:
+            self._httpd.stop()
+
+    # The pages; on the server's threads
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """See PEP 3333."""
+        path, method = str(environ.get("PATH_INFO", "")), str(environ["REQUEST_METHOD"])
+        try:
+            status, headers, body = self._page(path, method, environ)
+        except Exception as error:
+            logger.error("%s was not answered: %r", path[:100].encode("unicode_escape").decode(), error)
+            status, headers, body = _text("500 Internal Server Error", f"this failed, and the log says more: {error!r}")
+        start_response(status, [*headers, ("Content-Length", str(len(body))), ("Server", "event-fabric")])
+        return [] if method == "HEAD" else [body]
+
+    def _page(self, path: str, method: str, environ: WSGIEnvironment) -> Page:
+        if path not in ("/metrics", "/healthz", "/readyz"):
+            return _text("404 Not Found", "here are /metrics, /healthz and /readyz")
+        if method not in ("GET", "HEAD"):
+            status, headers, body = _text("405 Method Not Allowed", "this can be read only: GET or HEAD")
+            return status, [*headers, ("Allow", "GET, HEAD")], body
+        if path == "/metrics":
+            return _collected(self._application, environ)
+        return self._told(self._ill if path == "/healthz" else self._unready)
+
+    def _told(self, why_not: Callable[[Stats], str | None]) -> Page:
+        try:
+            stats = self._stats()
+            why = why_not(stats)
+        except Exception as error:
+            logger.error("a health check was not answered: %r", error)
+            why = f"the proxy cannot tell how it is: {error!r}"
+        if why:
+            return _text("503 Service Unavailable", why)
+        return _text("200 OK", f"ok: {stats.who}, up {stats.uptime:.0f} s at {stats.url}")
+
+    def _ill(self, stats: Stats) -> str | None:
+        silence = self._silence()
+        if silence is None:
+            return None if stats.uptime < GRACE else "the planes have never answered: the proxy is stuck"
+        return None if silence < GRACE else f"the planes have not answered for {silence:.0f} s: the proxy is stuck"
+
+    def _unready(self, stats: Stats) -> str | None:
+        if why := self._away or self._ill(stats):
+            return why
+        return "starting: the planes have not answered yet" if self._silence() is None else None
+
+
+def _text(status: str, text: str) -> Page:
+    return status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")], f"{text}\n".encode()
+
+
+def _collected(application: WSGIApplication, environ: WSGIEnvironment) -> Page:
+    """What the client library answers to GET, taken apart."""
+    answer: list[Any] = []
+    body = b"".join(
+        application({**environ, "REQUEST_METHOD": "GET"}, lambda *started: answer.extend(started))  # type: ignore[arg-type]
+    )
+    status, headers = answer[:2]
+    return str(status), list(headers), body
+
+
+# The client library
+
+
+def _prometheus(stats: Callable[[], Stats]) -> WSGIApplication:
+    try:
+        from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+    except ImportError:
+        raise ProxyError(
+            "metrics need the package prometheus-client, which is not installed: pip install 'event-fabric[metrics]'"
+        ) from None
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(_Collector(stats))
+    application: WSGIApplication = make_wsgi_app(registry)
+    return application
+
+
+class _Collector:
+    """Reads the record once at each scrape."""
+
+    def __init__(self, stats: Callable[[], Stats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        """Called by the library, at each scrape."""
+        return [_family(metric, samples) for metric, samples in exposition(self._stats())]
+
+    def describe(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        """The names alone: nothing runs yet when the library asks for them."""
+        return [_family(metric, []) for metric in METRICS]
+
+
+def _family(metric: Metric, samples: Samples) -> CounterMetricFamily | GaugeMetricFamily:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = kind(metric.name, metric.help, labels=metric.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family

@@ -1,0 +1,213 @@
+"""The way in: shut in time, opened again, and put back when it was deleted."""
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fabric
+from fabric.config.settings import parse_address
+from fabric.testing import ProxyProcess, wait_until
+from proxy.health.socket_guard import RATE, SOONEST, Doors, Marks, backlog, descriptors_used
+
+NAMES = ("messages", "events-in", "events-out")
+
+
+@pytest.fixture
+def directory(runtime_dir):
+    """With three listening sockets in it."""
+    path = runtime_dir / "doors"
+    path.mkdir()
+    listening = []
+    for name in NAMES:
+        listening.append(socket.socket(socket.AF_UNIX))
+        listening[-1].bind(str(path / name))
+        listening[-1].listen()
+    yield path
+    for each in listening:
+        each.close()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+class House:
+    """Doors whose numbers are told, and what they said."""
+
+    def __init__(self, directory):
+        self.used, self.bound, self.said = 10, True, []
+        self.directory = directory
+        self.doors = Doors(
+            parse_address(f"ipc://{directory}"),
+            bound=lambda: self.bound,
+            full=self.said.append,
+            used=lambda: self.used,
+            limit=lambda: 1_000,
+        )
+
+    def look(self, used):
+        self.used = used
+        self.doors.look()
+        return {name for name in NAMES if self.lets_in(name)}
+
+    def lets_in(self, name):
+        with socket.socket(socket.AF_UNIX) as trial:
+            try:
+                trial.connect(str(self.directory / name))
+            except OSError:
+                return False
+        return True
+
+
+def test_the_doors_are_shut_one_after_the_other_and_opened_again(directory):
+    house = House(directory)
+    assert house.look(used=749) == set(NAMES)
+    assert house.look(used=750) == {"messages"}
+    assert house.said == [True]
+    assert house.look(used=875) == set()
+    assert house.look(used=874) == {"messages"}
+    assert house.look(used=740) == {"messages"}, "one client less is no room yet"
+    assert house.said == [True]
+    assert house.look(used=700) == set(NAMES)
+    assert house.said == [True, False]
+
+
+def test_who_is_in_stays_in_when_the_doors_are_shut(directory):
+    house = House(directory)
+    house.look(used=10)
+    with socket.socket(socket.AF_UNIX) as inside:
+        inside.connect(str(directory / "messages"))
+        assert house.look(used=999) == set()
+        assert inside.send(b"x") == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_was_deleted_is_there_again(directory, name):
+    house = House(directory)
+    house.look(used=10)
+    (directory / name).unlink()
+    assert house.look(used=10) == set(NAMES)
+    assert stat.S_ISSOCK((directory / name).stat().st_mode)
+
+
+def test_a_name_that_somebody_else_has_taken_is_ours_again(directory):
+    house = House(directory)
+    house.look(used=10)
+    (directory / "messages").unlink()
+    with socket.socket(socket.AF_UNIX) as thief:
+        thief.bind(str(directory / "messages"))
+        assert house.look(used=10) == set(NAMES)
+
+
+def test_a_file_of_a_killed_proxy_is_not_taken_for_ours(directory):
+    house = House(directory)
+    house.bound = False
+    (directory / "events-in").unlink()
+    old = (directory / "events-in").open("w")
+    old.close()
+    house.look(used=10)
+    assert not (directory / ".events-in").exists()
+
+
+def test_a_directory_that_was_emptied_is_the_end(directory):
+    house = House(directory)
+    house.look(used=10)
+    for path in directory.iterdir():
+        path.unlink()
+    assert house.look(used=10) == set()
+    assert "emptied" in house.doors.failure
+
+
+def test_second_names_go_with_the_proxy(directory):
+    house = House(directory)
+    house.look(used=10)
+    assert {path.name for path in directory.iterdir()} == {*NAMES, *(f".{name}" for name in NAMES)}
+    house.doors.close()
+    assert {path.name for path in directory.iterdir()} == set(NAMES)
+
+
+def test_at_a_tcp_address_newcomers_are_told_and_that_is_all():
+    said = []
+    doors = Doors(
+        parse_address("tcp://127.0.0.1:7400"),
+        bound=lambda: True,
+        full=said.append,
+        used=lambda: 900,
+        limit=lambda: 1_000,
+    )
+    doors.look()
+    assert said == [True]
+    doors.close()
+
+
+@pytest.mark.parametrize("limit", [256, 1_024, 4_096, 20_000, 1_000_000])
+def test_what_can_come_between_two_looks_fits_into_the_reserve(limit):
+    marks = Marks(limit)
+    assert 0 < marks.room < marks.full < marks.shut < limit
+    assert 3 * backlog(limit) <= limit - marks.full
+    for used in range(0, marks.full, max(limit // 100, 1)):
+        pace = marks.pace(used)
+        assert 0 < pace <= 1.0
+        # Until the next look: up to the mark, or as far past it as the shortest look allows.
+        assert used + RATE * pace <= max(marks.full, used + RATE * SOONEST) + 1
+
+
+def test_a_proxy_with_few_descriptors_turns_newcomers_away_and_says_why(runtime_dir):
+    url = f"ipc://{runtime_dir}/narrow"
+    command = ["prlimit", "--nofile=128:128", sys.executable, "-P", "-m", "proxy", "--url", url, "--settle", "0"]
+    log = runtime_dir / "narrow.log"
+    with log.open("wb") as file:
+        proxy = subprocess.Popen(command, cwd="/", stdout=file, stderr=file)
+    nodes, refused = [], None
+    try:
+        wait_until(lambda: "listening on" in log.read_text())
+        for number in range(60):
+            nodes.append(fabric.connect(f"node-{number}", url=url, bus=fabric.Bus(), autostart=False))
+            try:
+                nodes[-1].wait_ready(3.0)
+            except fabric.NotReady as error:
+                refused = error
+                break
+        assert refused is not None
+        assert refused.reason == "full"
+        assert "ulimit" in str(refused)
+        assert proxy.poll() is None
+        nodes[0].wait_ready(5.0)
+    finally:
+        for node in nodes:
+            node.close(0.1)
+        proxy.terminate()
+        assert proxy.wait(10) == 0
+    assert "turned away" in log.read_text()
+
+
+def test_a_proxy_whose_sockets_were_deleted_is_found_again_and_nobody_was_disturbed(fabric_proxy, fabric_node):
+    directory = parse_address(fabric_proxy.url).directory
+    node = fabric_node("node")
+    lost = []
+    node.subscribe("fabric.link.down", lost.append)
+    wait_until(lambda: (directory / ".events-in").exists())
+    for name in NAMES:
+        (directory / name).unlink()
+    fabric_node("newcomer")
+    assert lost == []
+    assert node.state == "up"
+
+
+def test_a_proxy_whose_directory_is_gone_ends_so_that_it_can_be_started_again():
+    with ProxyProcess() as proxy:
+        directory = parse_address(proxy.url).directory
+        wait_until(lambda: (directory / ".events-in").exists())
+        shutil.rmtree(directory)
+        wait_until(lambda: not proxy.running)
+        assert "emptied" in proxy.log
+        assert "Traceback" not in proxy.log
+
+
+def test_descriptors_are_counted():
+    before = descriptors_used()
+    with Path(os.devnull).open():
+        assert descriptors_used() == before + 1

@@ -1,0 +1,336 @@
+"""Hooks: their settings, what they are told, and that nothing waits for them."""
+
+import os
+from time import monotonic
+
+import orjson
+import pytest
+
+from fabric.config.settings import load
+from fabric.errors import SettingsError
+from fabric.system import run_program as programs
+from fabric.testing import ProxyProcess, wait_until
+from proxy.messages import hooks
+from proxy.messages.hooks import Hooks, read_hooks
+from proxy.messages.routing import Routed
+from proxy.settings import ProxySettings
+from tests.processes import has_ended
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A function that makes an executable of a shell script."""
+    made = []
+
+    def make(script, name=None, mode=0o755):
+        path = tmp_path / (name or f"hook{len(made)}")
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(mode)
+        made.append(path)
+        return str(path)
+
+    return make
+
+
+# Settings
+
+
+def loaded(**arguments):
+    return load(ProxySettings, "proxy", arguments).hooks
+
+
+def test_a_hook_is_a_path_or_a_list_of_a_path_and_arguments(program):
+    one, two = program(""), program("")
+    assert read_hooks([one, [two, "a b", ""]]) == ((one,), (two, "a b", ""))
+    assert read_hooks(read_hooks([one, [two, "x"]])) == ((one,), (two, "x"))
+
+
+@pytest.mark.parametrize("text", ["", "  ", "none", "None", "[]", '["none"]', ","])
+def test_an_environment_variable_that_names_no_hook_switches_them_off(text, monkeypatch):
+    monkeypatch.setenv("FABRIC_HOOKS", text)
+    assert loaded() == ()
+
+
+def test_the_environment_variable_is_a_comma_list_or_a_json_array(program, monkeypatch):
+    one, two = program(""), program("")
+    monkeypatch.setenv("FABRIC_HOOKS", f"{one}, {two}")
+    assert loaded() == ((one,), (two,))
+    monkeypatch.setenv("FABRIC_HOOKS", orjson.dumps([[one, "x,y"], two]).decode())
+    assert loaded() == ((one, "x,y"), (two,))
+
+
+def test_the_settings_file_has_a_list(program, monkeypatch, tmp_path):
+    one = program("")
+    (tmp_path / "f.toml").write_text(f'[proxy]\nhooks = [["{one}", "arg"], "{one}"]\nhook_timeout = 5\n')
+    monkeypatch.setenv("FABRIC_CONFIG", str(tmp_path / "f.toml"))
+    assert loaded() == ((one, "arg"), (one,))
+    monkeypatch.setenv("FABRIC_HOOKS", "none")
+    assert loaded() == ()
+
+
+def test_an_option_is_a_path_with_whatever_characters_or_a_json_array(program):
+    one = program("", "a b,c")
+    assert loaded(hooks=[one, orjson.dumps([one, "x"]).decode()]) == ((one,), (one, "x"))
+    assert loaded(hooks=["none"]) == ()
+
+
+def test_a_program_without_a_slash_is_looked_for_in_path(program, monkeypatch, tmp_path):
+    one = program("", "my-hook")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert read_hooks(["my-hook"]) == ((one,),)
+
+
+def test_a_home_directory_and_a_relative_path_are_made_absolute(program, monkeypatch, tmp_path):
+    one = program("", "rel")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert read_hooks(["~/rel", "./rel"]) == ((one,), (one,))
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (["/nonexistent/x"], "hook 1: there is no file /nonexistent/x"),
+        (["/bin/sh", "/tmp"], "hook 2: /tmp is no file"),
+        (["no-such-program-anywhere"], "hook 1: there is no program 'no-such-program-anywhere' in PATH"),
+        (["/bin/sh", 5], "hook 2 is a path, or a list of a path and its arguments, not 5"),
+        ([["/bin/sh", 5]], "hook 1 is a path, or a list"),
+        ([[]], "hook 1 names no program"),
+        ([["/bin/sh", "a\0b"]], "hook 1 names no program"),
+        (["/bin/sh\udc80"], "hook 1 is no valid Unicode"),
+        ("[1, 2", "is no JSON array"),
+        ({"a": 1}, "hooks are a list of programs"),
+        (5, "hooks are a list of programs"),
+    ],
+)
+def test_a_hook_that_cannot_be_is_named_with_what_is_wrong_with_it(value, problem):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        read_hooks(value)
+    assert problem in str(caught.value)
+
+
+def test_a_file_that_is_not_executable_is_told_how_to_mend(program):
+    one = program("", mode=0o644)
+    with pytest.raises(ValueError, match=f"is not executable; mend it with: chmod \\+x {one}"):
+        read_hooks([one])
+
+
+def test_where_a_wrong_hook_was_said_is_told_too(monkeypatch):
+    monkeypatch.setenv("FABRIC_HOOKS", "/nonexistent")
+    with pytest.raises(SettingsError, match=r"hooks \(from FABRIC_HOOKS\): hook 1: there is no file /nonexistent"):
+        loaded()
+
+
+def test_the_arguments_of_settings_say_the_same_settings_again(program, monkeypatch):
+    from proxy import __main__
+
+    seen = {}
+    monkeypatch.setattr(__main__, "run", lambda options, **_: seen.update(options))
+    monkeypatch.setenv("FABRIC_HOOK_TIMEOUT", "7")
+    for given in (
+        {"hooks": [[program(""), "a b"]], "settle": 0.0, "insecure": True, "url": "tcp://h:1"},
+        {"hooks": ()},
+    ):
+        settings = load(ProxySettings, "proxy", given)
+        monkeypatch.setenv("FABRIC_HOOK_TIMEOUT", "99")
+        __main__.main(settings.arguments())
+        assert load(ProxySettings, "proxy", seen) == settings
+
+
+# Running, in this process
+
+
+@pytest.fixture
+def run_hooks():
+    """A function that starts hooks; stopped after the test."""
+    started = []
+
+    def start(*argv, timeout=10.0, concurrency=2, queue=100):
+        hooks = Hooks(argv, url="ipc:///run/x", timeout=timeout, concurrency=concurrency, queue=queue)
+        hooks.start()
+        started.append(hooks)
+        return hooks
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def routed(id="i-1", *, to="worker", sender="lead", meta=b'{"ts":1.5}', body=b'{"text":"hi"}', holders=1):
+    return Routed(id.encode(), to.encode(), sender.encode(), meta, body, holders)
+
+
+def ended(hooks, **counts):
+    wait_until(lambda: all(hooks.stats()[name] == count for name, count in counts.items()), what=f"{counts}")
+
+
+def test_a_hook_gets_the_message_on_stdin_and_its_facts_in_the_environment(program, run_hooks, tmp_path):
+    hooks = run_hooks((program(f'cat > {tmp_path}/in; echo "$1 $FABRIC_FROM $FABRIC_URL" > {tmp_path}/env'), "one"))
+    hooks.put(routed(meta=b'{"ts":1.5,"request":true}', holders=3))
+    ended(hooks, done=1, running=0, queued=0)
+    assert orjson.loads((tmp_path / "in").read_bytes()) == {
+        "type": "message", "id": "i-1", "to": "worker", "from": "lead", "ts": 1.5,
+        "holders": 3, "request": True, "body": {"text": "hi"},
+    }  # fmt: skip
+    assert (tmp_path / "env").read_text() == "one lead ipc:///run/x\n"
+
+
+def test_a_body_nested_deeper_than_can_be_written_arrives_as_it_came(program, run_hooks, tmp_path):
+    body = b'{"a":' + b"[" * 500 + b"]" * 500 + b"}"
+    hooks = run_hooks((program(f"cat > {tmp_path}/in"),))
+    hooks.put(routed(body=body))
+    ended(hooks, done=1)
+    assert body in (tmp_path / "in").read_bytes()
+
+
+@pytest.mark.parametrize(("meta", "body"), [(b"{}", b"no json"), (b"[]", b"{}"), (b"junk", b"{}"), (b"{}", b"")])
+def test_bytes_that_are_no_message_are_counted_and_run_nothing(meta, body, program, run_hooks, tmp_path):
+    hooks = run_hooks((program(f"touch {tmp_path}/ran"),))
+    hooks.put(routed(meta=meta, body=body))
+    ended(hooks, failed=1)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_message_that_is_repeated_runs_a_hook_once(program, run_hooks):
+    hooks = run_hooks((program(""),))
+    for each in (routed("a"), routed("a"), routed("b"), routed("a", to="other"), routed("a", sender="other")):
+        hooks.put(each)
+    ended(hooks, done=4, repeated=1)
+
+
+def test_ids_are_not_remembered_without_end(program, run_hooks, monkeypatch):
+    monkeypatch.setattr(hooks, "REMEMBERED", 10)
+    running = run_hooks((program("sleep 60"),), concurrency=1, queue=1)
+    for number in range(100):
+        running.put(routed(str(number)))
+    assert len(running._seen) == 10
+
+
+def test_failing_and_missing_hooks_are_counted_and_logged_and_the_next_message_runs_them(program, run_hooks, caplog):
+    bad, gone = program("echo 'oh\x1b[2J' >&2; exit 3"), program("")
+    os.remove(gone)
+    hooks = run_hooks((bad,), (gone,))
+    hooks.put(routed("a"))
+    hooks.put(routed("b"))
+    ended(hooks, failed=4)
+    assert "ended with exit status 3 on message 'a'; it said 'oh\\x1b[2J'" in caplog.text
+    assert f"the hook {gone} cannot be run: No such file or directory" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+def test_a_hook_that_hangs_holds_up_only_itself_and_ends_at_its_timeout(program, run_hooks, monkeypatch):
+    monkeypatch.setattr(programs, "GRACE", 0.2)
+    hooks = run_hooks((program("sleep 600"),), (program(""),), timeout=0.4, concurrency=1)
+    for number in range(3):
+        hooks.put(routed(str(number)))
+    ended(hooks, done=3)
+    assert hooks.stats()["timed_out"] < 3
+    ended(hooks, timed_out=3)
+
+
+def test_no_more_than_so_many_run_at_a_time(program, run_hooks, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    hooks = run_hooks((program(f"touch {tmp_path}/run.$FABRIC_ID; read x < {gate}"),), concurrency=3)
+    for number in range(10):
+        hooks.put(routed(str(number)))
+    ended(hooks, running=3, queued=7)
+    assert len(list(tmp_path.glob("run.*"))) <= 3
+
+
+def test_the_oldest_is_dropped_and_counted_when_too_many_wait(program, run_hooks, tmp_path):
+    gate = tmp_path / "gate"
+    hooks = run_hooks(
+        (program(f"echo $FABRIC_ID >> {tmp_path}/ids; while ! [ -e {gate} ]; do sleep 0.01; done"),),
+        concurrency=1, queue=3,
+    )  # fmt: skip
+    hooks.put(routed("first"))
+    ended(hooks, running=1)
+    for number in range(10):
+        hooks.put(routed(str(number)))
+    assert hooks.stats()["dropped"] == 7
+    gate.touch()
+    ended(hooks, done=4)
+    assert (tmp_path / "ids").read_text().split() == ["first", "7", "8", "9"]
+
+
+def test_large_messages_that_wait_are_bounded_by_their_bytes(program, run_hooks, monkeypatch):
+    monkeypatch.setattr(hooks, "MAX_QUEUED_BYTES", 1_000)
+    running = run_hooks((program("sleep 60"),), concurrency=1)
+    running.put(routed("first"))
+    ended(running, running=1)
+    for number in range(10):
+        running.put(routed(str(number), body=b'"%s"' % (b"x" * 300)))
+    assert running.stats()["queued"] == 4
+    assert running.stats()["dropped"] == 6
+
+
+def test_putting_takes_no_time_whatever_the_hooks_do(program, run_hooks):
+    hooks = run_hooks((program("sleep 60"),), queue=1_000)
+    began = monotonic()
+    for number in range(10_000):
+        hooks.put(routed(str(number)))
+    assert (monotonic() - began) / 10_000 < 0.0002
+
+
+def test_stopping_ends_what_runs_and_drops_what_waits(program, run_hooks, tmp_path):
+    hooks = run_hooks((program(f"echo $$ > {tmp_path}/pid; sleep 600"),), concurrency=1, timeout=600)
+    hooks.put(routed("a"))
+    hooks.put(routed("b"))
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    began = monotonic()
+    hooks.stop()
+    assert monotonic() - began < 5
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: has_ended(pid), what="the hook ends")
+    assert hooks.stats() == dict(hooks.stats(), timed_out=1, dropped=1, running=0, queued=0)
+
+
+# With a real proxy
+
+
+def messages_of(log):
+    return [orjson.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_a_proxy_runs_its_hooks_for_messages_requests_and_broadcasts(program, fabric_node, tmp_path):
+    log = tmp_path / "log"
+    hook = program(f'line=$(cat); echo "$line" >> {log}')
+    with ProxyProcess(hooks=hook, hook_concurrency=1) as proxy:
+        node = fabric_node("app", url=proxy.url)
+        with fabric_node("other", url=proxy.url) as other:
+            node.endpoint("worker", lambda message: "answer").wait_ready()
+            assert other.send("worker", {"text": "one"}, type="ack", channel="c").wait() == 1
+            assert other.request("worker", {"text": "two"}).wait() == "answer"
+            assert other.send("*", {"text": "three"}).wait() == 1
+        wait_until(lambda: len(messages_of(log)) == 3)
+        seen = [(each["to"], each["body"]["text"], each["request"], each["holders"]) for each in messages_of(log)]
+        assert seen == [("worker", "one", False, 1), ("worker", "two", True, 1), ("*", "three", False, 1)]
+        assert messages_of(log)[0]["from"] == "anonymous:other"
+        node.close()
+
+
+def test_a_hook_that_hangs_delays_no_message(program, fabric_node):
+    with ProxyProcess(hooks=program("sleep 600"), hook_concurrency=8) as proxy:
+        with fabric_node("app", url=proxy.url) as node:
+            inbox = node.endpoint("worker")
+            inbox.wait_ready()
+            began = monotonic()
+            for number in range(300):
+                node.send("worker", {"n": number}).wait()
+            assert (monotonic() - began) / 300 < 0.05
+            assert len(inbox.poll()) == 300
+        began = monotonic()
+        assert proxy.stop() == 0
+        assert monotonic() - began < 5
+
+
+def test_a_proxy_does_not_start_with_a_hook_that_cannot_run():
+    proxy = ProxyProcess(hooks="/nonexistent/hook")
+    try:
+        with pytest.raises(
+            RuntimeError, match=r"hooks \(from FABRIC_HOOKS\): hook 1: there is no file /nonexistent/hook"
+        ):
+            proxy.start()
+    finally:
+        proxy.close()
