@@ -15,7 +15,7 @@ import sys
 
 import click
 
-from cli.safe import safe
+from cli.terminal.text import safe
 from fabric.errors import DeliveryTimeout, FabricError, NoSuchEndpoint, NotConnected, NotReady, SettingsError
 
 DONE, FAILED, USAGE, NO_PROXY, NOBODY, TIMED_OUT = range(6)

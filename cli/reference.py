@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.config import TABLES
+from cli.commands.operating.config import TABLES
 from fabric.config.schema import Setting, settings_of
 
 _PART = re.compile(r"(?<=^<!-- settings of \[)(\w+)(\] -->\n).*?(?=^<!-- end -->$)", re.MULTILINE | re.DOTALL)

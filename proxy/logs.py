@@ -174,7 +174,8 @@ def escaped(text: str) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    # As `cli.safe` has it: controls, formats (bidi, zero width), surrogates, private, unassigned and line ends are not.
+    # As `cli.terminal.text` has it: controls, formats (bidi, zero width), surrogates, private, unassigned and line ends
+    # are not.
     category = unicodedata.category(character)
     return category[0] != "C" and category not in ("Zl", "Zp")
 

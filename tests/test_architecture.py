@@ -272,10 +272,10 @@ PARTS = {
     "fabric.testing.memory_link": "fabric.testing.memory",
     "fabric.testing.memory_proxy": "fabric.testing.memory",
     "fabric.routes.sender_call": "fabric.routes.router",
-    "cli.examination": "cli.doctor",
-    "cli.findings": "cli.doctor",
-    "cli.installation": "cli.doctor",
-    "cli.surroundings": "cli.doctor",
+    "cli.doctor.proxy": "cli.commands.operating.doctor",
+    "cli.doctor.findings": "cli.commands.operating.doctor",
+    "cli.doctor.installation": "cli.commands.operating.doctor",
+    "cli.doctor.environment": "cli.commands.operating.doctor",
 }
 
 

@@ -4,8 +4,8 @@ The fields of a settings class are the table of settings. `setting` makes one, `
 of a setting anywhere else: not its default, not what it is for.
 
     Settings, ProxySettings ──settings_of──▸ FABRIC_<NAME>, keys of the file    fabric.config.settings
-                                             flags                              proxy.__main__, cli.proxy
-                                             fabric config                      cli.config
+                                             flags                              proxy.__main__, cli.commands.operating.proxy
+                                             fabric config                      cli.commands.operating.config
                                              docs/settings.md                   cli.reference
 
 A value is given as text (environment, flags), as a TOML value, or as a Python object; `convert` takes all three.

@@ -160,8 +160,15 @@ class ProxyProcess:
         return True
 
     def signal(self, number: int) -> None:
-        """Send it a signal, such as SIGSTOP and SIGCONT."""
+        """Send it a signal, such as SIGSTOP and SIGCONT. After a SIGSTOP it returns when every thread has stopped."""
         os.kill(self.pid, number)
+        if number == signal.SIGSTOP:
+            wait_until(self._has_stopped, what=f"the proxy at {self.url} stops")
+
+    def _has_stopped(self) -> bool:
+        tasks = Path(f"/proc/{self.pid}/task")
+        states = [path.read_text().rpartition(")")[2].split()[0] for path in tasks.glob("*/stat")]
+        return all(state in "TZ" for state in states)
 
     def kill(self) -> None:
         """End it as a crash does (SIGKILL). What it held is lost; its socket files stay."""

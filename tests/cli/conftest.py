@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 
 from fabric.testing import wait_until
-from tests.cli.commands import Command, Forger
+from tests.cli.running import Command, Forger
 
 
 @pytest.fixture

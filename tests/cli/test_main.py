@@ -11,7 +11,7 @@ import pytest
 import fabric as library
 from cli.main import COMMANDS, fabric, run
 from fabric.testing import wait_until
-from tests.cli.commands import FABRIC
+from tests.cli.running import FABRIC
 
 CONTEXT = click.Context(fabric, info_name="fabric")
 COMMAND = {name: fabric.get_command(CONTEXT, name) for name in COMMANDS}

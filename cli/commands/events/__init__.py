@@ -1,0 +1,1 @@
+"""Commands about events: publish, read along, count, and who would get one."""

@@ -1,0 +1,204 @@
+"""`fabric top`: what passes, and how everybody is, live."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from time import monotonic, time
+from types import TracebackType
+
+import click
+
+from cli.exits import DONE
+from cli.query import address_of, answered
+from cli.terminal.output import Output
+from cli.terminal.screen import Screen
+from cli.views.top import Snapshot, frame, plain
+from cli.views.top_keys import FIRST, NODES, SORTS, TOPICS, View, keys_of, pressed
+from fabric.config.settings import Address
+from fabric.errors import ProxyError
+from proxy import client as probe
+from proxy.stats import Stats
+
+#: Rows that are asked for: all nodes, topics where they are sorted by something the proxy does not sort by, else a screen.
+_MANY_NODES, _MANY_TOPICS, _SCREEN = 1_000, 1_000, 200
+#: Seconds that an answer may take until it is said that there is none, and that the end waits for one.
+PATIENCE = 2.0
+_PARTING = 0.2
+#: Columns where there is no terminal to be narrow.
+_WIDE = 10_000
+
+
+@click.command(short_help="Watch topics or nodes live, like top.")
+@click.option("--url", metavar="URL", help="The proxy's address: tcp://127.0.0.1:7400 or ipc:///run/fabric.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1, max=3_600),
+    default=1.0,
+    metavar="S",
+    help="Look every S seconds.  [default: 1]",
+)
+@click.option("--topics", "shown", flag_value=TOPICS, help="Show topics; so it does without.")
+@click.option("--nodes", "shown", flag_value=NODES, help="Show nodes.")
+@click.option(
+    "--sort", type=click.Choice([*SORTS[TOPICS], *SORTS[NODES]]), help="Sort by this column.  [default: rate, sent]"
+)
+@click.option("--once", is_flag=True, help="Print it once, as plain text; so it does where there is no terminal.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=None, metavar="N", help="N rows at most.")
+def top(url: str | None, interval: float, shown: str | None, sort: str | None, once: bool, limit: int | None) -> int:
+    """Watch topics or nodes live, with rates, what was lost (in red), and how the proxy is.
+
+    It joins nothing and subscribes to nothing: it asks the proxy for its record, over one connection. If the proxy goes
+    away it says so, and goes on when it is back. Numbers are those of `fabric status`.
+
+    \b
+    Keys:
+      t  topics            n  nodes               ?  help
+      s > .  sort by the next column              < ,  by the one before        r  reverse
+      + -  look less or more often                p  pause                      space  look now
+      q  Ctrl-C  end       Ctrl-Z  stop for a while
+
+    \b
+    Examples:
+      fabric top
+      fabric top --nodes --sort lost
+      fabric top --once -n 5
+      fabric top --interval 10 --url tcp://127.0.0.1:7400
+
+    With --once it ends like fabric status: 3 if there is no proxy, 1 if something is there that does not answer.
+    """
+    view = _view(interval, shown, sort, limit)
+    address = address_of(url)
+    out = Output()
+    if once or not out.is_terminal or os.environ.get("TERM") == "dumb":
+        return _once(address, view, out)
+    with Screen(out) as screen, _Watching(address) as watching:
+        _live(screen, watching, view, out)
+    if screen.ended in (0, signal.SIGINT):  # q, or Ctrl-C, which is as good
+        return DONE
+    sys.exit(128 + screen.ended)
+
+
+def _view(interval: float, shown: str | None, sort: str | None, limit: int | None) -> View:
+    if sort is not None and shown is None:
+        shown = next(table for table in (TOPICS, NODES) if sort in SORTS[table])
+    view = View(table=shown or TOPICS, interval=interval, limit=limit or 0)
+    if sort is None:
+        return view
+    if sort not in SORTS[view.table]:
+        known = ", ".join(SORTS[view.table])
+        raise click.BadParameter(f"--{view.table} are sorted by {known}.", param_hint="'--sort'")
+    return view.sorted_by(sort)
+
+
+def _wanted(view: View) -> tuple[int, int]:
+    """How many topics and nodes to ask for: what is not shown costs the proxy nothing."""
+    if view.table == NODES:
+        return 0, _MANY_NODES
+    by_rate = view.by == FIRST[TOPICS] and not view.reverse
+    return (max(view.limit, _SCREEN) if by_rate else _MANY_TOPICS), 0
+
+
+def _once(address: Address, view: View, out: Output) -> int:
+    topics, nodes = _wanted(view)
+    with answered(address):
+        stats = probe.stats(address, topics=topics, nodes=nodes)
+    now = time()
+    columns = out.size()[0] if out.is_terminal else _WIDE
+    out.write("".join(f"{line}\n" for line in plain(Snapshot(address.url, stats, answered=now), view, columns, now)))
+    return DONE
+
+
+def _live(screen: Screen, watching: _Watching, view: View, out: Output) -> None:
+    due = 0.0
+    while not screen.ended:
+        if view.paused and watching.known.stats is not None:
+            wait = 3_600.0
+        else:
+            if (now := monotonic()) >= due and watching.ask(*_wanted(view)):
+                due = now + view.interval
+            wait = max(due - monotonic(), 0.0) if not watching.busy else PATIENCE
+        keys = keys_of(screen.wait(wait, watching.descriptor))
+        watching.seen()
+        for key in keys:
+            chosen = pressed(view, key)
+            if chosen is None:
+                return
+            if key == " " or _wanted(chosen) != _wanted(view) or chosen.interval != view.interval:
+                due = 0.0  # what is shown now was not asked for before
+            if key == " ":
+                watching.ask(*_wanted(chosen))
+            view = chosen
+        columns, lines = out.size()
+        screen.draw(frame(watching.known, view, columns, lines, time(), colour=out.has_colour))
+
+
+class _Watching:
+    """Asks the proxy in a thread of its own: an address that leads nowhere holds up a connection, and no key.
+
+    The thread writes `known` and then a byte to `descriptor`; all else is the main thread's.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.known = Snapshot(address.url)
+        #: Whether an answer is being waited for.
+        self.busy = False
+        self._asker = probe.Asker(address)
+        self._question: tuple[int, int] | None = None
+        self._asked = threading.Event()
+        self._ending = False
+        self.descriptor, self._told = os.pipe()
+        os.set_blocking(self.descriptor, False)
+        self._thread = threading.Thread(target=self._run, name="fabric-top", daemon=True)
+
+    def __enter__(self) -> _Watching:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._ending = True
+        self._asked.set()
+        self._thread.join(_PARTING)  # one that still waits for an answer ends with the process
+
+    def ask(self, topics: int, nodes: int) -> bool:
+        """Ask for so many of each; False if an answer is being waited for."""
+        if self.busy:
+            return False
+        self.busy = True
+        self._question = (topics, nodes)
+        self._asked.set()
+        return True
+
+    def seen(self) -> None:
+        """Take notice of an answer, if there is one."""
+        try:
+            while os.read(self.descriptor, 64):
+                self.busy = False
+        except BlockingIOError:
+            pass
+
+    def _run(self) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            if self._ending:
+                break
+            assert self._question is not None  # set before the event
+            self.known = self._look(*self._question)
+            os.write(self._told, b".")
+        self._asker.close()
+
+    def _look(self, topics: int, nodes: int) -> Snapshot:
+        known = self.known
+        try:
+            stats = self._asker.stats(PATIENCE, topics=topics, nodes=nodes)
+        except ProxyError as error:
+            return known._replace(trouble=str(error))
+        return Snapshot(known.url, stats, _earlier(known.stats, stats), answered=time())
+
+
+def _earlier(before: Stats | None, now: Stats) -> Stats | None:
+    """The record to compare with; of the same life of the proxy only."""
+    return before if before is not None and before.boot == now.boot else None

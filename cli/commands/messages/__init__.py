@@ -1,0 +1,1 @@
+"""Commands about endpoints: send, ask, listen, act on what arrives, and who is there."""

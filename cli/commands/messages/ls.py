@@ -1,0 +1,98 @@
+"""`fabric ls`: who is there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import time
+
+import click
+
+from cli.exits import DONE
+from cli.options import joined, note, proxy_options
+from cli.terminal.output import Output
+from cli.terminal.text import to_json
+from cli.views import endpoints as listing
+from fabric.bus.bus import Bus
+from fabric.errors import NotReady
+from fabric.messages.session.outcomes import Listed
+from fabric.node.node import Node
+
+#: Seconds between looks at what sends no wake-up, and at most between two drawings on a terminal: ages grow.
+LOOK = 0.2
+REDRAW = 5.0
+#: Joins come in bursts, when a proxy is back: one drawing for all of them.
+BURST = 0.05
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+@click.command(short_help="List endpoints and nodes.")
+@proxy_options
+@click.option("--json", "json_", is_flag=True, help="One object a line: endpoints and nodes, with all that is known.")
+@click.option("--watch", is_flag=True, help="Again whenever somebody comes or goes, until Ctrl-C.")
+def ls(url: str | None, autostart: bool | None, json_: bool, watch: bool) -> int:
+    """List who is there: the endpoints, with the node that holds each, and the nodes. This command is not among them.
+
+    \b
+    Examples:
+      fabric ls
+      fabric ls --watch
+      fabric ls --json | jq -r '.endpoints[].endpoint'
+    """
+    out = Output()
+    changed = threading.Event()
+    bus = Bus()
+    with joined(url, autostart, name=f"ls-{os.getpid()}", bus=bus) as node:
+        if not watch:
+            out.write(_text(node, json_))
+            return DONE
+        for pattern in ("fabric.endpoint.*", "fabric.node.*", "fabric.link.up"):
+            bus.subscribe(pattern, lambda _event: changed.set()).wait_ready()
+        try:
+            _watch(node, out, changed, json_)
+        except KeyboardInterrupt:
+            pass
+    return DONE
+
+
+def _watch(node: Node, out: Output, changed: threading.Event, json_: bool) -> None:
+    live = out.is_terminal and not json_
+    before = ""
+    while True:
+        changed.clear()
+        try:
+            text = _text(node, json_)
+        except NotReady:
+            note(f"the proxy at {node.url} does not answer; waiting for it to come back")
+            text = before
+        if live:
+            out.write(_CLEAR + text)
+        elif text != before:
+            out.write(text if json_ or not before else f"\n{text}")
+        before = text
+        waited = 0.0
+        while not changed.wait(LOOK):
+            out.check()
+            waited += LOOK
+            if live and waited >= REDRAW:
+                break
+        else:
+            threading.Event().wait(BURST)
+
+
+def _text(node: Node, json_: bool) -> str:
+    members = _without(node, node.members())
+    if json_:
+        return f"{to_json({'endpoints': members.endpoints, 'nodes': members.nodes, 'truncated': members.truncated})}\n"
+    now = time()
+    endpoints, nodes = listing.endpoints(members.endpoints, now), listing.nodes(members.nodes, now)
+    lines = endpoints or ["no endpoint is registered"]
+    lines = [*lines, "", *nodes] if nodes else [*lines, "no other node is here"]
+    if members.truncated:
+        lines.append("… and more than fit into one message")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _without(node: Node, members: Listed) -> Listed:
+    own = node.origin.hex()
+    return members._replace(nodes=[each for each in members.nodes if each.get("origin") != own])

@@ -1,0 +1,214 @@
+"""`fabric send`: one message to an endpoint. What it has in common with `fabric request` is here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import orjson
+
+from cli.exits import FAILED, Failure
+from cli.options import joined, note, proxy_options
+from cli.terminal.text import safe, to_json
+from fabric.errors import NameTaken
+from fabric.node.node import Node
+from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
+
+if TYPE_CHECKING:
+    _Text = click.ParamType[str, Any]
+else:
+    _Text = click.ParamType  # generic only since click 8.3
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Name(_Text):
+    """An argument that names an endpoint; with `everybody` also `*`."""
+
+    name = "name"
+
+    def __init__(self, *, everybody: bool = False) -> None:
+        self._everybody = everybody
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See click."""
+        if self._everybody and value == EVERYBODY:
+            return EVERYBODY
+        try:
+            return check_name(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def message_options(command: _Command) -> _Command:
+    """What is said of a message; the command gets `text`, `json_`, `type`, `channel`, `sender`, `timeout`."""
+    for option in reversed(
+        (
+            click.argument("text", required=False),
+            click.option("--json", "json_", metavar="OBJECT", help="The body as JSON, instead of TEXT. -: from stdin."),
+            click.option("--type", metavar="WORD", help='The body\'s "type": directive, ack, progress, …'),
+            click.option("--channel", metavar="TOKEN", help='The body\'s "channel", handed on unchanged.'),
+            click.option(
+                "--as", "sender", metavar="NAME", type=Name(), help="Register NAME meanwhile, and send as it."
+            ),
+            click.option(
+                "--timeout",
+                type=click.FloatRange(min=0, min_open=True, max=MAX_TTL),
+                default=5.0,
+                metavar="S",
+                help="Give up after S seconds.  [default: 5]",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Send a message to an endpoint.")
+@click.argument("to", type=Name(everybody=True))
+@message_options
+@click.option("--from", "claim", metavar="NAME", type=Name(), help="Say that it is from NAME: anonymous:NAME is shown.")
+@click.option(
+    "--wait",
+    type=click.Choice(["delivered", "none"]),
+    default="delivered",
+    help="Until its holder has it, or not at all: then nobody tells whether anybody got it.  [default: delivered]",
+)
+@proxy_options
+def send(
+    to: str,
+    text: str | None,
+    json_: str | None,
+    type: str | None,
+    channel: str | None,
+    sender: str | None,
+    claim: str | None,
+    timeout: float,
+    wait: str,
+    url: str | None,
+    autostart: bool | None,
+) -> None:
+    """Send a message to the endpoint TO, and wait until its holder has it. TO * is everybody, that is every endpoint.
+
+    TEXT becomes {"text": …}; - reads it from stdin. --json gives the whole body instead. --type and --channel are put
+    into either; they may not contradict it.
+
+    It is from anonymous:send-…, which nobody can answer. --as NAME registers NAME for the moment and sends as that:
+    receivers see NAME, stamped by the proxy. If another program holds NAME, nothing is sent, and this ends with 1: nobody
+    speaks for somebody else. What arrives for NAME meanwhile is told on stderr. --from NAME only says so: receivers see
+    anonymous:NAME, whoever holds that name.
+
+    \b
+    Ends with
+      0   delivered: it is in its holder's inbox (--wait none: it was passed to the proxy)
+      4   nobody is called TO; similar names are told
+      5   nobody acknowledged it within --timeout
+
+    \b
+    Examples:
+      fabric send lead-agent 'the build is green'
+      fabric send lead-agent --as worker-1 --type task_done --channel feishu:oc_1 'done'
+      fabric send lead-agent --from nightly-build 'the build is green'
+      fabric send worker --json '{"type": "directive", "job": 7}'
+      git log -1 | fabric send lead-agent -
+      fabric send '*' 'closing down at six'
+    """
+    if sender is not None and claim is not None:
+        raise click.UsageError("--as and --from are two senders for one message: give one of them.")
+    body = body_of(text, json_, type, channel)
+    deliver(to, body, sender, claim, timeout, wait, url, autostart)
+
+
+def deliver(
+    to: str,
+    body: dict[str, Any],
+    sender: str | None,
+    claim: str | None,
+    timeout: float,
+    wait: str,
+    url: str | None,
+    autostart: bool | None,
+) -> None:
+    """Send it as `sender`, or as `anonymous:claim`, and tell what became of it."""
+    name = claim or f"send-{os.getpid()}"
+    with joined(url, autostart, name=name) as node, speaking_as(node, sender, timeout):
+        receipt = node.send(to, body, sender=sender or "", timeout=timeout)
+        holders = receipt.wait() if wait == "delivered" else None
+    how = "sent" if holders is None else "delivered"
+    count = f" holders={holders}" if to == EVERYBODY and holders is not None else ""
+    click.echo(f"{how} {to}{count} id={receipt.id}")
+
+
+def body_of(text: str | None, json_: str | None, type: str | None, channel: str | None) -> dict[str, Any]:
+    """The body that the arguments say. UsageError if they contradict each other, or say nothing."""
+    if text is not None and json_ is not None:
+        raise click.UsageError("TEXT and --json are two bodies for one message: give one of them.")
+    given = {name: value for name, value in (("type", type), ("channel", channel)) if value is not None}
+    if json_ is not None:
+        body = _object(stdin_text() if json_ == "-" else json_)
+    elif text is not None:
+        body = {"text": stdin_text().removesuffix("\n") if text == "-" else text}
+    elif given:
+        body = {}
+    else:
+        raise click.UsageError("There is nothing to send: give TEXT, - for stdin, or --json.")
+    for name, value in given.items():
+        if body.get(name, value) != value:
+            raise click.UsageError(f"--{name} {value} contradicts the body, whose {name} is {to_json(body[name])}.")
+    return {**body, **given}
+
+
+def stdin_text() -> str:
+    """What is on stdin. UsageError if it is no text."""
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"What stdin has is no text in UTF-8: {error}.") from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        body = orjson.loads(text)
+    except ValueError as error:
+        hint = """(the shell takes quotes away: '{"name": "value"}')"""
+        raise click.BadParameter(f"this is no JSON: {error} {hint}", param_hint="'--json'") from None
+    if not isinstance(body, dict):
+        raise click.BadParameter('a body is an object such as {"text": "hi"}', param_hint="'--json'")
+    return body
+
+
+@contextmanager
+def speaking_as(node: Node, name: str | None, timeout: float) -> Iterator[None]:
+    """Hold `name` meanwhile. Failure if another node does."""
+    if name is None:
+        yield
+        return
+    try:
+        with told_otherwise():
+            endpoint = node.endpoint(name)
+            endpoint.wait_ready(timeout)
+    except NameTaken as error:
+        raise Failure(FAILED, f"cannot send as {name!r}: {safe(error.holder)} has that name") from None
+    with endpoint:
+        try:
+            yield
+        finally:
+            for message in endpoint.poll():
+                note(f"meanwhile this came for {safe(name)}, and is lost: {to_json(message)}")
+
+
+@contextmanager
+def told_otherwise() -> Iterator[None]:
+    """What becomes of a name is told by how a command ends, and not in a log line as well."""
+    logger = logging.getLogger("fabric.endpoint")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,183 @@
+"""`fabric check`: is it alive? For health checks and monitoring: one line, an exit code, and an end in time.
+
+    main thread                    a daemon thread
+    waits until the deadline ◂──── connects, sends something through both planes (`proxy.health.self_check`), asks for
+    the record says what is known by then, and ends the process if the other is stuck
+
+A name that nobody resolves, a host that swallows packets, a context that cannot end: calls that no timeout reaches are
+left behind in their thread. It is a thread and not an alarm, because a signal is not handled before such a call returns.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import monotonic
+
+import click
+
+from cli.doctor.verdict import FORMATS, Level, Verdict, exit_code, judged
+from cli.exits import ended_by
+from cli.query import address_of
+from cli.terminal.output import Output
+from fabric.config.settings import Address
+from fabric.errors import FabricError, SettingsError
+from proxy import client as probe
+from proxy.health.self_check import Beat, Pulse
+from proxy.stats import Stats
+
+#: Seconds for everything but the start of the interpreter, so that it all stays below 2.
+TIMEOUT = 1.5
+#: The part of them after which an answer is given up, so that there is time to say precisely what was wrong.
+_PATIENCE = 0.8
+#: Seconds for letting go of the sockets, when all is said.
+_GRACE = 0.2
+
+
+@click.command(short_help="Is it alive? For health checks and monitoring.")
+@click.option("--url", metavar="URL", help="The proxy's address: tcp://127.0.0.1:7400 or ipc:///run/fabric.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT,
+    metavar="S",
+    help=f"End after S seconds, whatever happens.  [default: {TIMEOUT:g}]",
+)
+@click.option("--max-lost", type=click.IntRange(min=0), metavar="N", help="Unhealthy if more than N events were lost.")
+@click.option(
+    "--format",
+    "how",
+    type=click.Choice(list(FORMATS)),
+    default="text",
+    help="How it is said. Only prometheus takes more than one line.  [default: text]",
+)
+def check(url: str | None, timeout: float, max_lost: int | None, how: str) -> int:
+    """Prove that the proxy is alive, say so in one line, and end within 2 seconds whatever happens. Something goes in where
+    events go in and must come out where they come out, and a message is answered: a socket that only takes connections is
+    not enough. It joins nothing, starts nothing, and keeps no proxy from ending when it is idle.
+
+    \b
+    Ends with
+      0   both planes answered
+      1   something is there but does not answer, or more than --max-lost
+          events were lost since the proxy's start
+      3   no proxy: nothing listens, or it cannot be reached
+    and with --format nagios: 0 OK, 1 WARNING (--max-lost), 2 CRITICAL (all
+    else), 3 UNKNOWN (wrong settings)
+
+    \b
+    Examples:
+      fabric check
+      fabric check --url tcp://127.0.0.1:7400 --timeout 0.5
+      fabric check --format nagios --max-lost 0
+      fabric check --format prometheus > /var/lib/node_exporter/fabric.prom
+
+    In a Dockerfile: HEALTHCHECK --timeout=5s CMD ["fabric", "check"]
+    """
+    begun = monotonic()
+    try:
+        address = address_of(url)
+    except SettingsError as error:
+        if how != "nagios":
+            raise
+        return _say(Verdict(Level.UNKNOWN, url or "", str(error), state="unknown"), how)
+    look = _Look(address, begun + timeout * _PATIENCE, max_lost)
+    verdict = look.wait(begun + timeout)
+    code = _say(verdict._replace(took=monotonic() - begun), how)
+    if not look.has_ended(_GRACE):
+        os._exit(code)  # what still runs cannot be ended otherwise
+    return code
+
+
+def _say(verdict: Verdict, how: str) -> int:
+    code = exit_code(verdict, how)
+    try:
+        Output().write(f"{FORMATS[how](verdict)}\n")
+    except OSError as error:  # nobody reads it: the code is what counts
+        ended_by(error)
+    return code
+
+
+class _Look:
+    """A thread that looks, and what it has found so far."""
+
+    def __init__(self, address: Address, until: float, max_lost: int | None) -> None:
+        self._address = address
+        self._begun = monotonic()
+        self._until = until
+        self._max_lost = max_lost
+        self._found = threading.Event()
+        self._verdict: Verdict | None = None
+        self._listens = False
+        self._beat = Beat()
+        self._thread = threading.Thread(target=self._run, name="fabric-check", daemon=True)
+        self._thread.start()
+
+    def wait(self, deadline: float) -> Verdict:
+        """What was found, or what is to be said if that takes too long."""
+        self._found.wait(max(deadline - monotonic(), 0.0))
+        return self._verdict or self._too_late()
+
+    def has_ended(self, timeout: float) -> bool:
+        """Whether the thread is through, at the latest after `timeout`."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        pulse: Pulse | None = None
+        try:
+            probe.check(self._address, _round(self._left()))
+            self._listens = True
+            pulse = Pulse(self._address)
+            self._beat = pulse.beat(self._left())
+            if self._beat.good and (second := pulse.beat(self._left())).good:
+                self._beat = second  # the first has waited for connections, too
+            self._verdict = self._judge(self._beat)
+        except probe.NoAnswer as error:
+            level = Level.CRITICAL if isinstance(error, probe.NotAnswering) else Level.DOWN
+            self._verdict = self._wrong(level, str(error), error.state)
+        except FabricError as error:
+            self._verdict = self._wrong(Level.CRITICAL, str(error), "not answering")
+        except Exception as error:
+            self._verdict = self._wrong(Level.CRITICAL, f"this should not happen: {error!r}", "unknown")
+        self._found.set()
+        if pulse is not None:
+            pulse.close()
+
+    def _judge(self, beat: Beat) -> Verdict:
+        if beat.events is None or beat.messages is None:
+            probe.check(self._address, _round(self._left()))  # it may have ended meanwhile
+            raise probe.NotAnswering(self._address.url, _silent(beat, monotonic() - self._begun))
+        stats: Stats = probe.stats(self._address, _round(self._left()))
+        return judged(self._address.url, beat.events, beat.messages, stats, self._max_lost)
+
+    def _left(self) -> float:
+        # Never nothing: who is late has a moment to hear what has arrived.
+        return max(self._until - monotonic(), 0.05)
+
+    def _wrong(self, level: Level, why: str, state: str) -> Verdict:
+        return Verdict(level, self._address.url, why, state, self._beat.events, self._beat.messages)
+
+    def _too_late(self) -> Verdict:
+        seconds = monotonic() - self._begun
+        if not self._listens:
+            why = f"cannot reach {self._address.url}: no connection within {seconds:.1f} s, nor an address for its host"
+            return self._wrong(Level.DOWN, why, probe.NotReachable.state)
+        why = f"something listens at {self._address.url}, but {_silent(self._beat, seconds)}"
+        return self._wrong(Level.CRITICAL, why, probe.NotAnswering.state)
+
+
+def _round(seconds: float) -> float:
+    # It is repeated to people.
+    return max(round(seconds, 1), 0.1)
+
+
+def _silent(beat: Beat, seconds: float) -> str:
+    within = f"within {seconds:.1f} s"
+    if beat.events is None and beat.messages is None:
+        return f"neither plane answered {within}: it is stopped or stuck, or it is no proxy"
+    if beat.events is None:
+        return f"no event came through {within}; messages are answered"
+    if beat.messages is None:
+        return f"no message was answered {within}; events come through"
+    return f"it did not say how it is {within}"

@@ -1,0 +1,198 @@
+"""`fabric proxy run | start | stop | status | restart`."""
+
+from __future__ import annotations
+
+from time import time
+from typing import Any
+
+import click
+
+from cli.commands.operating.proxy import run as run_in_foreground
+from cli.commands.operating.proxy import server_options
+from cli.exits import DONE
+from cli.query import answered, hint
+from cli.tap.event_line import bare
+from cli.terminal.text import safe, to_json
+from cli.views import endpoints as listing
+from fabric.config.settings import Address, load
+from proxy import client as probe
+from proxy import daemon
+from proxy.settings import ProxySettings
+
+_url = click.option("--url", metavar="URL", help="Its address; see fabric proxy --help for where it is without.")
+_Seconds = click.FloatRange(min=0, min_open=True)
+
+
+@click.command(short_help="Run it in the foreground: the same as fabric proxy.")
+@server_options
+@click.pass_context
+def run(ctx: click.Context, /, **options: Any) -> int:
+    """Run a proxy in the foreground, until Ctrl-C or SIGTERM; the same as fabric proxy alone.
+
+    \b
+    Examples:
+      fabric proxy run
+      fabric proxy run --hook ./on-message --log-file /var/log/fabric.log
+    """
+    return run_in_foreground(_merged(ctx, options))
+
+
+@click.command(short_help="Start one in the background.")
+@server_options
+@click.pass_context
+def start(ctx: click.Context, /, **options: Any) -> int:
+    """Start a proxy in the background, and return when it serves. If one answers there already, say so: that is 0, too.
+
+    It keeps running until it is stopped, logs into proxy.log in its directory (for tcp: in that of your own embedded
+    default) unless --log-file says otherwise, and puts that file aside when it is full. If it does not start, its last
+    log lines say why, and this ends with 1.
+
+    \b
+    Examples:
+      fabric proxy start
+      fabric proxy start --url tcp://127.0.0.1:7400 --log-file ~/fabric.log
+      fabric proxy start --hook '["/usr/bin/logger", "-t", "fabric"]'
+    """
+    return _start(_settings(ctx, options))
+
+
+@click.command(short_help="Stop the one that runs.")
+@_url
+@click.option(
+    "--timeout", type=_Seconds, default=daemon.STOP_TIMEOUT, metavar="S", help="Wait S seconds.  [default: 10]"
+)
+@click.pass_context
+def stop(ctx: click.Context, url: str | None, timeout: float) -> int:
+    """Stop the proxy, and return when it is gone. Nodes are told; they come back by themselves to the next one.
+
+    It is asked to end, at its address: no process is ever signalled. If none runs, that is said, and is 0. A proxy at a
+    tcp address can be stopped from the machine it runs on.
+
+    \b
+    Examples:
+      fabric proxy stop
+      fabric proxy stop --url tcp://127.0.0.1:7400
+    """
+    _stop(_address(ctx, url), timeout)
+    return DONE
+
+
+@click.command(short_help="Tell whether it runs, and who is there.")
+@_url
+@click.option("--json", "json_", is_flag=True, help="All of it, as one line of JSON.")
+@click.option("--timeout", type=_Seconds, default=probe.TIMEOUT, metavar="S", help="Wait S seconds.  [default: 3]")
+@click.pass_context
+def status(ctx: click.Context, url: str | None, json_: bool, timeout: float) -> int:
+    """Tell whether a proxy runs: pid, address, uptime, version, what it counted, and the endpoints with their sessions.
+
+    \b
+    Ends with
+      0   it is up
+      1   something is there, but does not answer: a proxy that is stopped or stuck, or no proxy
+      3   it is down (nothing listens), or cannot be reached
+
+    It never starts one, and changes nothing.
+
+    \b
+    Examples:
+      fabric proxy status
+      fabric proxy status --json | jq .messages
+    """
+    address = _address(ctx, url)
+    with answered(address, json_):
+        found = probe.status(address, timeout)
+    if json_:
+        listed = {"endpoints": found.endpoints, "nodes": found.nodes, "truncated": found.truncated}
+        click.echo(to_json({"state": "up", **found.stats.as_json(), "listing": listed}))
+        return DONE
+    for line in described(found, time()):
+        click.echo(line)
+    return DONE
+
+
+@click.command(short_help="Stop it, and start one with these settings.")
+@server_options
+@click.pass_context
+def restart(ctx: click.Context, /, **options: Any) -> int:
+    """Stop the proxy if one runs, and start one in the background, with the settings given here: not with those that the
+    old one had. They are checked before anything is stopped. Nodes come back by themselves.
+
+    \b
+    Examples:
+      fabric proxy restart
+      fabric proxy restart --hook none
+    """
+    settings = _settings(ctx, options)
+    _stop(settings.address(), daemon.STOP_TIMEOUT)
+    return _start(settings)
+
+
+COMMANDS = {"run": run, "start": start, "stop": stop, "status": status, "restart": restart}
+
+
+def described(found: probe.Status, now: float) -> list[str]:
+    """What `status` shows of a proxy that answers."""
+    stats = found.stats
+    rows = {
+        "proxy": f"up at {bare(stats.url)}",
+        "pid": f"{stats.pid} on {bare(stats.host)}",
+        "uptime": listing.age(now - stats.uptime, now),
+        "version": bare(stats.version),
+        "log": bare(stats.log or "stderr"),
+        "counts": _counts({"nodes": stats.nodes, "endpoints": stats.endpoints, **stats.messages}),
+    }
+    if stats.programs:
+        rows["hooks"] = f"{', '.join(bare(each) for each in stats.programs)}: {_counts(stats.hooks)}"
+    lines = [f"{name:<9} {text}" for name, text in rows.items()]
+    shown = listing.endpoints(found.endpoints, now)
+    lines += ["", *shown] if shown else ["", "no endpoint is registered"]
+    return [*lines, "… and more than fit into one message"] if found.truncated else lines
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{safe(name)} {count}" for name, count in counts.items()) or "none"
+
+
+def _start(settings: ProxySettings) -> int:
+    try:
+        started = daemon.start(settings)
+    except daemon.StartFailed as error:
+        for line in error.lines:
+            click.echo(f"  {safe(line)}", err=True)
+        raise
+    except probe.NoAnswer as error:
+        hint(settings.address(), error)
+        raise
+    url, who = settings.address().url, safe(started.status.who)
+    if not started.fresh:
+        click.echo(f"a proxy is running already at {url} ({who})")
+        return DONE
+    click.echo(f"started a proxy at {url} ({who}); its log is {bare(started.status.stats.log)}")
+    return DONE
+
+
+def _stop(address: Address, timeout: float) -> None:
+    try:
+        stopped = daemon.stop(address, timeout)
+    except probe.NoAnswer as error:
+        hint(address, error)
+        raise
+    if stopped is None:
+        click.echo(f"no proxy is running at {address.url}")
+    else:
+        click.echo(f"stopped the proxy at {address.url} ({safe(stopped.who)})")
+
+
+def _merged(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """What was said before the name of the command counts, too."""
+    before: dict[str, Any] = ctx.obj or {}
+    return {name: before.get(name) if value is None else value for name, value in options.items()}
+
+
+def _settings(ctx: click.Context, options: dict[str, Any]) -> ProxySettings:
+    return load(ProxySettings, "proxy", _merged(ctx, options))
+
+
+def _address(ctx: click.Context, url: str | None) -> Address:
+    # Hooks that cannot be run are no reason not to tell how a proxy is, or not to stop it.
+    return load(ProxySettings, "proxy", {**_merged(ctx, {"url": url}), "hooks": ()}).address()

@@ -1,0 +1,1 @@
+"""The parts of `fabric demo`: a machine to watch, and who watches it."""

@@ -1,0 +1,254 @@
+"""What has to be asked: whether the proxy answers, how fast, what it runs on, what it lacks, and what was lost."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from time import monotonic, time
+from typing import NamedTuple
+
+from cli.doctor import environment as surroundings
+from cli.doctor.environment import Place
+from cli.doctor.findings import Finding, ok, warning, wrong
+from cli.doctor.installation import numbers
+from cli.terminal import numbers as figures
+from cli.views.losses import losses
+from cli.views.status import is_silent
+from fabric import __version__
+from fabric.config.settings import Address, default_url, parse_address
+from fabric.errors import FabricError
+from proxy import client as probe
+from proxy.daemon import lock_says
+from proxy.health.self_check import Beat, Pulse
+from proxy.server import MIN_DESCRIPTORS
+from proxy.stats import Stats
+
+#: Questions and beats of which the fastest counts: the first of each connects, too.
+TRIES = 5
+BEATS = 3
+#: Seconds, and the share of what there is, from which on something is worth a warning.
+SKEW = 0.5
+SLOW = 0.1
+QUIET = 10.0
+MEMORY = 1_000_000_000
+FULL = 0.9
+#: Nodes that are looked at for losses and silence.
+NODES = 1_000
+#: Versions that are known to be bad, up to and not including this one.
+_BAD = {"libzmq": ((4, 3, 3), "has holes that anybody who can connect may use (CVE-2019-13132, CVE-2020-15166)")}
+_CURES = {
+    "outbox": "keep the proxy reachable; outbox_events, outbox_bytes and outbox_seconds say what may wait",
+    "unencodable": "publish what is JSON; the node's log names the topic",
+    "missed": "see who lags: fabric top --nodes --sort lost",
+    "handlers": "subscribe async handlers where their event loop runs, and keep it running",
+    "busy": "see who does not read: fabric status",
+    "hooks": "make the hook faster, or raise hook_concurrency and hook_queue",
+}
+
+
+class Answered(NamedTuple):
+    """What the proxy said, and how exact its clock can be read: the fastest round trip, and the clocks' difference."""
+
+    stats: Stats
+    round_trip: float
+    skew: float
+
+
+def proxy(place: Place, timeout: float = probe.TIMEOUT) -> list[Finding]:
+    """Everything about the proxy at `place`."""
+    address = place.address
+    try:
+        answered = _ask(address, timeout)
+    except probe.NotRunning as error:
+        return [*_not_running(place, error), *_another(place)]
+    except FabricError as error:
+        return [_no_answer(address, error), *_another(place)]
+    stats = answered.stats
+    found = [ok("proxy", f"answers: {stats.who}, up {figures.duration(stats.uptime)}, version {stats.version}")]
+    found += [*_versions(stats), _clock(answered), *_round_trips(address, stats, answered.round_trip, timeout)]
+    found += [*_proxy_limits(stats), *_quiet(stats), *_lost(stats), *_another(place)]
+    return found
+
+
+def _ask(address: Address, timeout: float) -> Answered:
+    asker = probe.Asker(address)
+    best: Answered | None = None
+    try:
+        for _ in range(TRIES):
+            wall, before = time(), monotonic()
+            stats = asker.stats(timeout, nodes=NODES)
+            took = monotonic() - before
+            if best is None or took < best.round_trip:
+                # Half of the round trip is the best guess at when the answer was written.
+                best = Answered(stats, took, stats.now - (wall + took / 2))
+    finally:
+        asker.close()
+    assert best is not None  # there was at least one try
+    return best
+
+
+# No answer
+
+
+def _not_running(place: Place, error: Exception) -> list[Finding]:
+    address = place.address
+    start = "fabric proxy start" if place.is_default else f"fabric proxy start --url {address.url}"
+    if not place.is_default:
+        found = [wrong("proxy", f"{error}, {place.source}", f"{start}; or name another address")]
+    elif not place.autostart:
+        found = [wrong("proxy", f"{error}, and autostart is off", f"{start}; or switch autostart on")]
+    else:
+        found = [ok("proxy", "none runs; one is started when it is needed")]
+    if surroundings.is_locked(address):
+        said = lock_says(address) or "somebody who has not said who it is"
+        found.append(
+            warning("proxy", f"its lock is held by {said}: it starts, ends, or is stuck", "look again in a moment")
+        )
+    elif left := surroundings.leftovers(address):
+        text = f"a proxy was killed here, and left {figures.plural(len(left), 'socket')} behind: {', '.join(left)}"
+        found.append(warning("proxy", text, "nothing need be done: the next proxy takes them over"))
+    return found
+
+
+def _no_answer(address: Address, error: Exception) -> Finding:
+    if not isinstance(error, probe.NotAnswering):
+        return wrong("proxy", str(error), "check the address, the network, and your rights to it")
+    said = lock_says(address)
+    match = re.fullmatch(r"pid (\d+) on (\S+)", said)
+    if match and match[2] == socket.gethostname() and surroundings.is_stopped(int(match[1])):
+        return wrong("proxy", f"{error}; its process {match[1]} was stopped", f"kill -CONT {match[1]}")
+    told = f"; its lock was taken by {said}" if said else ""
+    return wrong("proxy", f"{error}{told}", "look at its log, and restart it; or name another address")
+
+
+def _another(place: Place) -> list[Finding]:
+    """A second proxy of ours is there for everybody who was not told of the first."""
+    if place.is_default:
+        return []
+    try:
+        default = parse_address(default_url())
+        if default.url == place.address.url:
+            return []
+        other = probe.stats(default, 1.0)
+    except FabricError:
+        return []
+    who = f"{other.who}, {figures.plural(other.nodes, 'node')}"
+    text = f"another proxy of yours ({who}) runs at the embedded default, {default.url}"
+    fix = f"tell {place.address.url} to programs that join that one, or: fabric proxy stop --url {default.url}"
+    return [warning("two proxies", text, fix)]
+
+
+# It answers
+
+
+def _versions(stats: Stats) -> list[Finding]:
+    here = _parsed(probe.libraries())
+    there = _parsed(stats.libraries)
+    found = []
+    if stats.version != __version__:
+        text = f"the proxy is version {stats.version}, this is {__version__}"
+        found.append(warning("versions", text, "fabric proxy restart, or upgrade what is older"))
+    for name, (below, why) in _BAD.items():
+        for side, versions in (("here", here), ("at the proxy", there)):
+            if name in versions and numbers(versions[name]) < below:
+                fix = f"upgrade it to {'.'.join(map(str, below))} or later: pip install -U pyzmq"
+                found.append(warning("versions", f"{name} {versions[name]} {side} {why}", fix))
+    told = ", ".join(f"{name} {version}" for name, version in here.items())
+    differ = ", ".join(f"{name} {version}" for name, version in there.items() if here.get(name) != version)
+    proxys = f"; the proxy's: {differ}" if differ else "; the proxy's are the same" if there else ""
+    return [*found, ok("versions", f"event-fabric {__version__}, {told}{proxys}")]
+
+
+def _parsed(libraries: tuple[str, ...]) -> Mapping[str, str]:
+    return {name: version for name, _, version in (each.partition(" ") for each in libraries)}
+
+
+def _clock(answered: Answered) -> Finding:
+    error = answered.round_trip / 2
+    if abs(answered.skew) - error > SKEW:
+        ahead = "ahead of" if answered.skew > 0 else "behind"
+        text = f"the proxy's clock is {figures.took(abs(answered.skew))} {ahead} ours: delays and lags are wrong by as much"
+        return warning("clocks", text, "let both machines set their clocks by NTP")
+    return ok("clocks", f"agree within {figures.took(abs(answered.skew) + error)}")
+
+
+def _round_trips(address: Address, stats: Stats, asked: float, timeout: float) -> list[Finding]:
+    best = _pulse(address, timeout)
+    trips = (("messages", best.messages), ("events", best.events))
+    found = []
+    for what, took in trips:
+        if took is None:
+            text = f"nothing came through the plane of {what} within {timeout:g} s"
+            found.append(wrong("round trip", text, "fabric proxy restart; its log says what it found"))
+        elif took > SLOW:
+            text = f"{what} take {figures.took(took)} there and back"
+            found.append(warning("round trip", text, "the machine or the network is busy, or far away"))
+    if not found:
+        told = [f"{what} {figures.took(took)}" for what, took in trips if took is not None]
+        found.append(ok("round trip", ", ".join([*told, f"its record {figures.took(asked)}"])))
+    if is_silent(stats) and best.events is not None:
+        found.append(warning("round trip", "the proxy's own probes do not come through, ours do", "look at its log"))
+    return found
+
+
+def _pulse(address: Address, timeout: float) -> Beat:
+    pulse = Pulse(address)
+    try:
+        beats = [pulse.beat(timeout)]
+        if beats[0].good:
+            beats += [pulse.beat(timeout) for _ in range(BEATS - 1)]
+    finally:
+        pulse.close()
+    events = [beat.events for beat in beats if beat.events is not None]
+    messages = [beat.messages for beat in beats if beat.messages is not None]
+    return Beat(min(events, default=None), min(messages, default=None))
+
+
+def _proxy_limits(stats: Stats) -> list[Finding]:
+    process = stats.process
+    found = []
+    if 0 <= process.descriptor_limit < process.descriptors / FULL:
+        text = f"the proxy has {process.descriptors:,} of {process.descriptor_limit:,} descriptors open"
+        found.append(
+            wrong("limits", text, "raise its limit (ulimit -n, LimitNOFILE) and restart it, before it runs out")
+        )
+    elif 0 <= process.descriptor_limit < MIN_DESCRIPTORS:
+        text = f"the proxy may open {process.descriptor_limit:,} descriptors; each node takes three"
+        found.append(
+            warning("limits", text, f"raise its limit to {MIN_DESCRIPTORS:,} or more (ulimit -n, LimitNOFILE)")
+        )
+    if process.memory > MEMORY:
+        text = f"the proxy uses {figures.size(process.memory)} of memory"
+        found.append(warning("limits", text, "see who does not read: fabric top --nodes --sort backlog"))
+    if not found:
+        limit = "any number" if process.descriptor_limit < 0 else f"{process.descriptor_limit:,}"
+        told = (
+            f"the proxy uses {figures.size(process.memory)} of memory, {process.descriptors:,} of {limit} descriptors"
+        )
+        found.append(ok("limits", told))
+    return found
+
+
+def _quiet(stats: Stats) -> list[Finding]:
+    quiet = [(stats.now - member.seen, member) for member in stats.members if stats.now - member.seen > QUIET]
+    return [
+        warning(
+            "nodes",
+            f"{member.node} (pid {member.pid} on {member.host}) has not been heard for {figures.duration(silent)}",
+            "it is stopped or stuck, or the way to it is cut; the proxy gives it up soon",
+        )
+        for silent, member in sorted(quiet, key=lambda each: -each[0])
+    ]
+
+
+def _lost(stats: Stats) -> list[Finding]:
+    found = []
+    for loss in losses(stats):
+        where = f"; of these {', '.join(f'{name} {count:,}' for name, count in loss.where[:4])}" if loss.where else ""
+        text = f"{figures.plural(loss.number, loss.what)} {loss.why}{where}"
+        found.append(warning("lost", text, _CURES.get(loss.cause, "fabric status shows where")))
+    if malformed := stats.messages.get("malformed", 0):
+        text = f"{figures.plural(malformed, 'message')} to the proxy made no sense"
+        found.append(warning("lost", text, "look for a peer of another version, or one that is none of ours"))
+    return found or [ok("lost", "nothing was lost")]

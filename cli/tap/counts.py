@@ -1,0 +1,108 @@
+"""What `fabric tap --stats` counts and how it shows it. Pure: time comes in as an argument."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import orjson
+
+from cli.tap.reader import Event
+from cli.terminal import numbers as figures
+from cli.terminal.text import cells, fit, safe
+
+#: Topics told apart; the rest is counted together.
+MAX_TOPICS = 10_000
+OTHERS = "(other topics)"
+#: Seconds over which a live rate is taken.
+WINDOW = 5.0
+_MIN_TOPIC = 20
+_NUMBERS = f"{'COUNT':>10} {'/S':>9} {'BYTES':>9} {'AGE':>7}"
+
+
+class _Row:
+    __slots__ = ("bytes", "count", "earlier", "last")
+
+    def __init__(self, before: float) -> None:
+        self.count = 0
+        self.bytes = 0
+        self.last = 0.0
+        #: (time, count) at the last looks, for the live rate; at `before` there was none yet.
+        self.earlier: deque[tuple[float, int]] = deque([(before, 0)])
+
+
+class Table:
+    """Counts events by topic since `started`."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._rows: dict[str, _Row] = {}
+
+    def add(self, event: Event, now: float) -> None:
+        """Count one."""
+        topic = event.topic
+        if (row := self._rows.get(topic)) is None:
+            topic = topic if len(self._rows) < MAX_TOPICS else OTHERS
+            row = self._rows.setdefault(topic, _Row(max(self._started, now - WINDOW)))
+        row.count += 1
+        row.bytes += event.size
+        row.last = now
+
+    def live(self, now: float, columns: int, lines: int) -> list[str]:
+        """As many rows as fit, the busiest first, with the rates of the last seconds."""
+        rates = {topic: self._rate(row, now) for topic, row in self._rows.items()}
+        room = max(lines - 3, 1)  # head, sum, cursor
+        return self._show(now, columns, rates, room if len(rates) <= room else room - 1)
+
+    def final(self, now: float, columns: int) -> list[str]:
+        """All rows, with the rates of the whole time."""
+        return self._show(now, columns, self._averages(now), len(self._rows))
+
+    def as_json(self, now: float) -> list[str]:
+        """All rows, one JSON object each."""
+        averages = self._averages(now)
+        return [
+            safe(
+                orjson.dumps(
+                    {
+                        "topic": topic,
+                        "count": row.count,
+                        "rate": round(averages[topic], 3),
+                        "bytes": row.bytes,
+                        "age": round(now - row.last, 3),
+                    }
+                ).decode()
+            )
+            for topic, row in self._sorted()
+        ]
+
+    def _sorted(self) -> list[tuple[str, _Row]]:
+        return sorted(self._rows.items(), key=lambda item: (-item[1].count, item[0]))
+
+    def _averages(self, now: float) -> dict[str, float]:
+        elapsed = max(now - self._started, 0.001)
+        return {topic: row.count / elapsed for topic, row in self._rows.items()}
+
+    def _rate(self, row: _Row, now: float) -> float:
+        while len(row.earlier) > 1 and row.earlier[1][0] <= now - WINDOW:
+            row.earlier.popleft()
+        then, count = row.earlier[0]
+        row.earlier.append((now, row.count))
+        return (row.count - count) / max(now - then, 0.001)
+
+    def _show(self, now: float, columns: int, rates: dict[str, float], room: int) -> list[str]:
+        rows = self._sorted()
+        longest = max((cells(safe(topic)) for topic, _ in rows[:room]), default=0)
+        width = max(min(max(longest, _MIN_TOPIC), columns - len(_NUMBERS) - 2), 5)
+        shown = [f"{fit('TOPIC', width)} {_NUMBERS}"]
+        for topic, row in rows[:room]:
+            shown.append(_line(topic, width, row.count, rates[topic], row.bytes, figures.ago(now - row.last)))
+        if len(rows) > room:
+            shown.append(f"… and {len(rows) - room:,} more")
+        count, size = sum(row.count for _, row in rows), sum(row.bytes for _, row in rows)
+        title = f"{len(rows):,} topic{'' if len(rows) == 1 else 's'}"
+        shown.append(_line(title, width, count, sum(rates.values()), size, figures.ago(now - self._started)))
+        return shown
+
+
+def _line(topic: str, width: int, count: int, rate: float, size: int, age: str) -> str:
+    return f"{fit(safe(topic), width)} {count:>10,} {figures.rate(rate):>9} {figures.size(size):>9} {age:>7}"

@@ -1,0 +1,242 @@
+"""One line an event, in the ways that `fabric tap` knows. No I/O: text goes in and comes out.
+
+fields of --format    is
+{time} {iso} {ts}     when it was published: 12:38:44.123, with date and zone, in unix seconds
+{topic} {type} {src}  what happened; `type` of the envelope, which a payload may set; who published it
+{delay} {delay_ms}    from publishing to arriving here: +1.2ms, 1.2
+{payload} {json}      the payload's own keys, the whole envelope
+{payload.a.b}         one field of the payload, empty if it has none
+{size} {n}            bytes of the envelope as JSON; counted from 1
+{{ }} \\t \\n           braces, tabulator, new line
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from time import localtime, strftime
+from typing import Any
+
+from cli.tap.reader import Event
+from cli.terminal.text import fit, safe, to_json
+
+#: What makes a line of an event, the n-th; None if there is nothing to show.
+Render = Callable[[Event, int], str | None]
+
+#: Columns grow to what they have to hold, up to here: a long topic now and then must not push everything away.
+MAX_COLUMN = 40
+_STAMPED = ("type", "ts", "src")
+
+_DIM, _RED, _RESET = "\x1b[2m", "\x1b[31m", "\x1b[0m"
+#: A topic's first segment chooses one: relatives look alike. Red is kept for what is late.
+_COLOURS = tuple(f"\x1b[{code}m" for code in (36, 32, 33, 35, 34, 96, 92, 93, 95, 94))
+#: The year 9000; later than that is no time of day that anything here can name.
+_END_OF_TIME = 221_845_392_000
+#: Seconds of delay that are worth a look.
+_LATE = 1.0
+
+
+class Lines:
+    """Time, topic, src, delay, payload. `palette`: topic → SGR code, for whoever knows what its topics mean."""
+
+    def __init__(self, *, colour: bool = False, truncate: int = 0, palette: Mapping[str, str] | None = None) -> None:
+        self._colour = colour
+        self._truncate = truncate
+        self._palette = palette or {}
+        self._widths = {"topic": 15, "src": 7}
+
+    def __call__(self, event: Event, _n: int) -> str:
+        """See `Render`."""
+        when, late = clock(event), delay(event)
+        topic, src = self._column("topic", safe(event.topic)), self._column("src", source(event))
+        delayed = f"{delay_text(late):>7}"
+        text = cut(to_json(payload(event)), self._truncate)
+        if self._colour:
+            when = f"{_DIM}{when}{_RESET}"
+            topic = f"{self._shade(event.topic)}{topic}{_RESET}"
+            delayed = f"{_DIM if late is None or late < _LATE else _RED}{delayed}{_RESET}"
+        return f"{when}  {topic}  {src}  {delayed}  {text}"
+
+    def _column(self, name: str, text: str) -> str:
+        width = self._widths[name]
+        if len(text) > width:
+            width = self._widths[name] = min(len(text), MAX_COLUMN)
+        return text if len(text) > width else fit(text, width)
+
+    def _shade(self, topic: str) -> str:
+        if topic in self._palette:
+            return f"\x1b[{self._palette[topic]}m"
+        return _COLOURS[zlib.crc32(topic.partition(".")[0].encode()) % len(_COLOURS)]
+
+
+def as_json(event: Event, _n: int) -> str:
+    """The envelope, as one line of JSON."""
+    return to_json(event.envelope)
+
+
+def as_topic(event: Event, _n: int) -> str:
+    """The topic alone."""
+    return safe(event.topic)
+
+
+def as_field(path: str, truncate: int = 0) -> Render:
+    """One field of the envelope; nothing for events that have none. Strings are shown bare, the rest as JSON."""
+    keys = path.split(".")
+
+    def render(event: Event, _n: int) -> str | None:
+        value = find(event.envelope, keys)
+        return None if value is _MISSING else cut(bare(value), truncate)
+
+    return render
+
+
+def as_template(template: str, truncate: int = 0) -> Render:
+    """A line made of `template`; the fields are above. ValueError names an unknown one."""
+    parts: list[str | _Field] = []
+    at = 0
+    template = template.replace("\\t", "\t").replace("\\n", "\n")
+    for match in re.finditer(r"\{\{|\}\}|\{([^{}]*)\}|[{}]", template):
+        parts.append(template[at : match.start()])
+        at = match.end()
+        if match[0] in ("{{", "}}"):
+            parts.append(match[0][0])
+        elif match[1] is None:
+            raise ValueError(f"a single {match[0]!r}: fields are {{name}}, a brace itself is written twice")
+        else:
+            parts.append(_field(match[1], truncate))
+    parts.append(template[at:])
+
+    def render(event: Event, n: int) -> str:
+        return "".join(part if isinstance(part, str) else part(event, n) for part in parts)
+
+    return render
+
+
+_Field = Callable[[Event, int], str]
+
+
+def _field(name: str, truncate: int) -> _Field:
+    if name == "payload":
+        return lambda event, _n: cut(to_json(payload(event)), truncate)
+    if name.startswith("payload."):
+        keys = name.split(".")[1:]
+
+        def of_payload(event: Event, _n: int) -> str:
+            value = find(event.envelope, keys)
+            return "" if value is _MISSING else cut(bare(value), truncate)
+
+        return of_payload
+    if name in _FIELDS:
+        return _FIELDS[name]
+    raise ValueError(f"there is no field {{{name}}}; known are {', '.join(_FIELDS)}, payload, payload.a.b")
+
+
+def bare(value: Any) -> str:
+    """A value for people and shell scripts: a string without quotes."""
+    return safe(value) if isinstance(value, str) else to_json(value)
+
+
+_MISSING = object()
+
+
+def find(value: Any, keys: list[str]) -> Any:
+    """What lies at `keys` in nested objects and lists, or `_MISSING`."""
+    for key in keys:
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return _MISSING
+    return value
+
+
+def payload(event: Event) -> dict[str, Any]:
+    """The envelope less what was stamped on it. A `type` that is not the topic is the payload's own."""
+    own = {key: value for key, value in event.envelope.items() if key not in _STAMPED}
+    if (kind := event.envelope.get("type", event.topic)) != event.topic:
+        own = {"type": kind, **own}
+    return own
+
+
+def source(event: Event) -> str:
+    """Who published it."""
+    return bare(event.envelope.get("src", "?"))
+
+
+def published(event: Event) -> float | None:
+    """When it was published; None if `ts` is no time."""
+    ts = event.envelope.get("ts")
+    if isinstance(ts, bool) or not isinstance(ts, int | float):
+        return None
+    return float(ts) if 0 <= ts < _END_OF_TIME else None
+
+
+def clock(event: Event) -> str:
+    """The time of day it was published at, as far as is known."""
+    ts = published(event)
+    ts = event.arrived if ts is None else ts
+    return f"{_second(int(ts))}.{int(ts % 1 * 1000):03d}"
+
+
+@lru_cache(maxsize=16)
+def _second(ts: int) -> str:
+    return strftime("%H:%M:%S", localtime(ts))
+
+
+def delay(event: Event) -> float | None:
+    """Seconds from publishing to arriving here; negative where clocks disagree."""
+    ts = published(event)
+    return None if ts is None else event.arrived - ts
+
+
+def delay_text(seconds: float | None) -> str:
+    """A delay in three or four characters."""
+    if seconds is None:
+        return "?"
+    sign, size = "-" if seconds < 0 else "+", abs(seconds)
+    for limit, scale, unit in (
+        (0.01, 1000, "ms"),
+        (1, 1000, "ms"),
+        (100, 1, "s"),
+        (6_000, 1 / 60, "m"),
+        (172_800, 1 / 3600, "h"),
+    ):
+        if size < limit:
+            return f"{sign}{size * scale:.{1 if limit in (0.01, 100) else 0}f}{unit}"
+    return f"{sign}{size / 86_400:.0f}d"
+
+
+def cut(text: str, limit: int) -> str:
+    """`text` up to `limit` characters (0: all of it), and how much is missing."""
+    if not limit or len(text) <= limit:
+        return text
+    return f"{text[:limit]}… (+{len(text) - limit:,} characters)"
+
+
+def _iso(event: Event, _n: int) -> str:
+    ts = published(event)
+    return datetime.fromtimestamp(event.arrived if ts is None else ts).astimezone().isoformat(timespec="milliseconds")
+
+
+def _delay_ms(event: Event, _n: int) -> str:
+    late = delay(event)
+    return "" if late is None else f"{late * 1000:.3f}"
+
+
+_FIELDS: dict[str, _Field] = {
+    "time": lambda event, _n: clock(event),
+    "iso": _iso,
+    "ts": lambda event, _n: bare(event.envelope.get("ts", "")),
+    "topic": as_topic,
+    "type": lambda event, _n: bare(event.envelope.get("type", "")),
+    "src": lambda event, _n: source(event),
+    "delay": lambda event, _n: delay_text(delay(event)),
+    "delay_ms": _delay_ms,
+    "json": as_json,
+    "size": lambda event, _n: str(event.size),
+    "n": lambda _event, n: str(n),
+}

@@ -1,0 +1,206 @@
+"""The loop of a tap: takes what a `Reader` holds, shows it, and knows when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
+from typing import Protocol
+
+from cli.options import note
+from cli.tap.counts import Table
+from cli.tap.event_line import Render
+from cli.tap.reader import Event, News, Reader
+from cli.terminal.output import Output
+from cli.terminal.text import safe
+
+#: Seconds between looks at what sends no wake-up: a reader that went away, a table that is due.
+LOOK = 0.2
+REDRAW = 0.5
+#: Seconds between two reports of the same kind: somebody who is late already has no use for a thousand of them.
+REPORT = 1.0
+#: Columns of a table that goes into a file: the longest topic and the numbers.
+MAX_WIDTH = 600
+#: Gaps told one by one in a report.
+_GAPS_SHOWN = 5
+
+_ALTERNATE, _ORDINARY = "\x1b[?1049h", "\x1b[?1049l"
+_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to end. None: never for that reason."""
+
+    count: int | None = None
+    #: Seconds in all, and without an event.
+    timeout: float | None = None
+    wait: float | None = None
+
+
+class Show(Protocol):
+    """How events are shown."""
+
+    def start(self) -> None:
+        """It begins."""
+
+    def event(self, event: Event) -> bool:
+        """Take one in. False if there is nothing to show of it."""
+
+    def flush(self) -> None:
+        """Show what was taken in."""
+
+    def end(self) -> None:
+        """It is over, in whatever way."""
+
+
+class Printed:
+    """A line an event. What comes together leaves together."""
+
+    def __init__(self, out: Output, render: Render) -> None:
+        self._out = out
+        self._render = render
+        self._n = 0
+        self._lines: list[str] = []
+
+    def start(self) -> None:
+        """See `Show`."""
+
+    def event(self, event: Event) -> bool:
+        """See `Show`."""
+        line = self._render(event, self._n + 1)
+        if line is None:
+            return False
+        self._n += 1
+        self._lines.append(f"{line}\n")
+        return True
+
+    def flush(self) -> None:
+        """See `Show`."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._out.write("".join(lines))
+
+    def end(self) -> None:
+        """See `Show`."""
+        self.flush()
+
+
+class Counted:
+    """A table: redrawn on a terminal, and in any case written once at the end."""
+
+    def __init__(self, out: Output, *, as_json: bool) -> None:
+        self._out = out
+        self._as_json = as_json
+        self._live = out.is_terminal and not as_json
+        self._table = Table(monotonic())
+        self._draw_at = 0.0
+
+    def start(self) -> None:
+        """See `Show`."""
+        self._table = Table(monotonic())
+        if self._live:
+            self._out.write(_ALTERNATE)
+
+    def event(self, event: Event) -> bool:
+        """See `Show`."""
+        self._table.add(event, monotonic())
+        return True
+
+    def flush(self) -> None:
+        """See `Show`."""
+        now = monotonic()
+        if self._live and now >= self._draw_at:
+            self._draw_at = now + REDRAW
+            columns, lines = self._out.size()
+            shown = self._table.live(now, columns, lines)
+            self._out.write(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in shown) + _CLEAR_BELOW)
+
+    def end(self) -> None:
+        """See `Show`."""
+        now = monotonic()
+        if self._live:
+            self._out.write(_ORDINARY)
+        columns = self._out.size()[0] if self._out.is_terminal else MAX_WIDTH
+        lines = self._table.as_json(now) if self._as_json else self._table.final(now, columns)
+        self._out.write("".join(f"{line}\n" for line in lines))
+
+
+class Notes:
+    """Tells on stderr what a tap did not show: at most once a second, and the rest at the end."""
+
+    def __init__(self, url: str, *, quiet: bool = False) -> None:
+        self._url = url
+        #: Collect until the end: a table has the terminal to itself.
+        self._quiet = quiet
+        self._dropped = 0
+        self._gaps: dict[tuple[str, str], int] = {}
+        self._links: list[str] = []
+        self._due = 0.0
+        self._was_lost = False
+
+    def add(self, news: News) -> None:
+        """Take in what a `Reader` has to tell."""
+        self._dropped += news.dropped
+        for where, missed in news.gaps.items():
+            self._gaps[where] = self._gaps.get(where, 0) + missed
+        self._links += news.links[-2:]
+        now = monotonic()
+        if not self._quiet and now >= self._due and (self._dropped or self._gaps or self._links):
+            self._due = now + REPORT
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell what there is to tell."""
+        for state in self._links:
+            self._tell_link(state)
+        if self._dropped:
+            note(f"dropped {_events(self._dropped)} here: they came faster than this output takes them")
+        told = sorted(self._gaps.items(), key=lambda gap: -gap[1])
+        for (src, topic), missed in told[:_GAPS_SHOWN]:
+            note(f"missed {_events(missed)} of {safe(topic)} from {safe(src)}: published, but they did not arrive")
+        if rest := told[_GAPS_SHOWN:]:
+            note(f"missed {_events(sum(missed for _, missed in rest))} of {len(rest)} other topics")
+        self._dropped, self._gaps, self._links = 0, {}, []
+
+    def _tell_link(self, state: str) -> None:
+        if state == "down":
+            self._was_lost = True
+            note(f"the link to {self._url} was lost; waiting for it to come back")
+        elif self._was_lost:
+            self._was_lost = False
+            note(f"the link to {self._url} is back")
+
+
+def follow(reader: Reader, show: Show, notes: Notes, limits: Limits, *, check: Callable[[], None] | None = None) -> int:
+    """Show events until a limit is reached, Ctrl-C, or nobody reads any more (BrokenPipeError). How many were shown.
+
+    `check` is called several times a second, and may raise.
+    """
+    shown = 0
+    show.start()
+    try:
+        started = last = monotonic()
+        end = inf if limits.timeout is None else started + limits.timeout
+        while (now := monotonic()) < (due := min(end, inf if limits.wait is None else last + limits.wait)):
+            events = reader.take(min(due - now, LOOK))
+            for event in events:
+                if show.event(event):
+                    last = monotonic()
+                    shown += 1
+                    if shown == limits.count:
+                        return shown
+            show.flush()
+            notes.add(reader.news())
+            if check is not None:
+                check()
+    finally:
+        show.end()
+        notes.add(reader.news())
+        notes.tell()
+    return shown
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event{'' if count == 1 else 's'}"

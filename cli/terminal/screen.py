@@ -1,0 +1,193 @@
+"""A terminal taken over for a while, and given back exactly as it was, however that ends.
+
+    with Screen(out) as screen:
+        while not screen.ended:
+            screen.draw(lines)
+            keys = screen.wait(1.0)
+
+Taken over means: the alternate screen, no cursor, no echo, keys as they are typed. Ctrl-C, Ctrl-\\, SIGTERM and SIGHUP set
+`ended` and wake the wait, so that there is one way out. Ctrl-Z gives the terminal back before it stops the process, and
+takes it over again afterwards; a change of size wakes the wait. No signal handler of ours ever writes or raises, except
+while `draw` writes: a terminal that takes nothing must not keep the process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import sys
+import termios
+from collections.abc import Sequence
+from types import FrameType, TracebackType
+from typing import Any
+
+from cli.terminal.output import Output
+
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"
+_LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
+#: Seconds that a terminal has to take the last bytes: one that is stopped takes none.
+_LAST = 1.0
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_OTHERS = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+_GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)
+
+
+class _Ended(BaseException):
+    """A signal that ends, while we write."""
+
+
+class Screen:
+    """See the module. On the main thread only, for that is where signals are handled."""
+
+    def __init__(self, out: Output) -> None:
+        #: The signal that has ended it; 0: none has. A terminal that went away counts as SIGHUP.
+        self.ended = 0
+        self._out = out
+        self._keys = 0 if sys.stdin is not None and os.isatty(0) else None
+        self._modes: list[Any] | None = None
+        self._inside = self._drawing = self._stop = self._refresh = False
+        self._before: dict[int, Any] = {}
+        self._waking = (-1, -1)
+        self._wakeup_before = -1
+
+    def __enter__(self) -> Screen:
+        reading, writing = os.pipe()
+        for descriptor in (reading, writing):
+            os.set_blocking(descriptor, False)
+        self._waking = (reading, writing)
+        self._wakeup_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in (*_ENDING, *_OTHERS):
+            self._before[number] = signal.signal(number, self._signalled)
+        try:
+            self._take()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
+        self._close()
+        return kind is _Ended  # it came just after the last byte
+
+    def _close(self) -> None:
+        self._give_back()
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        for descriptor in self._waking:
+            os.close(descriptor)
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Show `lines` (safe ones, no longer than the terminal is wide) from the top; nothing else stays."""
+        # Cleared before it is written: after the last column there is still the last character under the cursor.
+        text = "\x1b[H" + "\r\n".join(f"\x1b[K{line}" for line in lines)
+        if len(lines) < self._out.size()[1]:
+            text += "\r\n\x1b[J"
+        try:
+            self._drawing = True
+            self._out.write(text)
+        except _Ended:
+            pass
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            self.ended = self.ended or signal.SIGHUP
+        finally:
+            self._drawing = False
+
+    def wait(self, timeout: float, also: int | None = None) -> str:
+        """The keys that were pressed, at most `timeout` seconds later; at once when `also` is readable, or to redraw."""
+        if self._stop:
+            self._suspend()
+        if self._refresh:
+            self._refresh = False
+            self._retake()
+            return ""
+        if self.ended:
+            return ""
+        watched = [self._waking[0], *(one for one in (self._keys, also) if one is not None)]
+        readable, _, _ = select.select(watched, [], [], max(timeout, 0.0))
+        if self._waking[0] in readable:
+            os.read(self._waking[0], 4_096)
+        return self._read() if self._keys is not None and self._keys in readable else ""
+
+    def _read(self) -> str:
+        assert self._keys is not None
+        try:
+            data = os.read(self._keys, 1_024)
+        except OSError:
+            data = b""
+        if not data:
+            self.ended = self.ended or signal.SIGHUP
+        return data.decode(errors="replace")
+
+    # Taking and giving back
+
+    def _take(self) -> None:
+        if self._keys is not None:
+            self._modes = termios.tcgetattr(self._keys)
+        self._inside = True
+        self._set_modes()
+        self._out.write(_ENTER)
+
+    def _set_modes(self) -> None:
+        if self._keys is None or self._modes is None:
+            return
+        modes = [*self._modes[:6], list(self._modes[6])]
+        modes[0] &= ~termios.IXON  # Ctrl-S is a key like any other: it must not stop what we have to say at the end
+        modes[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)  # ISIG stays: Ctrl-C and Ctrl-Z are signals
+        modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+        _set(self._keys, modes)
+
+    def _give_back(self) -> None:
+        if not self._inside:
+            return
+        self._inside = False
+        try:
+            _, writable, _ = select.select([], [sys.stdout.fileno()], [], _LAST)
+            if writable:
+                self._out.write(_LEAVE)
+        except OSError:
+            pass  # there is no terminal any more
+        if self._keys is not None and self._modes is not None:
+            try:
+                _set(self._keys, self._modes)
+            except termios.error:
+                pass
+
+    def _suspend(self) -> None:
+        self._stop = False
+        self._give_back()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        # Here we are stopped; and go on when somebody continues us.
+        signal.signal(signal.SIGTSTP, self._signalled)
+        if not self.ended:
+            self._take()
+
+    def _retake(self) -> None:
+        """Another size, or continued after a SIGSTOP, of which nobody was told: a shell may have been here."""
+        self._set_modes()
+        self._out.write("\x1b[?25l\x1b[2J")
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        if number in _ENDING:
+            self.ended = self.ended or number
+            if self._drawing:
+                raise _Ended
+        elif number == signal.SIGTSTP:
+            self._stop = True
+        else:
+            self._refresh = True
+
+
+def _set(descriptor: int, modes: list[Any]) -> None:
+    while True:
+        try:
+            # At once: what is still to be shown may have nobody who takes it.
+            return termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+        except termios.error as error:
+            if error.args[0] != errno.EINTR:  # in the background it is stopped here, and interrupted when continued
+                raise

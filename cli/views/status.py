@@ -1,0 +1,231 @@
+"""What `fabric status` shows: the whole record on one screen. Pure.
+
+    proxy     up 3d at ipc:///run/fabric, pid 4242 on host, version 0.1.0, …
+    events    alive, round trip 0.7 ms, 1,234/s, …
+    messages  120 routed, 118 acknowledged
+    lost      nothing was lost
+
+    NODE …    EP SUBS  SENT/S DELIV/S WAITING BACKLOG    LAG LOST
+    3 endpoints: …
+    TOPIC …
+
+Everything that somebody else wrote is escaped here. Red is what was lost, and a plane that is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cli.commands.events import topics
+from cli.tap.event_line import bare
+from cli.terminal import numbers as figures
+from cli.terminal.table import Alarm, grid, red, wrapped
+from cli.terminal.text import cells, fit, safe
+from cli.views.losses import Loss, losses
+from fabric.config.settings import Address
+from proxy.client import Status
+from proxy.stats import NodeStats, PlaneStats, Stats
+
+#: Rows that fit on one screen, and nodes that a loss names.
+NODES = 8
+TOPICS = 5
+NAMED = 4
+#: Seconds after which an event plane that has not answered counts as silent. The proxy probes it every second.
+SILENT = 5.0
+#: Columns of a name in a list, and of a host in the table of nodes.
+_LONGEST = 40
+_HOST = 12
+#: From here on there is room for host and pid both.
+_WIDE = 100
+#: Names for what the message plane counts; other keys are shown as they are.
+_OUTCOMES = {
+    "messages": "routed",
+    "acknowledged": "acknowledged",
+    "replies": "answered",
+    "refused": "refused",
+    "busy": "busy",
+    "gone": "gone",
+    "unrouted": "unrouted",
+    "malformed": "malformed",
+    "broadcasts": "broadcasts under way",
+    "lost": "nodes fell silent",
+}
+_Row = tuple[str, ...]
+
+
+def overview(
+    found: Status, address: Address, columns: int, *, colour: bool = False, everything: bool = False
+) -> list[str]:
+    """The lines of the screen; `everything` leaves no row out."""
+    stats = found.stats
+    lines = wrapped("proxy", _proxy(stats, address), columns)
+    lines += _plane(stats, columns, colour)
+    lines += wrapped("messages", _messages(stats), columns)
+    if stats.programs:
+        lines += wrapped("hooks", [*(bare(each) for each in stats.programs), *_counts(stats.hooks)], columns)
+    lines += _lost(stats, columns, colour)
+    for part in (
+        _nodes(stats, columns, colour, everything),
+        _endpoints(found, columns, everything),
+        _topics(stats, columns, everything),
+    ):
+        lines += ["", *part]
+    return lines
+
+
+def is_silent(stats: Stats) -> bool:
+    """Whether the event plane does not pass anything on, as far as its proxy can tell."""
+    plane = stats.plane
+    if plane.round_trip or plane.probed:
+        return plane.probed > SILENT
+    return not plane.alive and stats.uptime > SILENT
+
+
+def _proxy(stats: Stats, address: Address) -> list[str]:
+    process = stats.process
+    facts = [f"up {figures.duration(stats.uptime)} at {address.url}", f"pid {stats.pid} on {bare(stats.host)}"]
+    facts.append(f"version {bare(stats.version)}")
+    facts.append(f"{figures.size(process.memory)} of memory")
+    limit = "" if process.descriptor_limit < 0 else f" of {process.descriptor_limit:,}"
+    facts.append(f"{process.descriptors:,}{limit} descriptors")
+    facts.append(f"log {bare(stats.log or 'stderr')}")
+    return facts
+
+
+def _plane(stats: Stats, columns: int, colour: bool) -> list[str]:
+    plane, rough = stats.plane, topics.is_estimated(stats)
+    if is_silent(stats):
+        heard = f"for {figures.duration(plane.probed)}" if plane.probed else "since it started"
+        text = f"silent: nothing that the proxy sends itself has come through {heard}"
+        return [red(line, colour) for line in wrapped("events", [text], columns)]
+    state = f"alive (round trip {figures.took(plane.round_trip)})" if plane.round_trip else "not proven yet"
+    facts = [
+        state,
+        f"{figures.rate(plane.rate, rough)}/s",
+        f"{figures.size(plane.byte_rate, rough)}/s",
+        f"{figures.count(plane.events, rough)} so far",
+    ]
+    if rough:
+        facts[-1] += f" (estimated: {topics.share(stats)} was looked at)"
+    lines = wrapped("events", facts, columns)
+    nodes = [f"{stats.published:,} published by nodes", f"{stats.sent:,} sent", f"{stats.delivered:,} delivered"]
+    lines += wrapped("", nodes, columns)
+    if plane.retained or plane.retained_evicted or plane.retained_missed:
+        lines += wrapped("retained", _retained(plane), columns)
+    return lines
+
+
+def _retained(plane: PlaneStats) -> list[str]:
+    facts = [figures.plural(plane.retained, "last event"), figures.size(plane.retained_bytes)]
+    if plane.retained_evicted:
+        facts.append(f"{plane.retained_evicted:,} evicted")
+    if plane.retained_missed:
+        facts.append(f"{plane.retained_missed:,} missed")
+    return facts
+
+
+def _messages(stats: Stats) -> list[str]:
+    shown = {name: stats.messages.get(name, 0) for name in ("messages", "acknowledged")} | stats.messages
+    return [f"{count:,} {_OUTCOMES.get(name) or _name(name)}" for name, count in shown.items() if count] or ["none"]
+
+
+def _counts(counts: dict[str, int]) -> list[str]:
+    return [f"{count:,} {_name(name).replace('_', ' ')}" for name, count in counts.items() if count] or ["none has run"]
+
+
+def _name(name: object) -> str:
+    """A name in a list: what is longer would be a line of its own."""
+    text = bare(name)
+    return text if cells(text) <= _LONGEST else fit(text, _LONGEST)
+
+
+def _lost(stats: Stats, columns: int, colour: bool) -> list[str]:
+    found = losses(stats)
+    if not found:
+        return wrapped("lost", ["nothing was lost"], columns)
+    lines = [line for loss in found for line in _loss(loss, columns)]
+    lines[0] = f"{'lost':<10}{lines[0][10:]}"
+    return [red(line, colour) for line in lines]
+
+
+def _loss(loss: Loss, columns: int) -> list[str]:
+    lines = wrapped("", [f"{figures.plural(loss.number, loss.what)} {loss.why} ({_name(loss.cause)})"], columns)
+    where = [f"{_name(name)} {count:,}" for name, count in loss.where[:NAMED]]
+    if more := loss.where[NAMED:]:
+        where.append(f"{figures.plural(len(more), 'more node')} {sum(count for _, count in more):,}")
+    if loss.elsewhere:
+        where.append(f"{'nodes that are gone' if loss.what == 'event' else 'elsewhere'} {loss.elsewhere:,}")
+    return lines + (wrapped("", where, columns, margin=14) if where and loss.what == "event" else [])
+
+
+def _nodes(stats: Stats, columns: int, colour: bool, everything: bool) -> list[str]:
+    if not stats.nodes:
+        return ["no node is here"]
+    members = sorted(stats.members, key=_weight)
+    shown = members if everything else members[:NODES]
+    hosts = {member.host for member in members} != {stats.host}
+    where = [name for name, wanted in (("HOST", hosts), ("PID", not hosts or columns >= _WIDE)) if wanted]
+    header = ("NODE", *where, "EP", "SUBS", "SENT/S", "DELIV/S", "WAITING", "BACKLOG", "LAG", "LOST")
+    lines = grid(header, [_node(member, where) for member in shown], columns, texts=2 if hosts else 1, colour=colour)
+    if (more := stats.nodes - len(shown)) > 0:
+        # The proxy has cut the list itself where that is shorter than everything.
+        lines.append(f"… and {more:,} more: fabric {'ls' if everything else 'status --all'}")
+    return lines
+
+
+def _weight(member: NodeStats) -> tuple[float, float, float, str]:
+    """Who is in trouble first, then who is busy."""
+    report = member.report
+    trouble = (0, 0) if report is None else (-report.lost, -report.waiting - report.backlog)
+    return *trouble, -member.sent_rate - member.delivered_rate, member.node
+
+
+def _node(member: NodeStats, where: Sequence[str]) -> _Row:
+    facts = {"HOST": fit(host, _HOST) if cells(host := safe(member.host)) > _HOST else host, "PID": str(member.pid)}
+    head = (safe(member.node), *(facts[name] for name in where), figures.short(member.endpoints))
+    if (report := member.report) is None:  # it came a moment ago
+        return (*head, *("-" for _ in range(7)))
+    lost = figures.short(report.lost)
+    return (
+        *head,
+        figures.short(report.subscriptions),
+        _rate(member.sent_rate),
+        _rate(member.delivered_rate),
+        figures.short(report.waiting),
+        figures.short(report.backlog),
+        figures.took(report.lag).replace(" ", "") if report.delivered else "-",
+        Alarm(lost) if report.lost else lost,
+    )
+
+
+def _rate(rate: float) -> str:
+    return figures.short(rate) if rate >= 10 else figures.rate(rate)
+
+
+def _endpoints(found: Status, columns: int, everything: bool) -> list[str]:
+    count = found.stats.endpoints
+    if not count:
+        return ["no endpoint is registered"]
+    names = sorted(_name(each.get("endpoint")) for each in found.endpoints)
+    title = f"{figures.plural(count, 'endpoint')}: "
+    margin = cells(title)
+    if not everything:
+        # One line of them; what is left out is said, and has its room.
+        room = columns - margin - len(f", … and {count:,} more: fabric ls")
+        kept = 0
+        while kept < len(names) and (room := room - cells(names[kept]) - 2) >= 0:
+            kept += 1
+        names = names[:kept]
+    if (more := count - len(names)) > 0:
+        names.append(f"… and {more:,} more: fabric ls")
+    return wrapped(title, names, columns, margin=margin)
+
+
+def _topics(stats: Stats, columns: int, everything: bool) -> list[str]:
+    shown = stats.busiest if everything else stats.busiest[:TOPICS]
+    lines = topics.table(shown, stats, columns)
+    if not lines:
+        return ["no topic has passed"]
+    if (more := stats.plane.topics - len(shown)) > 0:
+        lines.append(f"… and {more:,} more: fabric topics --limit 0")
+    return lines
