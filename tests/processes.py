@@ -4,13 +4,26 @@ import os
 import signal
 from pathlib import Path
 
+from fabric.testing import wait_until
+
 
 def has_ended(pid):
     """Whether there is no such process any more. A zombie has ended: its new parent may take a while to reap it."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return _state(Path(f"/proc/{pid}/stat")) == "Z"
     except OSError:
         return True
+
+
+def stop(pid):
+    """Send SIGSTOP, and return when every thread of the process has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    wait_until(lambda: all(_state(stat) in "TZ" for stat in tasks.glob("*/stat")), what=f"process {pid} stops")
+
+
+def _state(stat):
+    return stat.read_text().rpartition(")")[2].split()[0]
 
 
 def children_of(pid):

@@ -11,10 +11,12 @@ wants to outlive it, it starts in a session of its own (`setsid`).
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import IO, Any, NamedTuple
@@ -27,6 +29,8 @@ GRACE = 2.0
 MAX_VALUE = 32 * 1024
 #: Seconds between looks at what sends no wake-up.
 _LOOK = 0.1
+#: Seconds that a thread waits for the one that started it; it takes microseconds.
+_BEGIN_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
 
 
@@ -68,8 +72,65 @@ def run(
     """Run it with `data` on its stdin. OSError if it cannot be started.
 
     `limit` is how many bytes of its output, and of its errors, are kept; the rest is read and forgotten. When
-    `cancelled()` is true it is ended as if its time were over.
+    `cancelled()` is true it is ended as if its time were over. `cancelled` may be called on another thread.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return _run(argv, data, environment, timeout, limit, directory, cancelled)
+    return _run_beside(
+        lambda left: _run(argv, data, environment, timeout, limit, directory, lambda: bool(left) or cancelled())
+    )
+
+
+def _run_beside(work: Callable[[list[bool]], Ran]) -> Ran:
+    """Call `work(left)` on another thread; `left` fills when this one has been interrupted.
+
+    On the main thread a signal handler may raise at any point, also between the fork and the first line that knows the
+    program. On another thread none runs. Bare locks, because an exception in the `with` of a Condition can keep it locked.
+    """
+    left: list[bool] = []
+    done: list[Ran | BaseException] = []
+    may_begin, has_ended = threading.Lock(), threading.Lock()
+
+    def run_work() -> None:
+        if not may_begin.acquire(timeout=_BEGIN_TIMEOUT):
+            return  # interrupted before anybody could wait for us
+        try:
+            done.append(work(left))
+        except BaseException as error:
+            done.append(error)
+        finally:
+            has_ended.release()
+
+    may_begin.acquire()
+    has_ended.acquire()
+    _thread.start_new_thread(run_work, ())
+    try:
+        may_begin.release()
+        # Looks up now and then: a signal that the kernel gave to another thread does not end a wait here.
+        while not has_ended.acquire(timeout=_LOOK):
+            pass
+    except BaseException:
+        left.append(True)
+        if may_begin.locked() and not done:
+            may_begin.release()
+        while not done:
+            has_ended.acquire(timeout=_LOOK)
+        raise
+    [outcome] = done
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def _run(
+    argv: Sequence[str],
+    data: bytes,
+    environment: Mapping[bytes, bytes],
+    timeout: float | None,
+    limit: int,
+    directory: str | None,
+    cancelled: Callable[[], bool],
+) -> Ran:
     started = monotonic()
     process = subprocess.Popen(
         argv,
