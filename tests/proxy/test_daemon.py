@@ -18,7 +18,7 @@ from proxy import client as probe
 from proxy import daemon
 from proxy.settings import ProxySettings
 from tests.ports import free_port
-from tests.processes import has_ended
+from tests.processes import has_ended, stop
 
 
 @pytest.fixture
@@ -151,8 +151,7 @@ def test_a_proxy_that_does_not_answer_is_neither_started_again_nor_signalled(set
     monkeypatch.setattr(probe, "TIMEOUT", 0.2)
     monkeypatch.setattr(probe.status, "__defaults__", (0.2,))
     pid = daemon.start(settings()).status.stats.pid
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    stop(pid)
     try:
         for action in (lambda: daemon.start(settings()), lambda: daemon.stop(settings().address())):
             with pytest.raises(probe.NotAnswering):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from fabric.testing import ProxyProcess, wait_until
+from tests.processes import stop
 
 TOPICS = [f"load.t{n}" for n in range(5)]
 
@@ -111,7 +112,7 @@ def test_a_stopped_subscriber_costs_the_others_nothing(fabric_proxy, pair, progr
     publisher, stopped = pair
     other = program(fabric_proxy.url, "other")
     other("subscribe", pattern="load.**", everyone=True)
-    os.kill(stopped.pid, signal.SIGSTOP)
+    stop(stopped.pid)
     try:
         publisher("publish", topics=TOPICS, count=10_000, rate=0, pad=100)
         published = publisher("wait")["published"]
@@ -128,7 +129,7 @@ def test_a_subscriber_stopped_for_longer_than_its_pipe_is_told_what_it_missed(pr
         publisher, stopped = program(proxy.url, "publisher"), program(proxy.url, "stopped")
         publisher("ready")
         stopped("subscribe", pattern="load.**", everyone=True)
-        os.kill(stopped.pid, signal.SIGSTOP)
+        stop(stopped.pid)
         try:
             publisher("publish", topics=TOPICS, count=20_000, rate=0, pad=2_000)
             published = publisher("wait")["published"]

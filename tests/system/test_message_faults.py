@@ -11,6 +11,7 @@ import pytest
 
 import fabric
 from fabric.testing import ProxyProcess, wait_until
+from tests.processes import stop
 
 HOLDER = Path(__file__).parent / "holder.py"
 #: `make soak` runs the long versions.
@@ -78,7 +79,7 @@ def test_a_stopped_holder_is_lost_after_the_timeout_and_comes_back(program):
             node.wait_ready(10)
             with node.events("fabric.endpoint.*", timeout=10) as events:
                 events.subscription.wait_ready(10)
-                os.kill(holder.pid, signal.SIGSTOP)
+                stop(holder.pid)
                 lost = next(events)
                 assert (lost["type"], lost["name"], lost["reason"]) == ("fabric.endpoint.lost", "worker", "timeout")
                 with pytest.raises(fabric.NoSuchEndpoint):
@@ -94,7 +95,7 @@ def test_a_holder_that_stops_reading_delays_nobody_and_its_sender_is_told(fabric
     lively = program(fabric_proxy.url, "lively", script=HOLDER)
     lively("handle", name="lively")
     sender, other = fabric_node("sender"), fabric_node("other")
-    os.kill(stopped.pid, signal.SIGSTOP)
+    stop(stopped.pid)
     try:
         receipts = [sender.send("stopped", {"n": number, "pad": "x" * 4_000}, timeout=3) for number in range(3_000)]
         for number in range(50):

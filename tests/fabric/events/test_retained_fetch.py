@@ -1,7 +1,9 @@
 """Late joiners: what came last, then what comes live, with nothing twice, nothing missing, and in order."""
 
 import asyncio
+import contextlib
 import itertools
+import signal
 import threading
 from concurrent.futures import Future
 from time import monotonic
@@ -37,6 +39,25 @@ def make(request, fabric_node):
         return
     with InMemoryFabric(retain=["state.**"]) as memory:
         yield memory.node
+
+
+@pytest.fixture
+def unanswered(request, make):
+    """A context manager in which a node asks what came last, and is answered after it."""
+
+    @contextlib.contextmanager
+    def hold_answers(name):
+        if isinstance(memory := getattr(make, "__self__", None), InMemoryFabric):
+            memory.cut(name)
+            yield
+            memory.heal(name)
+        else:
+            proxy = request.getfixturevalue("retaining")
+            proxy.signal(signal.SIGSTOP)
+            yield
+            proxy.signal(signal.SIGCONT)
+
+    return hold_answers
 
 
 @pytest.fixture
@@ -210,12 +231,13 @@ def test_async_subscribers_and_iterations_get_it_on_their_loop(make, root):
     assert asyncio.run(join()) == [("a", 1, True), ("a", 1, True), ("a", 2, False), ("a", 2, False)]
 
 
-def test_a_subscription_that_was_ended_gets_nothing_from_before(make, root):
-    publisher, late = make(), make()
+def test_a_subscription_that_was_ended_gets_nothing_from_before(make, unanswered, root):
+    publisher, late = make(), make("late")
     publish(publisher, f"{root}.a", 1)
     wait_kept(late, f"{root}.a", 1)
     ended = []
-    late.subscribe(f"{root}.*", ended.append, last=True).cancel()
+    with unanswered("late"):
+        late.subscribe(f"{root}.*", ended.append, last=True).cancel()
     late.subscribe(f"{root}.*", (events := []).append, last=True)
     arrive(events, 1)
     wait_until(lambda: not history_threads())

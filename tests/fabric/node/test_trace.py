@@ -15,6 +15,7 @@ from fabric.bus.bus import Bus
 from fabric.node import trace as tracing
 from fabric.node.trace import Answer, Subscriber, answer, handler_name, near_miss, read_answer, trace
 from fabric.protocol.topics import matches
+from tests.processes import stop
 
 ORIGIN = b"\x01" * 8
 SEGMENTS = st.sampled_from(["a", "b", "A", "order", "ordre", "*", "**"])
@@ -210,7 +211,7 @@ def test_a_node_asks_all_others_and_nothing_is_published(other, fabric_proxy, fa
 
 def test_a_node_that_is_stopped_is_silent_and_holds_nobody_up(other, fabric_proxy, fabric_node):
     node = fabric_node("asker")
-    other.send_signal(signal.SIGSTOP)
+    stop(other.pid)
     found = node.trace("nobody.wants.this", timeout=1.0)
     assert [each.node for each in found.answers] == ["asker"]
     assert [each["pid"] for each in found.silent] == [other.pid]

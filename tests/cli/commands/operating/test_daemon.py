@@ -13,6 +13,7 @@ from cli.main import run
 from proxy import client as probe
 from proxy import daemon
 from proxy.stats import Stats
+from tests.processes import stop
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_options_before_the_command_count_too(address, capfd):
 def test_one_that_does_not_answer_is_up_but_unhealthy(fabric, address):
     fabric("start", "--settle", "0")
     pid = status(address)["pid"]
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     try:
         code, out, err = fabric("status", "--timeout", "0.2")
         assert (code, out) == (1, "")
