@@ -237,7 +237,7 @@ def test_without_a_proxy_a_message_fails_by_its_deadline(fabric_node, tmp_path):
 def test_members_are_announced_as_they_come_and_go(pair):
     asker, holder = pair
     with asker.events("fabric.endpoint.*", timeout=5) as events:
-        events.subscription.wait_ready()
+        events.subscription.wait_ready(everyone=True)
         endpoint = holder.endpoint("announced")
         joined = next(event for event in events if event["name"] == "announced")
         endpoint.close()

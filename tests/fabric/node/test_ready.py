@@ -30,7 +30,7 @@ def test_inside_a_callback_it_is_refused(shared_proxy, fabric_node):
         except RuntimeError as error:
             raised.append(error)
 
-    node.subscribe("inside.callback", callback).wait_ready(10)
+    node.subscribe("inside.callback", callback).wait_ready(10, everyone=True)
     other.publish("inside.callback")
     wait_until(lambda: raised)
 

@@ -13,7 +13,7 @@ from fabric.testing import ProxyProcess, wait_until
 def heard(node, root):
     """What is published below `root`, as it comes."""
     with node.events(f"{root}.**", limit=1_000_000, timeout=20) as events:
-        events.subscription.wait_ready()
+        events.subscription.wait_ready(everyone=True)
         yield events
 
 
@@ -130,7 +130,7 @@ def test_a_link_that_is_lost_for_good_is_a_3_and_says_how_many(monkeypatch, capf
     with ProxyProcess() as proxy, open(read) as stdin:
         node = fabric_node("other", url=proxy.url)
         with node.events("a.b", timeout=20) as events:
-            events.subscription.wait_ready()
+            events.subscription.wait_ready(everyone=True)
             monkeypatch.setattr("sys.stdin", stdin)
 
             def feed():
