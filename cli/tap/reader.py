@@ -18,7 +18,7 @@ import orjson
 
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
-from fabric.events.retained import Last, unseen
+from fabric.events.retained import RetainedEvent, unseen
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import RESERVED, PatternTable, is_reserved
 
@@ -98,7 +98,7 @@ class Reader(Bus):
         if not self._leaves_out(topic):
             self._put(Event(topic, envelope, time(), _size(envelope)))
 
-    def begin_with(self, last: Iterable[Last]) -> None:
+    def begin_with(self, last: Iterable[RetainedEvent]) -> None:
         """Put what came last before everything that has come since, but for what came as well; before the first `take`."""
         last = list(last)
         with self._changed:

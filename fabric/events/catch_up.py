@@ -41,7 +41,7 @@ def _joined(topic: str, facts: dict[str, Any], name: str) -> Envelope:
     return stamp(topic, {**kept, "name": name, "history": True, "ts": facts.get("since")}, "proxy", time())
 
 
-class Gate:
+class SnapshotGate:
     """Stands in front of a callback, and holds events back until `open` has given it what came before them.
 
     Everything goes on through `give`, which puts it where the subscription wants it: on its loop, or in that thread.
@@ -88,7 +88,7 @@ class Gate:
                 self._give(envelope)
 
 
-class Behind(Subscription):
+class GatedSubscription(Subscription):
     """The callback behind a gate, with its loop and its order. It is never matched by itself, and over when the gate's
     own subscription is."""
 

@@ -23,7 +23,7 @@ from typing import Any
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import WireError
-from fabric.events.origin_age import Beginnings
+from fabric.events.origin_age import OriginAges
 from fabric.events.recovery import Done, Key, Recovery
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import decode_events
@@ -45,7 +45,7 @@ COMPLAIN_EVERY = 10.0
 Ask = Callable[[bytes, Any, Callable[[Any], None]], None]
 
 
-class Delivery:
+class EventDelivery:
     """The delivery thread's, but for what says otherwise. `wake()` wakes it."""
 
     def __init__(self, bus: Bus, *, wake: Callable[[], None]) -> None:
@@ -77,7 +77,7 @@ class Delivery:
         #: When the link was up first; until then nobody is ready.
         self.live_since = inf
         self._ready_since: dict[Subscription, float] = {}
-        self._beginnings = Beginnings()
+        self._origin_ages = OriginAges()
         self._ages: deque[tuple[bytes, Any]] = deque()
         self._at_hand: list[Any] = []  # the events of the message that is delivered
         self._size = 0  # of one of them
@@ -179,11 +179,11 @@ class Delivery:
     @property
     def recovering(self) -> bool:
         """Whether `recover` has something to do, now or soon."""
-        return bool(self._recovery or self._beginnings or self._ages)
+        return bool(self._recovery or self._origin_ages or self._ages)
 
     def patience(self) -> float | None:
         """Milliseconds until `recover` must be called; None: not before something happens."""
-        due = [at for at in (self._recovery.next_deadline(), self._beginnings.next_deadline()) if at is not None]
+        due = [at for at in (self._recovery.next_deadline(), self._origin_ages.next_deadline()) if at is not None]
         return max(min(due) - monotonic(), 0.0) * 1_000 + 1 if due else None
 
     def _judge(
@@ -275,8 +275,8 @@ class Delivery:
         ready = min((self._ready_since.get(each, inf) for each in subscriptions), default=inf)
         now = monotonic()
         if (ready := max(ready, self.live_since)) <= now:
-            self._beginnings.begins(origin, topic, before, ready, now)
-            for lost_topic, missed in self._beginnings.lost(origin):
+            self._origin_ages.begins(origin, topic, before, ready, now)
+            for lost_topic, missed in self._origin_ages.lost(origin):
                 self._gap(origin, lost_topic, missed)
 
     def _hold(
@@ -308,9 +308,9 @@ class Delivery:
                 self._settle(done)
         while self._ages:
             origin, age = self._ages.popleft()
-            for topic, missed in self._beginnings.answered(origin, age, now):
+            for topic, missed in self._origin_ages.answered(origin, age, now):
                 self._gap(origin, topic, missed)
-        for origin in self._beginnings.questions(now):
+        for origin in self._origin_ages.questions(now):
             self.ask(origin, {"age": True}, self._aged(origin))
         for done in recovery.overdue(now):
             self._settle(done)

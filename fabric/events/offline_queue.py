@@ -22,7 +22,7 @@ OVERHEAD = 100
 Item = tuple[str, bytes]
 
 
-class Limits(NamedTuple):
+class OutboxLimits(NamedTuple):
     """How much may wait: events, bytes, seconds; and the policy."""
 
     events: int = 100_000
@@ -31,10 +31,10 @@ class Limits(NamedTuple):
     policy: str = DROP_OLDEST
 
 
-class Held:
+class OfflineQueue:
     """A queue under bounds. One thread at a time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: OutboxLimits) -> None:
         self.limits = limits
         #: The events, oldest first. Who takes one at the left calls `took`.
         self.items: deque[Item] = deque()

@@ -36,7 +36,7 @@ class _Origin:
         self.waiting: dict[str, tuple[int, float]] = {}
 
 
-class Beginnings:
+class OriginAges:
     """See the module. All times are monotonic, and ours."""
 
     def __init__(self) -> None:

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections import deque
 
 from fabric.events.interest import NOBODY, Routes
-from fabric.events.offline_queue import Held, Item, Limits
-from fabric.events.retransmit import History
+from fabric.events.offline_queue import Item, OfflineQueue, OutboxLimits
+from fabric.events.retransmit import RetransmitBuffer
 from fabric.protocol.events import EVENT, encode_event, encode_event_head, encode_pack, encode_topic
 from fabric.protocol.sequence import Counter
 
@@ -33,20 +33,20 @@ class Outbox:
     def __init__(
         self,
         origin: bytes,
-        limits: Limits = Limits(),  # noqa: B008 - a NamedTuple is immutable
+        limits: OutboxLimits = OutboxLimits(),  # noqa: B008 - a NamedTuple is immutable
         history: int = 0,
     ) -> None:
         self._origin = origin
         self._fresh: deque[Item] = deque()
         #: What waits under the bounds, and what went because of them.
-        self.kept = Held(limits)
-        self._held = self.kept.items
+        self.offline = OfflineQueue(limits)
+        self._waiting = self.offline.items
         #: Events left over when it was closed.
         self.abandoned = 0
         self._heads: dict[str, tuple[bytes, bytes]] = {}
         self.counter = Counter()
         #: What has left lately, `history` bytes of it.
-        self.history = History(history)
+        self.retransmit = RetransmitBuffer(history)
         #: Put an event in: `(topic, envelope as JSON)`. Any thread.
         self.append = self._fresh.append
         #: Events that left, and those that nobody wanted any more.
@@ -54,7 +54,7 @@ class Outbox:
         self.unwanted = 0
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._held)
+        return len(self._fresh) + len(self._waiting)
 
     @property
     def fresh(self) -> int:
@@ -64,31 +64,31 @@ class Outbox:
     @property
     def waiting_bytes(self) -> int:
         """Bytes held back while nothing can be sent."""
-        return self.kept.bytes
+        return self.offline.bytes
 
     @property
     def dropped(self) -> int:
         """Events lost here: too many, too old, or left over at the end."""
-        return self.kept.dropped + self.abandoned
+        return self.offline.dropped + self.abandoned
 
     @property
     def gone(self) -> int:
         """Events that were taken in here and will never leave, lost or not."""
-        return self.dropped + self.kept.superseded + self.unwanted
+        return self.dropped + self.offline.superseded + self.unwanted
 
     @property
     def full(self) -> bool:
         """Whether one more would cost another, or itself."""
-        limits = self.kept.limits
-        return len(self) >= limits.events or self.kept.bytes >= limits.bytes
+        limits = self.offline.limits
+        return len(self) >= limits.events or self.offline.bytes >= limits.bytes
 
     def hold(self, now: float) -> None:
         """Nothing can be sent: take what is there under the bounds."""
-        self.kept.take_in(self._fresh, now)
+        self.offline.take_in(self._fresh, now)
 
     def next_topic(self, routes: Routes) -> str | None:
         """The topic of the event that leaves next; None if there is none. Drops what nobody wants any more."""
-        for queue in (self._held, self._fresh):
+        for queue in (self._waiting, self._fresh):
             while queue:
                 topic = queue[0][0]
                 if routes.of(topic) != NOBODY:
@@ -106,22 +106,22 @@ class Outbox:
 
         Call it when the first frame has left: it gives the numbers.
         """
-        queue = self._held or self._fresh
+        queue = self._waiting or self._fresh
         topic, envelope = queue[0]
         route = routes.of(topic)
         if len(queue) == 1 or (queue[1][0] is not topic and routes.of(queue[1][0]) != route):
             self._discard_first()
             return self.pass_by(topic, self.head(topic)[1], envelope)
         pack = self._take_run(routes, route)
-        self.history.add(pack)
+        self.retransmit.add(pack)
         return pack
 
     def _take_run(self, routes: Routes, route: int) -> bytes:
         parts: list[bytes] = []
         append = parts.append
         size = 0
-        held = bool(self._held)
-        queue = self._held or self._fresh
+        held = bool(self._waiting)
+        queue = self._waiting or self._fresh
         take = queue.popleft
         route_of, head_of, number_of = routes.memory.get, self._heads.get, self.counter.numbers.get
         topic, head, number = "", (b"", b""), 0
@@ -152,7 +152,7 @@ class Outbox:
         if number > 0:
             self.counter.numbers[topic] = number
         if held:
-            self.kept.took(len(parts), size)
+            self.offline.took(len(parts), size)
         self.sent += len(parts)
         return encode_pack(parts)
 
@@ -160,7 +160,7 @@ class Outbox:
         """The second frame for one event that leaves now by itself; `head` is from `head`."""
         self.sent += 1
         pack = b"[%b%d,%b]]" % (head, self.counter.next(topic), envelope)
-        self.history.add(pack)
+        self.retransmit.add(pack)
         return pack
 
     def mark(self, topic: str, number: int) -> bytes:
@@ -171,13 +171,13 @@ class Outbox:
         """Empty it; how many events that were."""
         left = len(self)
         self._fresh.clear()
-        self.kept.clear()
+        self.offline.clear()
         self.abandoned += left
         return left
 
     def _discard_first(self) -> None:
-        if self._held:
-            self.kept.discard()
+        if self._waiting:
+            self.offline.discard()
         else:
             self._fresh.popleft()
 

@@ -31,7 +31,7 @@ from zmq.backend import Socket as _Backend
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import WireError
-from fabric.events.delivery import Delivery
+from fabric.events.delivery import EventDelivery
 from fabric.protocol.events import (
     MAX_HOPS,
     PROBE,
@@ -97,7 +97,7 @@ class Receiver:
         self._drop_oldest = drop_oldest
         self._wakeup = Wakeup()
         #: What becomes of what was read. Its counters may be read by any thread.
-        self.delivery = Delivery(bus, wake=self._wakeup.set)
+        self.delivery = EventDelivery(bus, wake=self._wakeup.set)
         self._closing = False
         socket.subscribe(UP)
         self._thread = threading.Thread(target=self._run, name="fabric-delivery", daemon=True)

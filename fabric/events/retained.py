@@ -21,14 +21,14 @@ from fabric.messages.session.outcomes import Kept
 from fabric.protocol.envelope import Envelope
 
 
-class Last(NamedTuple):
+class RetainedEvent(NamedTuple):
     """The last event of a topic, as the proxy has it; its envelope says `replayed`."""
 
     topic: str
     envelope: Envelope
 
 
-class Pages:
+class RetainedPages:
     """The answer to one question, page by page. Without a token it is how things stand, and joins to nothing."""
 
     def __init__(self, pattern: str, token: str = "") -> None:
@@ -37,7 +37,7 @@ class Pages:
         self._after = 0
         self._mark: int | None = None
         self._marked: set[int] = set()
-        self._found: list[Last] = []
+        self._found: list[RetainedEvent] = []
         #: Whether the last page is here.
         self.complete = False
 
@@ -54,7 +54,7 @@ class Pages:
             return False
         self._mark = page.mark
         self._after = page.after
-        self._found += [Last(topic, {**envelope, "replayed": True}) for topic, _, _, envelope in page.events]
+        self._found += [RetainedEvent(topic, {**envelope, "replayed": True}) for topic, _, _, envelope in page.events]
         self.complete = not page.more
         return True
 
@@ -72,7 +72,7 @@ class Pages:
         return self.complete and (self._mark is None or self._mark in self._marked)
 
     @property
-    def found(self) -> list[Last]:
+    def found(self) -> list[RetainedEvent]:
         """What came last, the topic that was silent longest first."""
         return self._found
 

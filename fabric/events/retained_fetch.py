@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from fabric.bus.bus import Bus
-from fabric.events.retained import Last, Pages
+from fabric.events.retained import RetainedEvent, RetainedPages
 from fabric.messages.session.outcomes import Kept
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import KEPT_TOPIC
@@ -32,7 +32,7 @@ GRACE = 1.0
 Ask = Callable[[dict[str, Any], float], "Future[Kept]"]
 
 
-def fetch(pages: Pages, ask: Ask, deadline: float) -> None:
+def fetch(pages: RetainedPages, ask: Ask, deadline: float) -> None:
     """Get all pages. Blocks, until `deadline` (monotonic) at most.
 
     TimeoutError past the deadline, FabricError if the proxy cannot be asked.
@@ -49,11 +49,11 @@ def fetch(pages: Pages, ask: Ask, deadline: float) -> None:
             pause = min(2 * pause, AGAIN_AT_MOST)
 
 
-class Replay:
+class RetainedFetch:
     """One question. Its marks come the way of the events that its thread subscribed to, after those before them."""
 
     def __init__(self, bus: Bus, pattern: str) -> None:
-        self._pages = Pages(pattern, os.urandom(8).hex())
+        self._pages = RetainedPages(pattern, os.urandom(8).hex())
         self._changed = threading.Condition()
         self._subscription = bus.subscribe(KEPT_TOPIC, self._on_mark)
 
@@ -62,7 +62,7 @@ class Replay:
             if self._pages.marked(envelope):
                 self._changed.notify_all()
 
-    def fetch(self, ask: Ask, deadline: float) -> list[Last]:
+    def fetch(self, ask: Ask, deadline: float) -> list[RetainedEvent]:
         """What came last and does not come live, once all before it has been delivered here.
 
         The subscriptions must be live. Blocks, and raises, as `fetch` does.
@@ -78,7 +78,7 @@ class Replay:
         """End its own subscription."""
         self._subscription.cancel()
 
-    def __enter__(self) -> Replay:
+    def __enter__(self) -> RetainedFetch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

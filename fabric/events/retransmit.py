@@ -23,14 +23,14 @@ PACKS = 10_000
 ANSWER_BYTES = 1024 * 1024
 
 
-class Found(NamedTuple):
+class FoundEvents(NamedTuple):
     """Events of one topic, `[number, envelope]` in order; `more` of those asked for may be here, past the last."""
 
     events: list[tuple[int, dict[str, Any]]]
     more: bool
 
 
-class History:
+class RetransmitBuffer:
     """One thread adds, any may look."""
 
     def __init__(self, limit: int) -> None:
@@ -49,7 +49,7 @@ class History:
         while self._bytes > self._limit or len(packs) > PACKS:
             self._bytes -= len(packs.popleft())
 
-    def find(self, topic: str, first: int, last: int, most: int = ANSWER_BYTES) -> Found:
+    def find(self, topic: str, first: int, last: int, most: int = ANSWER_BYTES) -> FoundEvents:
         """The events of `topic` numbered `first` to `last` that are still here, about `most` bytes of them. Any thread."""
         needle = encode_event_head(topic)
         parts: list[list[tuple[int, dict[str, Any]]]] = []
@@ -65,9 +65,9 @@ class History:
         for number, envelope in (event for part in reversed(parts) for event in part):
             size += len(orjson.dumps(envelope))
             if size > most and found:
-                return Found(found, True)
+                return FoundEvents(found, True)
             found.append((number, envelope))
-        return Found(found, False)
+        return FoundEvents(found, False)
 
 
 def _of(pack: bytes, topic: str) -> list[tuple[int, dict[str, Any]]]:

@@ -32,10 +32,10 @@ import zmq
 from zmq.backend import Socket as _Backend
 
 from fabric.events.interest import NOBODY, Interest
-from fabric.events.offline_queue import Limits
+from fabric.events.offline_queue import OutboxLimits
 from fabric.events.outbox import PACK_BYTES, Outbox
 from fabric.protocol.envelope import Envelope
-from fabric.protocol.sequence import Marks
+from fabric.protocol.sequence import TailMarks
 from fabric.system.interrupts import interrupts
 
 logger = logging.getLogger("fabric.link")
@@ -115,7 +115,7 @@ class Sender:
         socket: zmq.Socket[bytes],
         origin: bytes,
         *,
-        limits: Limits,
+        limits: OutboxLimits,
         max_bytes: int,
         changed: Callable[[], None],
         history: int = 0,
@@ -147,7 +147,7 @@ class Sender:
         self._mean_run = float(BURST)
         self._shy_until = 0.0
         self._sent_at = 0.0
-        self._marks = Marks()
+        self._marks = TailMarks()
         self._marks_at = 0.0
         self._armed = False
         self._wakes: SimpleQueue[bool] = SimpleQueue()

@@ -33,7 +33,7 @@ from fabric.bus.loop_queue import running_loop
 from fabric.bus.subscription import Subscription
 from fabric.config.settings import Address, Settings
 from fabric.errors import Closed
-from fabric.events.offline_queue import Limits
+from fabric.events.offline_queue import OutboxLimits
 from fabric.events.receiver import Receiver
 from fabric.events.sender import Sender
 from fabric.messages.dealer import Dealer
@@ -109,7 +109,9 @@ class Link:
         # No limit here: the proxy has one, and a socket that connects and meets a larger frame hangs up for good.
         sub.maxmsgsize = dealer.maxmsgsize = -1
         dealer.sndhwm = dealer.rcvhwm = 1_000
-        limits = Limits(settings.outbox_events, settings.outbox_bytes, settings.outbox_seconds, settings.outbox_policy)
+        limits = OutboxLimits(
+            settings.outbox_events, settings.outbox_bytes, settings.outbox_seconds, settings.outbox_policy
+        )
         self.sender = self._sender_type(
             xpub,
             session.origin,
@@ -225,7 +227,7 @@ class Link:
             "sent": outbox.sent,
             "waiting": len(outbox),
             "dropped": outbox.dropped,
-            "superseded": outbox.kept.superseded,
+            "superseded": outbox.offline.superseded,
             "unwanted": outbox.unwanted,
             "unencodable": sender.unencodable,
             "delivered": delivery.delivered,
@@ -260,15 +262,15 @@ class Link:
                 gaps=delivery.gaps,
                 recovered=delivery.recovered,
                 unwanted=outbox.unwanted,
-                superseded=outbox.kept.superseded,
+                superseded=outbox.offline.superseded,
                 joining=delivery.joining,
                 duplicates=delivery.duplicates,
                 rejected=delivery.rejected + sender.rejected + sender.interest.rejected,
                 subscriptions=bus["subscriptions"],
                 prefixes=len(sender.interest),
                 dropped={
-                    "outbox": outbox.kept.full,
-                    "expired": outbox.kept.expired,
+                    "outbox": outbox.offline.full,
+                    "expired": outbox.offline.expired,
                     "abandoned": outbox.abandoned,
                     "unencodable": unencodable,
                     "missed": delivery.missed,

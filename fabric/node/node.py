@@ -22,10 +22,10 @@ from fabric.bus.capture import Capture
 from fabric.bus.stream import EventStream
 from fabric.bus.subscription import Callback, Subscription
 from fabric.errors import FabricError, NotConnected, NotReady
-from fabric.events.catch_up import Behind, Gate, present
+from fabric.events.catch_up import GatedSubscription, SnapshotGate, present
 from fabric.events.interest import NOBODY
-from fabric.events.retained import Last, Pages
-from fabric.events.retained_fetch import Replay, fetch
+from fabric.events.retained import RetainedEvent, RetainedPages
+from fabric.events.retained_fetch import RetainedFetch, fetch
 from fabric.messages.endpoint import Endpoint, Handler
 from fabric.messages.messaging import with_keys
 from fabric.messages.receipt import Receipt
@@ -93,16 +93,18 @@ class Node(Attachment):
         """
         if not (history or last) or not callable(callback):
             return self.bus.subscribe(pattern, callback, recover=recover)
-        inner = Behind(self.bus, pattern, callback, 0, self.bus.loop_queue())
-        gate = Gate(lambda envelope: self.bus.hand_over(inner, pattern, envelope))
+        inner = GatedSubscription(self.bus, pattern, callback, 0, self.bus.loop_queue())
+        gate = SnapshotGate(lambda envelope: self.bus.hand_over(inner, pattern, envelope))
         inner.front = subscription = self.bus.subscribe(pattern, gate, recover=recover)
-        replay = Replay(self.bus, pattern) if last else None
+        replay = RetainedFetch(self.bus, pattern) if last else None
         threading.Thread(
             target=self._tell_before, args=(subscription, gate, history, replay), name="fabric-history", daemon=True
         ).start()
         return subscription
 
-    def _tell_before(self, subscription: Subscription, gate: Gate, history: bool, replay: Replay | None) -> None:
+    def _tell_before(
+        self, subscription: Subscription, gate: SnapshotGate, history: bool, replay: RetainedFetch | None
+    ) -> None:
         members: list[Envelope] = []
         events: list[Envelope] = []
         deadline = monotonic() + HISTORY_TIMEOUT
@@ -121,7 +123,7 @@ class Node(Attachment):
                 replay.close()
             gate.open(members, events)
 
-    def last(self, pattern: str = "**", timeout: float = 5.0, *, live: bool = False) -> list[Last]:
+    def last(self, pattern: str = "**", timeout: float = 5.0, *, live: bool = False) -> list[RetainedEvent]:
         """The last event of each topic that matches, as far as the proxy retains them: `topic`, `envelope` each.
 
         With `live` it is what joins without a seam to what this node is subscribed to: without what comes live as well,
@@ -129,14 +131,14 @@ class Node(Attachment):
         answers within `timeout` seconds, Refused by a proxy of a version that retains nothing. Blocks: RuntimeError on
         the thread of a running event loop (use `asyncio.to_thread`).
         """
-        pages = Pages(check_pattern(pattern))
+        pages = RetainedPages(check_pattern(pattern))
         self._reopen().may_block()
         deadline = monotonic() + timeout
         try:
             if not live:
                 fetch(pages, self._messages().last, deadline)
                 return pages.found
-            with Replay(self.bus, pattern) as replay:
+            with RetainedFetch(self.bus, pattern) as replay:
                 self.wait_ready(timeout)
                 return replay.fetch(self._messages().last, deadline)
         except (TimeoutError, FutureTimeout, NotConnected):

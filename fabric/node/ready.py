@@ -130,7 +130,7 @@ class Readiness:
             return {"age": monotonic() - self._opened}
         if "recover" in question:
             topic, first, last = question["recover"]
-            found = self._link.sender.outbox.history.find(topic, first, last)
+            found = self._link.sender.outbox.retransmit.find(topic, first, last)
             return {"events": found.events, "more": found.more}
         interest = self._link.sender.interest
         if not interest.up:

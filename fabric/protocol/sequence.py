@@ -56,7 +56,7 @@ class Counter:
         return -number if self._highest_forgotten else number
 
 
-class Marks:
+class TailMarks:
     """Decides when to tell a topic's last number: a receiver that lost the tail of a burst cannot see it otherwise.
 
     A topic that was quiet for `FIRST_MARK` seconds is due, and again after 4, 16 and 64: whoever's pipe was full when

@@ -15,7 +15,7 @@ from cli.tap.loop import Counted, Limits, Notes, Printed, Show, follow
 from cli.tap.reader import Reader
 from cli.terminal.output import Output
 from fabric.errors import Refused
-from fabric.events.retained import Last
+from fabric.events.retained import RetainedEvent
 from fabric.node.node import Node
 from fabric.protocol.events import prefixes
 
@@ -156,8 +156,8 @@ def _render(
         raise click.BadParameter(str(error), param_hint="'--format'") from None
 
 
-def _last(node: Node, patterns: tuple[str, ...]) -> list[Last]:
-    found: dict[str, Last] = {}
+def _last(node: Node, patterns: tuple[str, ...]) -> list[RetainedEvent]:
+    found: dict[str, RetainedEvent] = {}
     for pattern in patterns:
         try:
             found |= {each.topic: each for each in node.last(pattern, live=True)}

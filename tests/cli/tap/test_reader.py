@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from cli.tap.reader import News, Reader
-from fabric.events.retained import Last
+from fabric.events.retained import RetainedEvent
 
 
 def topics(reader):
@@ -117,8 +117,11 @@ def test_what_came_last_is_read_first_but_not_what_has_come_as_well():
     reader = Reader(["**"], ["state.ignored"])
     envelope = {"type": "state.b", "ts": 1.0, "src": "x"}
     reader.deliver("state.b", dict(envelope))
-    last = [Last("state.a", {"ts": 1.0, "replayed": True}), Last("state.b", {**envelope, "replayed": True})]
-    reader.begin_with([*last, Last("state.ignored", {})])
+    last = [
+        RetainedEvent("state.a", {"ts": 1.0, "replayed": True}),
+        RetainedEvent("state.b", {**envelope, "replayed": True}),
+    ]
+    reader.begin_with([*last, RetainedEvent("state.ignored", {})])
     events = reader.take(0)
     assert [(event.topic, event.envelope.get("replayed")) for event in events] == [("state.a", True), ("state.b", None)]
 
@@ -126,7 +129,7 @@ def test_what_came_last_is_read_first_but_not_what_has_come_as_well():
 def test_what_came_last_is_bounded_like_everything():
     reader = Reader(["**"], max_events=3)
     come(reader, "live")
-    reader.begin_with([Last(name, {}) for name in "abcd"])
+    reader.begin_with([RetainedEvent(name, {}) for name in "abcd"])
     assert topics(reader) == ["c", "d", "live"]
     assert reader.news().dropped == 2
 

@@ -1,4 +1,4 @@
-from fabric.events.catch_up import ROUNDS, Behind, Gate, present
+from fabric.events.catch_up import ROUNDS, GatedSubscription, SnapshotGate, present
 from fabric.messages.session.outcomes import Listed
 
 NODE = {"node": "a", "origin": "00" * 8, "pid": 7, "host": "h", "since": 100.0, "seen": 101.0}
@@ -29,7 +29,7 @@ def test_only_what_the_pattern_matches_is_told():
 
 def test_live_events_are_held_back_until_the_history_was_given():
     given = []
-    gate = Gate(given.append)
+    gate = SnapshotGate(given.append)
     gate(joined("late"))
     assert given == []
     gate.open([joined("early", session="e")])
@@ -38,7 +38,7 @@ def test_live_events_are_held_back_until_the_history_was_given():
 
 def test_a_member_that_joined_meanwhile_is_told_once():
     given = []
-    gate = Gate(given.append)
+    gate = SnapshotGate(given.append)
     gate(joined("worker"))
     gate.open([joined("worker", history=True)])
     assert len(given) == 1
@@ -46,7 +46,7 @@ def test_a_member_that_joined_meanwhile_is_told_once():
 
 def test_an_open_gate_lets_everything_pass():
     given = []
-    gate = Gate(given.append)
+    gate = SnapshotGate(given.append)
     gate.open([])
     gate(joined("worker"))
     gate(joined("worker"))
@@ -59,7 +59,7 @@ def event(n, **facts):
 
 def test_what_came_last_is_given_before_what_was_held_and_nothing_twice():
     given = []
-    gate = Gate(given.append)
+    gate = SnapshotGate(given.append)
     gate(event(2))
     gate(event(3))
     gate.open([joined("worker")], [event(1, replayed=True), event(2, replayed=True)])
@@ -74,7 +74,7 @@ def test_what_is_published_while_it_opens_comes_after_what_was_before():
         if envelope["n"] < 30:
             gate(event(envelope["n"] + 10))
 
-    gate = Gate(give)
+    gate = SnapshotGate(give)
     gate(event(2))
     gate.open([], [event(1)])
     assert given == [1, 2, 11, 12, 21, 22, 31, 32]
@@ -88,14 +88,14 @@ def test_whoever_publishes_faster_than_the_callback_takes_does_not_keep_the_gate
         if envelope["n"] < 10 * ROUNDS:
             gate(event(envelope["n"] + 1))
 
-    gate = Gate(give)
+    gate = SnapshotGate(give)
     gate.open([], [event(0)])
     assert given == list(range(10 * ROUNDS + 1))
 
 
 def test_applications_may_use_the_names_of_members_for_anything():
     given = []
-    gate = Gate(given.append)
+    gate = SnapshotGate(given.append)
     gate({"type": "a", "name": ["a", "list"], "origin": {}})
     gate.open([joined("worker")])
     assert len(given) == 2
@@ -103,7 +103,7 @@ def test_applications_may_use_the_names_of_members_for_anything():
 
 def test_what_is_behind_a_gate_ends_with_the_gates_own_subscription(fabric_bus):
     given = []
-    behind = Behind(fabric_bus, "a", given.append, 0, None)
+    behind = GatedSubscription(fabric_bus, "a", given.append, 0, None)
     behind.front = fabric_bus.subscribe("a", given.append)
     fabric_bus.hand_over(behind, "a", event(1))
     behind.front.cancel()

@@ -5,7 +5,7 @@ import pytest
 
 from fabric.bus.bus import Bus
 from fabric.events import recovery
-from fabric.events.delivery import Delivery
+from fabric.events.delivery import EventDelivery
 
 A, B = b"origin-a", b"origin-b"
 
@@ -15,7 +15,7 @@ class Bench:
 
     def __init__(self):
         self.bus = Bus()
-        self.delivery = Delivery(self.bus, wake=lambda: None)
+        self.delivery = EventDelivery(self.bus, wake=lambda: None)
         self.delivery.ask = self._ask
         self.seen, self.gaps, self.asked = [], [], []
         self.bus.subscribe("fabric.gap", self.gaps.append)

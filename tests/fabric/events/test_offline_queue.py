@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.events.offline_queue import OVERHEAD, POLICIES, Held, Limits
+from fabric.events.offline_queue import OVERHEAD, POLICIES, OfflineQueue, OutboxLimits
 
 
 def take_in(held, *topics, now=0.0, size=10):
@@ -18,7 +18,7 @@ def topics(held):
 
 
 def test_what_comes_leaves_in_its_order():
-    held = Held(Limits())
+    held = OfflineQueue(OutboxLimits())
     take_in(held, "a", "b")
     take_in(held, "a")
     assert topics(held) == ["a", "b", "a"]
@@ -26,20 +26,20 @@ def test_what_comes_leaves_in_its_order():
 
 @pytest.mark.parametrize(("policy", "left"), [("drop_oldest", ["c", "d"]), ("drop_newest", ["a", "b"])])
 def test_past_the_number_the_policy_says_who_goes(policy, left):
-    held = Held(Limits(events=2, policy=policy))
+    held = OfflineQueue(OutboxLimits(events=2, policy=policy))
     take_in(held, "a", "b", "c", "d")
     assert (topics(held), held.full, held.dropped) == (left, 2, 2)
 
 
 @pytest.mark.parametrize(("policy", "left"), [("drop_oldest", ["c"]), ("drop_newest", ["a"])])
 def test_and_past_the_bytes(policy, left):
-    held = Held(Limits(bytes=OVERHEAD + 10, policy=policy))
+    held = OfflineQueue(OutboxLimits(bytes=OVERHEAD + 10, policy=policy))
     take_in(held, "a", "b", "c")
     assert (topics(held), held.full, held.bytes) == (left, 2, OVERHEAD + 10)
 
 
 def test_the_newest_of_each_topic_is_kept_in_the_order_of_the_newest():
-    held = Held(Limits(policy="latest"))
+    held = OfflineQueue(OutboxLimits(policy="latest"))
     take_in(held, "a", "b", "a")
     take_in(held, "c", "b", now=1.0)
     assert (topics(held), held.superseded, held.dropped) == (["a", "c", "b"], 2, 0)
@@ -47,14 +47,14 @@ def test_the_newest_of_each_topic_is_kept_in_the_order_of_the_newest():
 
 
 def test_more_topics_than_may_wait_lose_the_oldest():
-    held = Held(Limits(events=2, policy="latest"))
+    held = OfflineQueue(OutboxLimits(events=2, policy="latest"))
     take_in(held, "a", "b", "a", "c")
     assert (topics(held), held.superseded, held.full) == (["a", "c"], 1, 1)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_what_waited_for_too_long_goes_whatever_the_policy(policy):
-    held = Held(Limits(seconds=5.0, policy=policy))
+    held = OfflineQueue(OutboxLimits(seconds=5.0, policy=policy))
     take_in(held, "a", now=0.0)
     take_in(held, "b", now=5.0)
     assert topics(held) == ["a", "b"]
@@ -68,7 +68,7 @@ def test_what_waited_for_too_long_goes_whatever_the_policy(policy):
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 30), st.floats(0, 3))),
 )
 def test_nothing_goes_uncounted_and_the_bounds_are_kept(policy, events, came):
-    held = Held(Limits(events=events, bytes=4 * OVERHEAD, seconds=5.0, policy=policy))
+    held = OfflineQueue(OutboxLimits(events=events, bytes=4 * OVERHEAD, seconds=5.0, policy=policy))
     now = 0.0
     for topic, size, later in came:
         now += later

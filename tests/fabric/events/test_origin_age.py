@@ -1,13 +1,13 @@
 import pytest
 
-from fabric.events.origin_age import AGAIN, MAX_ORIGINS, MAX_WAITING, PATIENCE, Beginnings
+from fabric.events.origin_age import AGAIN, MAX_ORIGINS, MAX_WAITING, PATIENCE, OriginAges
 
 A, B = b"origin-a", b"origin-b"
 
 
 @pytest.fixture
 def beginnings():
-    return Beginnings()
+    return OriginAges()
 
 
 def ask(beginnings, now):

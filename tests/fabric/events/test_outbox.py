@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.events.interest import Interest
-from fabric.events.offline_queue import OVERHEAD, Limits
+from fabric.events.offline_queue import OVERHEAD, OutboxLimits
 from fabric.events.outbox import PACK_BYTES, Outbox
 from fabric.protocol.events import END, UP, decode_events, decode_topic
 
@@ -105,7 +105,7 @@ def test_unwanted_events_alone_make_no_message():
 
 
 def test_numbers_are_given_when_an_event_leaves_and_not_to_what_was_dropped():
-    outbox = Outbox(ORIGIN, Limits(events=2))
+    outbox = Outbox(ORIGIN, OutboxLimits(events=2))
     for n in range(5):
         put(outbox, "a", n)
     outbox.hold(0.0)
@@ -157,7 +157,7 @@ def test_a_forgotten_topic_is_numbered_on_inside_a_pack():
 
 
 def test_the_oldest_are_dropped_past_the_number_of_events():
-    outbox = Outbox(ORIGIN, Limits(events=3))
+    outbox = Outbox(ORIGIN, OutboxLimits(events=3))
     for n in range(10):
         put(outbox, "a", n)
     outbox.hold(0.0)
@@ -165,7 +165,7 @@ def test_the_oldest_are_dropped_past_the_number_of_events():
 
 
 def test_the_oldest_are_dropped_past_the_bytes():
-    outbox = Outbox(ORIGIN, Limits(bytes=3_500))
+    outbox = Outbox(ORIGIN, OutboxLimits(bytes=3_500))
     for n in range(10):
         put(outbox, "a", n, size=1_000 - OVERHEAD - len('{"n":0,"pad":""}'))
     outbox.hold(0.0)
@@ -174,7 +174,7 @@ def test_the_oldest_are_dropped_past_the_bytes():
 
 
 def test_the_oldest_are_dropped_past_their_age():
-    outbox = Outbox(ORIGIN, Limits(seconds=60.0))
+    outbox = Outbox(ORIGIN, OutboxLimits(seconds=60.0))
     for n in range(3):
         put(outbox, "a", n)
         outbox.hold(n * 30.0)
@@ -183,14 +183,14 @@ def test_the_oldest_are_dropped_past_their_age():
 
 
 def test_an_event_larger_than_the_bound_is_dropped_and_counted():
-    outbox = Outbox(ORIGIN, Limits(bytes=1_000))
+    outbox = Outbox(ORIGIN, OutboxLimits(bytes=1_000))
     put(outbox, "a", 0, size=2_000)
     outbox.hold(0.0)
     assert (len(outbox), outbox.dropped, outbox.waiting_bytes) == (0, 1, 0)
 
 
 def test_what_is_fresh_is_under_no_bound_until_it_is_held():
-    outbox = Outbox(ORIGIN, Limits(events=1))
+    outbox = Outbox(ORIGIN, OutboxLimits(events=1))
     for n in range(5):
         put(outbox, "a", n)
     assert (outbox.fresh, len(outbox), outbox.dropped) == (5, 5, 0)
@@ -234,7 +234,9 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=80))
-@pytest.mark.parametrize("limits", [Limits(), Limits(events=5), Limits(bytes=6_000), Limits(seconds=50.0)])
+@pytest.mark.parametrize(
+    "limits", [OutboxLimits(), OutboxLimits(events=5), OutboxLimits(bytes=6_000), OutboxLimits(seconds=50.0)]
+)
 def test_what_was_put_in_was_sent_dropped_unwanted_or_waits(limits, steps):
     outbox, now, count, left, last = Outbox(ORIGIN, limits), 0.0, 0, [], {}
     for verb, what, size in steps:

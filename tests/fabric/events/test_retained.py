@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from fabric.events.retained import Last, Pages, unseen
+from fabric.events.retained import RetainedEvent, RetainedPages, unseen
 from fabric.messages.session.outcomes import Kept
 
 
@@ -15,17 +15,17 @@ def event(ts, **facts):
 
 
 def test_one_page_and_its_mark_are_all_of_it():
-    pages = Pages("a.*", "token")
+    pages = RetainedPages("a.*", "token")
     assert pages.query() == {"pattern": "a.*", "mark": "token", "after": 0}
     assert pages.take(page(("a.b", {"ts": 1.0})))
-    assert pages.found == [Last("a.b", {"ts": 1.0, "replayed": True})]
+    assert pages.found == [RetainedEvent("a.b", {"ts": 1.0, "replayed": True})]
     assert (pages.complete, pages.joined) == (True, False)
     assert pages.marked({"token": "token", "mark": 7})
     assert pages.joined
 
 
 def test_the_mark_may_come_first_and_so_may_others():
-    pages = Pages("**", "token")
+    pages = RetainedPages("**", "token")
     assert pages.marked({"token": "token", "mark": 6})
     assert not pages.marked({"token": "another", "mark": 7})
     assert not pages.marked({"token": "token", "mark": "7"})
@@ -36,7 +36,7 @@ def test_the_mark_may_come_first_and_so_may_others():
 
 
 def test_a_page_goes_on_where_the_last_one_ended():
-    pages = Pages("**", "token")
+    pages = RetainedPages("**", "token")
     pages.take(page(("a", {}), more=True, after=5))
     assert (pages.query()["after"], pages.complete) == (5, False)
     pages.take(page(("b", {}), after=9))
@@ -44,20 +44,20 @@ def test_a_page_goes_on_where_the_last_one_ended():
 
 
 def test_nothing_to_say_yet_is_asked_again():
-    pages = Pages("**", "token")
+    pages = RetainedPages("**", "token")
     assert not pages.take(page(more=True, mark=None))
     assert not pages.complete
 
 
 def test_another_proxy_in_between_is_asked_from_the_start():
-    pages = Pages("**", "token")
+    pages = RetainedPages("**", "token")
     pages.take(page(("a", {}), more=True, after=5))
     assert not pages.take(page(more=True, mark=None))
     assert (pages.query()["after"], pages.found) == (0, [])
 
 
 def test_a_proxy_that_keeps_nothing_has_no_mark_to_wait_for():
-    pages = Pages("**", "token")
+    pages = RetainedPages("**", "token")
     assert pages.take(page(mark=None))
     assert pages.joined
 

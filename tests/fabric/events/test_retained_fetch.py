@@ -12,8 +12,8 @@ import pytest
 
 import fabric
 from fabric.bus.bus import Bus
-from fabric.events.retained import Last
-from fabric.events.retained_fetch import Replay
+from fabric.events.retained import RetainedEvent
+from fabric.events.retained_fetch import RetainedFetch
 from fabric.messages.session.outcomes import Kept
 from fabric.node import node as node_module
 from fabric.protocol.topics import KEPT_TOPIC
@@ -335,7 +335,7 @@ def fetch(replay, proxy, patience=5.0):
 
 
 def test_it_waits_for_its_own_mark(fabric_bus):
-    with Replay(fabric_bus, "a") as replay:
+    with RetainedFetch(fabric_bus, "a") as replay:
         proxy = Proxy(WAITING, ONE)
         found = []
         thread = threading.Thread(target=lambda: found.extend(fetch(replay, proxy, 20)))
@@ -346,14 +346,14 @@ def test_it_waits_for_its_own_mark(fabric_bus):
         assert thread.is_alive()
         fabric_bus.deliver(KEPT_TOPIC, {"token": token, "mark": 7})
         thread.join()
-        assert found == [Last("a", {"n": 1, "replayed": True})]
+        assert found == [RetainedEvent("a", {"n": 1, "replayed": True})]
     assert len(fabric_bus) == 0
 
 
 def test_it_gives_up_at_its_deadline(fabric_bus):
-    with Replay(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="did not say"):
+    with RetainedFetch(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="did not say"):
         fetch(replay, Proxy(*[WAITING] * 100), 0.02)
-    with Replay(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="not delivered"):
+    with RetainedFetch(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="not delivered"):
         fetch(replay, Proxy(ONE), 0.02)
 
 
@@ -369,7 +369,7 @@ def test_what_cannot_be_asked_leaves_only_what_is_live(monkeypatch):
         wait_until(lambda: len(node.bus) == 1)
 
 
-class Refusing(Replay):
+class Refusing(RetainedFetch):
     def fetch(self, ask, deadline):
         raise fabric.Refused("the proxy", "unknown_verb", "")
 

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from fabric.events.retransmit import PACKS, Found, History
+from fabric.events.retransmit import PACKS, FoundEvents, RetransmitBuffer
 
 
 def pack(*events):
@@ -10,7 +10,7 @@ def pack(*events):
 
 @pytest.fixture
 def history():
-    return History(10_000)
+    return RetransmitBuffer(10_000)
 
 
 def numbers(found):
@@ -20,7 +20,7 @@ def numbers(found):
 def test_what_left_is_found_by_topic_and_number(history):
     history.add(pack(("a", 1), ("b", 1), ("a", 2)))
     history.add(pack(("a", 3)))
-    assert history.find("a", 1, 3) == Found([(1, {"n": 1}), (2, {"n": 2}), (3, {"n": 3})], False)
+    assert history.find("a", 1, 3) == FoundEvents([(1, {"n": 1}), (2, {"n": 2}), (3, {"n": 3})], False)
     assert numbers(history.find("a", 2, 2)) == [2]
 
 
@@ -45,21 +45,21 @@ def test_marks_are_no_events(history):
 
 
 def test_the_oldest_go_first_when_the_bytes_are_used_up():
-    history = History(5 * len(pack(("a", 1))))
+    history = RetransmitBuffer(5 * len(pack(("a", 1))))
     for number in range(1, 10):
         history.add(pack(("a", number)))
     assert numbers(history.find("a", 1, 9)) == [5, 6, 7, 8, 9]
 
 
 def test_and_when_there_are_too_many_packs(history):
-    history = History(10**9)
+    history = RetransmitBuffer(10**9)
     for number in range(1, PACKS + 11):
         history.add(pack(("a", number)))
     assert (len(history), numbers(history.find("a", 1, 20))) == (PACKS, list(range(11, 21)))
 
 
 def test_nothing_is_kept_where_nothing_may_be():
-    history = History(0)
+    history = RetransmitBuffer(0)
     history.add(pack(("a", 1)))
     assert len(history) == 0
 
@@ -68,5 +68,5 @@ def test_a_long_answer_is_cut_and_says_so(history):
     for number in range(1, 11):
         history.add(pack(("a", number)))
     size = len(b'{"n":1}')
-    assert history.find("a", 1, 10, most=3 * size) == Found([(1, {"n": 1}), (2, {"n": 2}), (3, {"n": 3})], True)
+    assert history.find("a", 1, 10, most=3 * size) == FoundEvents([(1, {"n": 1}), (2, {"n": 2}), (3, {"n": 3})], True)
     assert numbers(history.find("a", 9, 10, most=1)) == [9]

@@ -7,7 +7,7 @@ from time import monotonic
 import pytest
 import zmq
 
-from fabric.events.offline_queue import Limits
+from fabric.events.offline_queue import OutboxLimits
 from fabric.testing import wait_until
 from tests.fabric.events.sender_bench import Bench
 
@@ -108,7 +108,7 @@ def test_what_waited_and_turns_out_unwanted_is_counted(make):
 
 
 def test_while_the_link_is_down_the_oldest_are_dropped_past_the_bound(make):
-    bench = make(b"a\0", limits=Limits(events=100))
+    bench = make(b"a\0", limits=OutboxLimits(events=100))
     bench.shut()
     for number in range(500):
         bench.publish("a", number)
@@ -122,7 +122,7 @@ def test_while_the_link_is_down_the_oldest_are_dropped_past_the_bound(make):
 
 
 def test_publishing_while_the_link_is_down_is_bounded_without_the_control_thread(make):
-    bench = make(b"a\0", limits=Limits(events=100))
+    bench = make(b"a\0", limits=OutboxLimits(events=100))
     bench.shut()
     for number in range(10_000):
         bench.publish("a", number)

@@ -24,12 +24,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
-from fabric.events.delivery import JOINING, Delivery
+from fabric.events.delivery import JOINING, EventDelivery
 from fabric.events.interest import NOBODY, Routes
 from fabric.events.outbox import Outbox
 from fabric.events.recovery import PATIENCE
 from fabric.protocol.events import decode_events, decode_topic, prefixes
-from fabric.protocol.sequence import LAST_MARK, Counter, Marks
+from fabric.protocol.sequence import LAST_MARK, Counter, TailMarks
 
 #: Two under one wildcard, two that share the route of whoever wants everything.
 TOPICS = ["x.a", "x.b", "y", "z"]
@@ -51,7 +51,7 @@ class Publisher:
         self.origin = origin
         self.outbox = Outbox(origin, history=HISTORY)
         self.outbox.counter = Counter(counted)
-        self.marks = Marks()
+        self.marks = TailMarks()
         self.routes = Routes(set(), ())
         self.pipe: deque[tuple[bytes, bytes]] = deque()
         self.published = 0
@@ -85,7 +85,7 @@ class SequenceMachine(RuleBasedStateMachine):
         self.patch = mock.patch("fabric.events.delivery.monotonic", new=self._monotonic)
         self.patch.start()
         self.bus = Bus()
-        self.delivery = Delivery(self.bus, wake=lambda: None)
+        self.delivery = EventDelivery(self.bus, wake=lambda: None)
         self.delivery.ask = self._ask
         self.bus.subscribe("fabric.gap", self._gap)
         self.wanted: Tally[bytes] = Tally()
@@ -238,7 +238,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
     def _answer(self, how: str) -> None:
         publisher, (topic, first, last), answered = self.questions.popleft()
-        found = publisher.outbox.history.find(topic, first, last, 100 if how == "cut" else 1_000_000)
+        found = publisher.outbox.retransmit.find(topic, first, last, 100 if how == "cut" else 1_000_000)
         answer: Any = {"events": [list(event) for event in found.events], "more": found.more}
         if how == "some":
             answer["events"] = answer["events"][1::2]
@@ -354,7 +354,7 @@ TestLosses.settings = settings(max_examples=400, stateful_step_count=40)
 @pytest.fixture
 def delivery(monkeypatch):
     """A delivery at the test's own clock: `delivery.now`."""
-    made = Delivery(Bus(), wake=lambda: None)
+    made = EventDelivery(Bus(), wake=lambda: None)
     made.now = 1_000.0
     monkeypatch.setattr("fabric.events.delivery.monotonic", lambda: made.now)
     return made

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.protocol.sequence import DUPLICATE, FIRST_MARK, LAST_MARK, Counter, Ledger, Marks
+from fabric.protocol.sequence import DUPLICATE, FIRST_MARK, LAST_MARK, Counter, Ledger, TailMarks
 
 A, B = b"origin-a", b"origin-b"
 TOPICS = st.sampled_from(["a", "b", "c", "d", "e"])
@@ -200,28 +200,28 @@ def due_times(marks, numbers, until, step=0.5):
 
 
 def test_a_quiet_topic_is_marked_after_1_then_4_16_and_64_seconds_and_no_more():
-    times = [time for time, _ in due_times(Marks(), {"t": 3}, 500)]
+    times = [time for time, _ in due_times(TailMarks(), {"t": 3}, 500)]
     assert times[0] == FIRST_MARK
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert gaps == [4.0, 16.0, LAST_MARK]
 
 
 def test_a_topic_that_is_published_on_is_not_marked_until_it_is_quiet():
-    marks = Marks()
+    marks = TailMarks()
     for half_seconds in range(20):
         assert marks.due({"t": half_seconds}, half_seconds / 2, 10) == []
     assert marks.due({"t": 19}, 10.5, 10) == [("t", 19)]
 
 
 def test_after_a_new_event_marking_starts_over():
-    marks = Marks()
+    marks = TailMarks()
     assert len(due_times(marks, {"t": 3}, 6)) == 2
     assert marks.due({"t": 4}, 6.0, 10) == []
     assert marks.due({"t": 4}, 7.0, 10) == [("t", 4)]
 
 
 def test_a_restart_makes_every_topic_due_again():
-    marks = Marks()
+    marks = TailMarks()
     due_times(marks, {"t": 3}, 500)
     marks.restart()
     assert marks.due({"t": 3}, 500.0, 10) == []
@@ -229,20 +229,20 @@ def test_a_restart_makes_every_topic_due_again():
 
 
 def test_at_one_look_at_most_so_many_are_due_and_the_rest_at_the_next():
-    marks, numbers = Marks(), {str(n): 1 for n in range(25)}
+    marks, numbers = TailMarks(), {str(n): 1 for n in range(25)}
     marks.due(numbers, 0.0, 10)
     found = [topic for _ in range(3) for topic, _ in marks.due(numbers, 1.0, 10)]
     assert sorted(found) == sorted(numbers)
 
 
 def test_what_the_sender_forgot_marks_forget_too():
-    marks = Marks()
+    marks = TailMarks()
     marks.due({str(n): 1 for n in range(100)}, 0.0, 10)
     marks.due({"new": 1}, 1.0, 10)
     assert len(marks._plans) <= 2
 
 
 def test_the_last_mark_is_the_last():
-    marks = Marks()
+    marks = TailMarks()
     due_times(marks, {"t": 3}, 500)
     assert marks._plans["t"][1] == inf
