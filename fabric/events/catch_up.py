@@ -16,7 +16,7 @@ from typing import Any
 
 from fabric.bus.subscription import Subscription
 from fabric.events.retained import unseen
-from fabric.messages.session.outcomes import Listed
+from fabric.messages.session.outcomes import Listing
 from fabric.protocol.envelope import Envelope, stamp
 from fabric.protocol.topics import matches
 
@@ -26,7 +26,7 @@ ENDPOINT_JOINED = "fabric.endpoint.joined"
 ROUNDS = 10
 
 
-def present(pattern: str, listed: Listed) -> list[Envelope]:
+def present(pattern: str, listed: Listing) -> list[Envelope]:
     """The joins that `pattern` matches, as they would have been announced, marked `history`."""
     found: list[Envelope] = []
     if matches(pattern, NODE_JOINED):

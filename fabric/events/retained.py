@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.messages.session.outcomes import Kept
+from fabric.messages.session.outcomes import RetainedPage
 from fabric.protocol.envelope import Envelope
 
 
@@ -46,7 +46,7 @@ class RetainedPages:
         query = {"pattern": self._pattern, "after": self._after}
         return query | {"mark": self._token} if self._token else query
 
-    def take(self, page: Kept) -> bool:
+    def take(self, page: RetainedPage) -> bool:
         """The answer to it. False if the proxy has nothing to say yet: ask again in a moment."""
         if self._token and page.mark is None and page.more:
             # Its mark is on its way; or this is another proxy than the one before, which has places of its own.

@@ -17,7 +17,7 @@ from typing import Any
 
 from fabric.bus.bus import Bus
 from fabric.events.retained import RetainedEvent, RetainedPages
-from fabric.messages.session.outcomes import Kept
+from fabric.messages.session.outcomes import RetainedPage
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import KEPT_TOPIC
 
@@ -29,7 +29,7 @@ AGAIN_AT_MOST = 0.1
 GRACE = 1.0
 
 #: `ask(query, timeout)`: see `Messaging.last`.
-Ask = Callable[[dict[str, Any], float], "Future[Kept]"]
+Ask = Callable[[dict[str, Any], float], "Future[RetainedPage]"]
 
 
 def fetch(pages: RetainedPages, ask: Ask, deadline: float) -> None:

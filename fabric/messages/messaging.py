@@ -65,17 +65,17 @@ class Messaging:
             outcomes.Disconnected: self._disconnected,
             outcomes.Arrived: self._arrived,
             outcomes.Delivered: self._delivered,
-            outcomes.Replied: self._replied,
-            outcomes.Failed: self._failed,
-            outcomes.Registered: self._registered,
-            outcomes.NotRegistered: self._not_registered,
-            outcomes.Lost: self._lost,
-            outcomes.Asked: self._asked,
-            outcomes.AskedAll: self._asked_all,
-            outcomes.Told: self._told,
-            outcomes.Untold: self._untold,
-            outcomes.Listed: self._listed,
-            outcomes.Kept: self._listed,
+            outcomes.RequestReplied: self._replied,
+            outcomes.CallFailed: self._failed,
+            outcomes.NameRegistered: self._registered,
+            outcomes.NameRefused: self._not_registered,
+            outcomes.NameLost: self._lost,
+            outcomes.QueryArrived: self._asked,
+            outcomes.QuerySent: self._asked_all,
+            outcomes.QueryReply: self._told,
+            outcomes.QueryFailed: self._untold,
+            outcomes.Listing: self._listed,
+            outcomes.RetainedPage: self._listed,
         }
 
     def outcome(self, outcome: Any) -> None:
@@ -163,14 +163,14 @@ class Messaging:
 
     # Other nodes
 
-    def listing(self, timeout: float, *, name: str = "", nodes: bool = True) -> Future[outcomes.Listed]:
+    def listing(self, timeout: float, *, name: str = "", nodes: bool = True) -> Future[outcomes.Listing]:
         """Ask the proxy who is there; `name` narrows it to the holders of one."""
         id_, future = self._future()
         now = monotonic()
         self._call(self._session.endpoints, id_, now + timeout, now, name=name, nodes=nodes)
         return future
 
-    def last(self, query: dict[str, Any], timeout: float) -> Future[outcomes.Kept]:
+    def last(self, query: dict[str, Any], timeout: float) -> Future[outcomes.RetainedPage]:
         """Ask the proxy for the last events of topics: one page; see `fabric.events.retained`."""
         id_, future = self._future()
         now = monotonic()
@@ -285,11 +285,11 @@ class Messaging:
             if receipt.done:
                 self._receipt(outcome.id)
 
-    def _replied(self, outcome: outcomes.Replied) -> None:
+    def _replied(self, outcome: outcomes.RequestReplied) -> None:
         if (receipt := self._receipt(outcome.id)) is not None:
             receipt.replied(outcome.value)
 
-    def _failed(self, outcome: outcomes.Failed) -> None:
+    def _failed(self, outcome: outcomes.CallFailed) -> None:
         if (receipt := self._receipt(outcome.id)) is not None:
             receipt.failed(outcome.error)
             return
@@ -298,16 +298,16 @@ class Messaging:
         if future is not None and not future.done():
             future.set_exception(outcome.error)
 
-    def _registered(self, outcome: outcomes.Registered) -> None:
+    def _registered(self, outcome: outcomes.NameRegistered) -> None:
         if (endpoint := self._endpoint(outcome.key)) is not None:
             endpoint.registered(outcome.name, outcome.session)
 
-    def _not_registered(self, outcome: outcomes.NotRegistered) -> None:
+    def _not_registered(self, outcome: outcomes.NameRefused) -> None:
         if (endpoint := self._endpoint(outcome.key, forget=True)) is not None:
             logger.warning("%s", outcome.error)
             endpoint.lost(outcome.error, "failed")
 
-    def _lost(self, outcome: outcomes.Lost) -> None:
+    def _lost(self, outcome: outcomes.NameLost) -> None:
         if (endpoint := self._endpoint(outcome.key, forget=True)) is not None:
             error = outcome.error or MessageError(
                 f"the endpoint {outcome.name!r} is somebody else's now: {outcome.reason}", to=outcome.name
@@ -315,18 +315,18 @@ class Messaging:
             logger.warning("%s", error)
             endpoint.lost(error, "lost")
 
-    def _asked(self, asked: outcomes.Asked) -> None:
+    def _asked(self, asked: outcomes.QueryArrived) -> None:
         try:
             answer = self._on_ask(orjson.loads(asked.body))
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
             answer = None  # of a version that we do not understand: an answer all the same, so that nobody waits
         self._call(self._session.tell, asked, orjson.dumps(answer))
 
-    def _asked_all(self, outcome: outcomes.AskedAll) -> None:
+    def _asked_all(self, outcome: outcomes.QuerySent) -> None:
         self._expected[outcome.id] = outcome.nodes
         self._collect(outcome.id)
 
-    def _told(self, outcome: outcomes.Told) -> None:
+    def _told(self, outcome: outcomes.QueryReply) -> None:
         if outcome.id in self._replies:
             try:
                 self._replies[outcome.id].append(orjson.loads(outcome.body))
@@ -334,7 +334,7 @@ class Messaging:
                 self._replies[outcome.id].append(None)
             self._collect(outcome.id)
 
-    def _untold(self, outcome: outcomes.Untold) -> None:
+    def _untold(self, outcome: outcomes.QueryFailed) -> None:
         if outcome.origin:
             if outcome.id in self._replies:
                 self._replies[outcome.id].append(None if outcome.reason == "gone" else False)
@@ -364,7 +364,7 @@ class Messaging:
         else:
             future.set_result(answers)
 
-    def _listed(self, outcome: outcomes.Listed | outcomes.Kept) -> None:
+    def _listed(self, outcome: outcomes.Listing | outcomes.RetainedPage) -> None:
         with self._lock:
             future = self._futures.pop(outcome.id, None)
         if future is not None and not future.done():

@@ -29,7 +29,7 @@ from fabric.events.retained_fetch import RetainedFetch, fetch
 from fabric.messages.endpoint import Endpoint, Handler
 from fabric.messages.messaging import with_keys
 from fabric.messages.receipt import Receipt
-from fabric.messages.session.outcomes import Listed
+from fabric.messages.session.outcomes import Listing
 from fabric.node.lifecycle import Attachment
 from fabric.node.trace import Trace
 from fabric.protocol.envelope import Envelope
@@ -249,7 +249,7 @@ class Node(Attachment):
         """
         return self.members(timeout).endpoints
 
-    def members(self, timeout: float = 5.0) -> Listed:
+    def members(self, timeout: float = 5.0) -> Listing:
         """Endpoints and nodes; see `endpoints`. Blocks: RuntimeError on the thread of a running event loop."""
         link = self._reopen()
         link.may_block()
@@ -258,7 +258,7 @@ class Node(Attachment):
         except (TimeoutError, FutureTimeout, NotConnected):
             raise NotReady("the list of endpoints", url=self.url, waited=timeout) from None
 
-    async def amembers(self, timeout: float = 5.0) -> Listed:
+    async def amembers(self, timeout: float = 5.0) -> Listing:
         """The awaitable twin of `members`."""
         import asyncio
 

@@ -217,7 +217,7 @@ class Got(NamedTuple):
     back: bytes
 
 
-class Refused(NamedTuple):
+class RefusedByHolder(NamedTuple):
     """The holder does not take it."""
 
     id: str
@@ -370,7 +370,7 @@ TO_PROXY: dict[bytes, _Row] = {
     FIND: (Find, (frame.name, frame.optional_id)),
     SEND: (Send, (frame.id_, frame.to, frame.optional_id, frame.sender, frame.meta, frame.body)),
     GOT: (Got, (frame.id_, frame.id_, frame.back)),
-    REFUSED: (Refused, (frame.id_, frame.id_, frame.back, frame.code, frame.detail)),
+    REFUSED: (RefusedByHolder, (frame.id_, frame.id_, frame.back, frame.code, frame.detail)),
     REPLY: (Reply, (frame.id_, frame.back, frame.reply_meta, frame.body)),
     ASK: (Ask, (frame.id_, frame.origin_or_all, frame.body)),
     TELL: (Tell, (frame.id_, frame.back, frame.body)),

@@ -28,7 +28,7 @@ from fabric.protocol.verbs import (
     MAX_ID,
     REPLIED,
     SEND,
-    Refused,
+    RefusedByHolder,
     Send,
     check_claim,
     decode_for_proxy,
@@ -132,7 +132,7 @@ class Routing:
             self.counts["replies"] += 1
             self._outgoing.append((asker, [REPLIED, id_, meta, body]))
 
-    def refused(self, node: Node, message: Refused, now: float) -> None:
+    def refused(self, node: Node, message: RefusedByHolder, now: float) -> None:
         """REFUSED: tell its sender that the holder would not have it."""
         if message.back.startswith(broadcasts.PREFIX):
             self._broadcasts.answered(message.back, message.session.encode(), False)

@@ -48,7 +48,7 @@ def to_proxy(origin: bytes, endpoint: str, session: str, others: Sequence[bytes]
         verbs.Send("id-3", "*", "*", "anonymous:fuzz", Meta(ttl=0.1), b'{"text":"x"}'),
         verbs.Got("id-1", "boot-1", origin),
         verbs.Got("id-1", "boot-1", b"broadcast1"),
-        verbs.Refused("id-1", "boot-1", origin, "busy", {"text": "no"}),
+        verbs.RefusedByHolder("id-1", "boot-1", origin, "busy", {"text": "no"}),
         verbs.Reply("id-1", origin, ReplyMeta(("ValueError", "no")), b"null"),
         *(verbs.Ask("id-4", other, body) for other in (*others, b"*") for body in (b'{"interest":["a."]}', *JSON)),
         verbs.Tell("id-4", origin, b"true"),

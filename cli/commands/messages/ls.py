@@ -15,7 +15,7 @@ from cli.terminal.text import to_json
 from cli.views import endpoints as listing
 from fabric.bus.bus import Bus
 from fabric.errors import NotReady
-from fabric.messages.session.outcomes import Listed
+from fabric.messages.session.outcomes import Listing
 from fabric.node.node import Node
 
 #: Seconds between looks at what sends no wake-up, and at most between two drawings on a terminal: ages grow.
@@ -93,6 +93,6 @@ def _text(node: Node, json_: bool) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _without(node: Node, members: Listed) -> Listed:
+def _without(node: Node, members: Listing) -> Listing:
     own = node.origin.hex()
     return members._replace(nodes=[each for each in members.nodes if each.get("origin") != own])

@@ -34,7 +34,7 @@ _ONLY_WELCOMED = frozenset(
 )
 
 
-class Membership:
+class Handshake:
     """The state of one session towards its proxy. Frames go to `outgoing`; `report` makes what a heartbeat carries."""
 
     def __init__(

@@ -37,7 +37,7 @@ _PENDING = b""
 _GOT = b"got"
 
 
-class Delivery(NamedTuple):
+class ReturnPath(NamedTuple):
     """How to answer a message: what DELIVER said besides the message itself."""
 
     id: bytes
@@ -45,31 +45,31 @@ class Delivery(NamedTuple):
     back: bytes
 
 
-class _Memory:
+class _Seen:
     """What became of one id at one of our endpoints."""
 
     __slots__ = ("delivery", "reply", "state")
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: ReturnPath) -> None:
         self.delivery = delivery
         #: _PENDING, _GOT, or the code it was refused with.
         self.state = _PENDING
         self.reply: list[bytes] | None = None
 
 
-class Receiving:
+class Inbound:
     """What came for our endpoints. Answers go to `outgoing`, what is new to `outcomes`."""
 
     def __init__(self, outgoing: deque[list[bytes]], outcomes: deque[Any]) -> None:
         self.repeats = 0
         self._outgoing = outgoing
         self._outcomes = outcomes
-        self._memory: dict[tuple[int, bytes], _Memory] = {}
+        self._memory: dict[tuple[int, bytes], _Seen] = {}
         #: Whole second at which to forget → what. Sorting by deadline would cost more than the message.
         self._forget_at: dict[int, list[tuple[int, bytes]]] = {}
         self._not_before = 0.0
         self._swept = 0
-        self._replies: deque[_Memory] = deque()
+        self._replies: deque[_Seen] = deque()
         self._reply_bytes = 0
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class Receiving:
         """A DELIVER for the endpoint `name`, our registration `key`. WireError if it is none."""
         if len(frames) != 8:
             raise WireError("DELIVER has 7 frames after the verb")
-        delivery = Delivery(frames[1], frames[2], frames[5])
+        delivery = ReturnPath(frames[1], frames[2], frames[5])
         memory = self._memory.get((key, frames[1]))
         if memory is not None:
             self.repeats += 1
@@ -95,7 +95,7 @@ class Receiving:
         if len(self._memory) >= MAX_REMEMBERED:
             self._refuse(delivery, b"busy", f"{MAX_REMEMBERED:,} messages are remembered")
             return
-        self._memory[key, delivery.id] = _Memory(delivery)
+        self._memory[key, delivery.id] = _Seen(delivery)
         self._forget_at.setdefault(int(arrived.deadline + MARGIN) + 1, []).append((key, delivery.id))
         self._outcomes.append(arrived)
 
@@ -145,7 +145,7 @@ class Receiving:
         while self._replies and self._replies[0].reply is None:
             self._replies.popleft()
 
-    def _answer(self, memory: _Memory) -> None:
+    def _answer(self, memory: _Seen) -> None:
         id_, session, back = memory.delivery
         if memory.state == _GOT:
             self._outgoing.append([GOT, id_, session, back])
@@ -154,11 +154,11 @@ class Receiving:
         elif memory.state != _PENDING:
             self._refuse(memory.delivery, memory.state)
 
-    def _refuse(self, delivery: Delivery, code: bytes, text: str = "") -> None:
+    def _refuse(self, delivery: ReturnPath, code: bytes, text: str = "") -> None:
         id_, session, back = delivery
         self._outgoing.append([REFUSED, id_, session, back, code, encode_text(text)])
 
-    def _drop_reply(self, memory: _Memory) -> None:
+    def _drop_reply(self, memory: _Seen) -> None:
         if memory.reply is not None:
             self._reply_bytes -= len(memory.reply[1])
             memory.reply = None

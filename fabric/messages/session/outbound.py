@@ -42,8 +42,8 @@ from fabric.errors import (
     RemoteError,
     SenderNotOwned,
 )
-from fabric.messages.session.outcomes import Delivered, Failed, Replied
-from fabric.messages.session.send_queue import Lines, Message
+from fabric.messages.session.outcomes import CallFailed, Delivered, RequestReplied
+from fabric.messages.session.send_queue import OutboundMessage, SendQueues
 from fabric.protocol import verbs
 
 #: Messages that nobody has acknowledged, and the bytes of their bodies.
@@ -53,18 +53,18 @@ MAX_OPEN_BYTES = 256 * 1024 * 1024
 _FINAL = ("timeout", "gone")
 
 
-class Sending:
+class Outbound:
     """Messages of ours on their way. Frames go to `outgoing`, what becomes of them to `outcomes`."""
 
     def __init__(self, outgoing: deque[list[bytes]], outcomes: deque[Any]) -> None:
         self._outgoing = outgoing
         self._outcomes = outcomes
-        self._lines = Lines(outgoing)
+        self._send_queues = SendQueues(outgoing)
         self._up = False
-        self._open: dict[bytes, Message] = {}
+        self._open: dict[bytes, OutboundMessage] = {}
         self._bytes = 0
         self._serial = 0
-        self._deadlines: list[tuple[float, int, Message]] = []
+        self._deadlines: list[tuple[float, int, OutboundMessage]] = []
         self._barriers: dict[bytes, tuple[bytes, str]] = {}
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Sending:
 
     # The shell's side
 
-    def send(self, message: Message, now: float) -> None:
+    def send(self, message: OutboundMessage, now: float) -> None:
         """Take a message on. ValueError for an id that is open already; NotConnected, EndpointBusy: too many are."""
         if message.id in self._open:
             raise ValueError(f"message id {message.id.decode()!r} is on its way already: ids are used once")
@@ -85,14 +85,14 @@ class Sending:
         if len(self._deadlines) > 2 * len(self._open) + 1_000:
             self._deadlines = [entry for entry in self._deadlines if not entry[2].done]
             heapify(self._deadlines)
-        self._lines.add(message, now)
+        self._send_queues.add(message, now)
 
     def cancel(self, id: bytes, now: float) -> bool:
         """Nobody waits for it any more. It may be delivered all the same."""
         message = self._open.get(id)
         if message is not None:
             self._finish(message)
-            self._lines.expired(now)
+            self._send_queues.expired(now)
         return message is not None
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class Sending:
                 late = True
                 self._fail(message, self._overdue(message, now))
         if late:
-            self._lines.expired(now)
+            self._send_queues.expired(now)
 
     # The link's side
 
@@ -124,7 +124,7 @@ class Sending:
         self._up = True
         in_flight = [message for message in self._open.values() if message.sends]
         # In the order of sending, which differs from that of `_open` where a message was taken back.
-        self._lines.up(sorted(in_flight, key=lambda message: message.serial), now)
+        self._send_queues.up(sorted(in_flight, key=lambda message: message.serial), now)
 
     def down(self, now: float) -> None:
         """The link is lost, but nothing else: only sessions that have ended already stay so.
@@ -133,7 +133,7 @@ class Sending:
         again, and must not be overtaken in reverse by what is in doubt.
         """
         self._up = False
-        self._lines.down()
+        self._send_queues.down()
         for token in list(self._barriers):
             self.pong(token, now)
 
@@ -167,15 +167,15 @@ class Sending:
             self._fail(message, Refused(_to(message), "malformed", f"its answer is no JSON: {error}"))
             return
         self._finish(message)
-        self._outcomes.append(Replied(reply.id, value))
+        self._outcomes.append(RequestReplied(reply.id, value))
 
     def found(self, found: verbs.Found, now: float) -> None:
         """FOUND: somebody may be sent to."""
-        self._lines.found(found.name.encode(), found.asked.encode(), found.session.encode(), found.shared, now)
+        self._send_queues.found(found.name.encode(), found.asked.encode(), found.session.encode(), found.shared, now)
 
     def not_found(self, error: verbs.Error, now: float) -> None:
         """ERROR about FIND: nobody has the name (or it cannot be asked for)."""
-        for message in self._lines.not_found(error.subject.encode(), now):
+        for message in self._send_queues.not_found(error.subject.encode(), now):
             self._refuse(message, error)
 
     def refused(self, error: verbs.Error, now: float) -> None:
@@ -186,7 +186,7 @@ class Sending:
         if error.code == "gone" and message.to != b"*":
             session = message.session
             if message.sends == 1:
-                self._lines.take_back(message, now)
+                self._send_queues.take_back(message, now)
             else:
                 self._doubt(message, now)
             self._in_doubt_after_pong(session, "unknown")
@@ -198,7 +198,7 @@ class Sending:
     def gone(self, gone: verbs.Gone, now: float) -> None:
         """GONE: a session has ended."""
         session = gone.session.encode()
-        for message in self._lines.gone(gone.name.encode(), session, now):
+        for message in self._send_queues.gone(gone.name.encode(), session, now):
             if not message.acknowledged:
                 self._doubt(message, now)
         self._in_doubt_after_pong(session, gone.reason)
@@ -222,35 +222,35 @@ class Sending:
         self._barriers[token] = (session, reason)
         self._outgoing.append([verbs.PING, token, b""])
 
-    def _doubt(self, message: Message, now: float) -> None:
+    def _doubt(self, message: OutboundMessage, now: float) -> None:
         """It left, and will not be acknowledged."""
         message.doubtful = True
         if message.redeliver:
             message.acknowledged = False
-            self._lines.take_back(message, now)
+            self._send_queues.take_back(message, now)
         else:
             self._fail(message, _unknown(message))
 
-    def _refuse(self, message: Message, error: verbs.Error) -> None:
+    def _refuse(self, message: OutboundMessage, error: verbs.Error) -> None:
         self._fail(message, _unknown(message) if message.doubtful else refusal(_to(message), error.code, error.detail))
 
-    def _fail(self, message: Message, error: FabricError) -> None:
+    def _fail(self, message: OutboundMessage, error: FabricError) -> None:
         self._finish(message)
-        self._outcomes.append(Failed(message.id.decode(), error))
+        self._outcomes.append(CallFailed(message.id.decode(), error))
 
-    def _finish(self, message: Message) -> None:
+    def _finish(self, message: OutboundMessage) -> None:
         message.done = True
         self._bytes -= len(message.body)
         message.body = b""
         del self._open[message.id]
 
-    def _check_room(self, message: Message) -> None:
+    def _check_room(self, message: OutboundMessage) -> None:
         if len(self._open) < MAX_OPEN and self._bytes + len(message.body) <= MAX_OPEN_BYTES:
             return
         text = f"{len(self._open):,} messages with {self._bytes:,} bytes wait to be acknowledged, no more are taken on"
         raise (EndpointBusy if self._up else NotConnected)(text, to=_to(message))
 
-    def _overdue(self, message: Message, now: float) -> FabricError:
+    def _overdue(self, message: OutboundMessage, now: float) -> FabricError:
         waited = round(now - message.began, 3)
         if message.doubtful:
             return _unknown(message)
@@ -275,7 +275,7 @@ def refusal(to: str, code: str, detail: dict[str, Any]) -> MessageError:
     return Refused(to, code, str(detail.get("text", "")))
 
 
-def _unknown(message: Message) -> DeliveryUnknown:
+def _unknown(message: OutboundMessage) -> DeliveryUnknown:
     to = _to(message)
     what = "answered" if message.acknowledged else "acknowledged"
     return DeliveryUnknown(f"the holder of {to!r} went away before it {what}: it may have handled the message", to=to)
@@ -286,5 +286,5 @@ def _number(detail: dict[str, Any], key: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _to(message: Message) -> str:
+def _to(message: OutboundMessage) -> str:
     return message.to.decode()

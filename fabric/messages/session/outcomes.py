@@ -33,7 +33,7 @@ class Disconnected(NamedTuple):
     reason: str
 
 
-class Registered(NamedTuple):
+class NameRegistered(NamedTuple):
     """A name is ours, at first or again. After a reconnect the session, and with `suffix` the name, may be another."""
 
     key: int
@@ -41,7 +41,7 @@ class Registered(NamedTuple):
     session: str
 
 
-class NotRegistered(NamedTuple):
+class NameRefused(NamedTuple):
     """A name could not be had; `key` is of no more use."""
 
     key: int
@@ -49,7 +49,7 @@ class NotRegistered(NamedTuple):
     error: MessageError
 
 
-class Lost(NamedTuple):
+class NameLost(NamedTuple):
     """A name that was ours is somebody else's: `replaced`, or `taken` while we were away. `key` is of no more use."""
 
     key: int
@@ -65,14 +65,14 @@ class Delivered(NamedTuple):
     holders: int
 
 
-class Replied(NamedTuple):
+class RequestReplied(NamedTuple):
     """What the handler of a request returned."""
 
     id: str
     value: Any
 
 
-class Failed(NamedTuple):
+class CallFailed(NamedTuple):
     """A message, request or list has come to nothing."""
 
     id: str
@@ -91,7 +91,7 @@ class Arrived(NamedTuple):
     deadline: float
 
 
-class Asked(NamedTuple):
+class QueryArrived(NamedTuple):
     """Another node asks us something. The shell answers `tell(asked, …)`, any number of times."""
 
     id: str
@@ -99,14 +99,14 @@ class Asked(NamedTuple):
     body: bytes
 
 
-class AskedAll(NamedTuple):
+class QuerySent(NamedTuple):
     """A question to all other nodes has gone out to so many: that many Told or Untold follow."""
 
     id: str
     nodes: int
 
 
-class Told(NamedTuple):
+class QueryReply(NamedTuple):
     """An answer of the node of that origin. There may be more: the shell says `cancel` when it has enough."""
 
     id: str
@@ -114,7 +114,7 @@ class Told(NamedTuple):
     body: bytes
 
 
-class Untold(NamedTuple):
+class QueryFailed(NamedTuple):
     """No answer: `gone`, `busy`, `disconnected`, `timeout`. Without an origin nothing more will come."""
 
     id: str
@@ -122,7 +122,7 @@ class Untold(NamedTuple):
     reason: str
 
 
-class Listed(NamedTuple):
+class Listing(NamedTuple):
     """`truncated`: there are more than fit into one message."""
 
     id: str
@@ -131,7 +131,7 @@ class Listed(NamedTuple):
     truncated: bool
 
 
-class Kept(NamedTuple):
+class RetainedPage(NamedTuple):
     """A page of the last events of topics: `[topic, origin, number, envelope]` each; see `fabric.events.retained`."""
 
     id: str

@@ -19,7 +19,7 @@ from typing import Any
 
 from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected, Refused
 from fabric.messages.session.outbound import refusal
-from fabric.messages.session.outcomes import AskedAll, Failed, Kept, Listed, Told, Untold
+from fabric.messages.session.outcomes import CallFailed, Listing, QueryFailed, QueryReply, QuerySent, RetainedPage
 from fabric.protocol import verbs
 
 MAX_OPEN = 10_000
@@ -36,7 +36,7 @@ class _Question:
         self.to_proxy = self.verb != verbs.ASK
 
 
-class Asking:
+class Queries:
     """Questions that wait for answers. Frames go to `outgoing`, answers to `outcomes`."""
 
     def __init__(self, outgoing: deque[list[bytes]], outcomes: deque[Any]) -> None:
@@ -51,7 +51,7 @@ class Asking:
         if self._up:
             self._begin(id, frames, deadline, now)
         else:
-            self._outcomes.append(Untold(id, b"", "disconnected"))
+            self._outcomes.append(QueryFailed(id, b"", "disconnected"))
 
     def endpoints(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
         """Ask the proxy who is there."""
@@ -75,13 +75,13 @@ class Asking:
         self._up = False
         for id_, question in list(self._open.items()):
             if not question.to_proxy:
-                self._end(id_, Untold(id_, b"", "disconnected"))
+                self._end(id_, QueryFailed(id_, b"", "disconnected"))
 
     def close(self) -> None:
         """Nothing more comes: what is open fails with Closed."""
         self.down()
         for id_ in list(self._open):
-            self._end(id_, Failed(id_, Closed("the node was closed before the proxy answered")))
+            self._end(id_, CallFailed(id_, Closed("the node was closed before the proxy answered")))
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None: never."""
@@ -91,19 +91,19 @@ class Asking:
         """End what has waited long enough."""
         for id_, question in [item for item in self._open.items() if item[1].deadline <= now]:
             if question.to_proxy:
-                self._end(id_, Failed(id_, self._overdue(question, now)))
+                self._end(id_, CallFailed(id_, self._overdue(question, now)))
             else:
-                self._end(id_, Untold(id_, b"", "timeout"))
+                self._end(id_, QueryFailed(id_, b"", "timeout"))
 
     def asked_all(self, id: str, nodes: int) -> None:
         """ACK: so many nodes were asked."""
         if id in self._open:
-            self._outcomes.append(AskedAll(id, nodes))
+            self._outcomes.append(QuerySent(id, nodes))
 
     def told(self, message: verbs.Telling) -> None:
         """TELL: one answer."""
         if message.id in self._open:
-            self._outcomes.append(Told(message.id, message.origin, message.body))
+            self._outcomes.append(QueryReply(message.id, message.origin, message.body))
 
     def listed(self, message: verbs.Listed) -> None:
         """LISTED: who is there. WireError if it does not say."""
@@ -113,7 +113,7 @@ class Asking:
         endpoints, nodes = message.listing.get("endpoints"), message.listing.get("nodes")
         if not isinstance(endpoints, list) or not isinstance(nodes, list):
             raise verbs.WireError("a listing has endpoints and nodes")
-        self._end(message.id, Listed(message.id, endpoints, nodes, message.listing.get("truncated") is True))
+        self._end(message.id, Listing(message.id, endpoints, nodes, message.listing.get("truncated") is True))
 
     def kept(self, message: verbs.Kept) -> None:
         """KEPT: a page of last events. WireError if it is none."""
@@ -127,7 +127,7 @@ class Asking:
         for event in events:
             if not isinstance(event, list) or [type(part) for part in event] != [str, str, int, dict]:
                 raise verbs.WireError("a last event is [topic, origin, number, envelope]")
-        self._end(message.id, Kept(message.id, events, facts.get("more") is True, after, mark))
+        self._end(message.id, RetainedPage(message.id, events, facts.get("more") is True, after, mark))
 
     def refused(self, error: verbs.Error) -> None:
         """ERROR about ASK, LIST or LAST, or about a verb that the proxy does not know."""
@@ -137,16 +137,16 @@ class Asking:
         if error.code == "unknown_verb" and question.to_proxy:
             verb = question.verb.decode()
             fault = Refused("the proxy", error.code, f"it is of a version that does not know {verb}")
-            self._end(error.subject, Failed(error.subject, fault))
+            self._end(error.subject, CallFailed(error.subject, fault))
             return
         if question.to_proxy:
-            self._end(error.subject, Failed(error.subject, refusal("", error.code, error.detail)))
+            self._end(error.subject, CallFailed(error.subject, refusal("", error.code, error.detail)))
             return
         try:
             origin = bytes.fromhex(str(error.detail.get("origin", "")))
         except ValueError:
             raise verbs.WireError("an origin is hexadecimal") from None
-        self._outcomes.append(Untold(error.subject, origin, error.code))
+        self._outcomes.append(QueryFailed(error.subject, origin, error.code))
 
     def _begin(self, id: str, frames: list[bytes], deadline: float, now: float) -> None:
         if id in self._open:
@@ -157,7 +157,7 @@ class Asking:
         if self._up:
             self._outgoing.append(frames)
 
-    def _end(self, id: str, outcome: Untold | Failed | Listed | Kept) -> None:
+    def _end(self, id: str, outcome: QueryFailed | CallFailed | Listing | RetainedPage) -> None:
         del self._open[id]
         self._outcomes.append(outcome)
 

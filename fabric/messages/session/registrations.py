@@ -18,14 +18,14 @@ from typing import Any
 
 from fabric.errors import NotConnected
 from fabric.messages.session.outbound import refusal
-from fabric.messages.session.outcomes import Lost, NotRegistered, Registered
+from fabric.messages.session.outcomes import NameLost, NameRefused, NameRegistered
 from fabric.protocol import verbs
 
 #: Names given back that are given back again after a WELCOME.
 MAX_RELEASED = 1_000
 
 
-class Name:
+class Registration:
     """One registration."""
 
     __slots__ = ("began", "deadline", "held", "key", "policy", "session", "wanted")
@@ -41,19 +41,19 @@ class Name:
         self.session = b""
 
 
-class Holding:
+class Registrations:
     """All names of a session. Frames go to `outgoing`, what becomes of the names to `outcomes`."""
 
     def __init__(self, outgoing: deque[list[bytes]], outcomes: deque[Any]) -> None:
         self._outgoing = outgoing
         self._outcomes = outcomes
         self._up = False
-        self._names: dict[int, Name] = {}
-        self._waiting: dict[int, Name] = {}  # those never granted yet: asked about at every call, so few
+        self._names: dict[int, Registration] = {}
+        self._waiting: dict[int, Registration] = {}  # those never granted yet: asked about at every call, so few
         self._released: deque[int] = deque(maxlen=MAX_RELEASED)
         self._serial = 0
         #: Read for every message that arrives, and for every one that leaves.
-        self.by_session: dict[bytes, Name] = {}
+        self.by_session: dict[bytes, Registration] = {}
         self.owned: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Holding:
     def register(self, name: str, policy: str, deadline: float, now: float) -> int:
         """Ask for a name; the key is what to give it back with."""
         self._serial += 1
-        wanted = Name(self._serial, verbs.check_name(name), policy, now, deadline)
+        wanted = Registration(self._serial, verbs.check_name(name), policy, now, deadline)
         if policy not in verbs.POLICIES:
             raise ValueError(f"policy {policy!r} is none of {', '.join(verbs.POLICIES)}")
         self._names[wanted.key] = self._waiting[wanted.key] = wanted
@@ -98,14 +98,14 @@ class Holding:
             return
         session = message.session.encode()
         if name.session == session and name.held == message.name:
-            self._outcomes.append(Registered(name.key, name.held, message.session))
+            self._outcomes.append(NameRegistered(name.key, name.held, message.session))
             return
         self._disown(name)
         name.held, name.session = message.name, session
         self._waiting.pop(name.key, None)
         self.by_session[session] = name
         self.owned[name.held] = self.owned.get(name.held, 0) + 1
-        self._outcomes.append(Registered(name.key, name.held, message.session))
+        self._outcomes.append(NameRegistered(name.key, name.held, message.session))
 
     def refused(self, error: verbs.Error) -> None:
         """ERROR about REGISTER: it cannot be had, or not again."""
@@ -115,16 +115,16 @@ class Holding:
         self._forget(name)
         failure = refusal(name.held or name.wanted, error.code, error.detail)
         if name.held:
-            self._outcomes.append(Lost(name.key, name.held, "taken", failure))
+            self._outcomes.append(NameLost(name.key, name.held, "taken", failure))
         else:
-            self._outcomes.append(NotRegistered(name.key, name.wanted, failure))
+            self._outcomes.append(NameRefused(name.key, name.wanted, failure))
 
     def replaced(self, session: bytes, reason: str) -> None:
         """BYE of one of our sessions: somebody else has the name now."""
         name = self.by_session.get(session)
         if name is not None:
             self._forget(name)
-            self._outcomes.append(Lost(name.key, name.held, reason, None))
+            self._outcomes.append(NameLost(name.key, name.held, reason, None))
 
     def close(self) -> None:
         """Give everything up; the node's BYE does the rest."""
@@ -132,7 +132,7 @@ class Holding:
             self._forget(name)
             if not name.held:
                 failure = NotConnected(f"the node was closed before {name.wanted!r} was registered", to=name.wanted)
-                self._outcomes.append(NotRegistered(name.key, name.wanted, failure))
+                self._outcomes.append(NameRefused(name.key, name.wanted, failure))
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None: never."""
@@ -145,9 +145,9 @@ class Holding:
             self._release(name.key)
             waited = round(now - name.began, 3)
             text = f"the endpoint name {name.wanted!r} was not registered within {waited:g} s: no proxy has answered"
-            self._outcomes.append(NotRegistered(name.key, name.wanted, NotConnected(text, to=name.wanted)))
+            self._outcomes.append(NameRefused(name.key, name.wanted, NotConnected(text, to=name.wanted)))
 
-    def _ask(self, name: Name) -> None:
+    def _ask(self, name: Registration) -> None:
         message = verbs.Register(name.key, name.wanted, name.policy, name.session.decode(), name.held)
         self._outgoing.append(verbs.encode(message))
 
@@ -156,12 +156,12 @@ class Holding:
         if self._up:
             self._outgoing.append([verbs.UNREGISTER, b"%d" % key])
 
-    def _forget(self, name: Name) -> None:
+    def _forget(self, name: Registration) -> None:
         self._waiting.pop(name.key, None)
         del self._names[name.key]
         self._disown(name)
 
-    def _disown(self, name: Name) -> None:
+    def _disown(self, name: Registration) -> None:
         self.by_session.pop(name.session, None)
         if name.held in self.owned:
             self.owned[name.held] -= 1

@@ -36,7 +36,7 @@ _EVERYBODY = EVERYBODY.encode()
 MAX_LINES = 10_000
 
 
-class Message:
+class OutboundMessage:
     """One message on its way."""
 
     __slots__ = (
@@ -81,14 +81,14 @@ class Message:
         self.done = False
 
 
-class Line:
+class SendQueue:
     """What waits for the holder of one name."""
 
     __slots__ = ("asking", "confirmed", "confirming", "name", "queue", "session", "shared", "turns")
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        self.queue: deque[Message] = deque()
+        self.queue: deque[OutboundMessage] = deque()
         #: The holder as far as known; of a group, any member.
         self.session = b""
         #: It was found since the last WELCOME; it is being asked for.
@@ -100,7 +100,7 @@ class Line:
         #: Questions by name that are not answered yet.
         self.asking = 0
 
-    def first(self) -> Message | None:
+    def first(self) -> OutboundMessage | None:
         """The first that somebody still waits for."""
         queue = self.queue
         while queue and queue[0].done:
@@ -116,21 +116,21 @@ class Line:
         return self.session
 
 
-class Lines:
+class SendQueues:
     """All lines of a session. Frames go to `outgoing`."""
 
     def __init__(self, outgoing: deque[list[bytes]]) -> None:
         self._outgoing = outgoing
         self._up = False
         self._limit = MAX_LINES
-        self._lines: dict[bytes, Line] = {}
-        self._waiting: dict[bytes, Line] = {}
-        self._pinned: dict[bytes, deque[Message]] = {}
-        self._broadcasts: deque[Message] = deque()
+        self._send_queues: dict[bytes, SendQueue] = {}
+        self._waiting: dict[bytes, SendQueue] = {}
+        self._pinned: dict[bytes, deque[OutboundMessage]] = {}
+        self._broadcasts: deque[OutboundMessage] = deque()
 
-    def add(self, message: Message, now: float) -> None:
+    def add(self, message: OutboundMessage, now: float) -> None:
         """A new message: it leaves at once if its line is free."""
-        line = self._lines.get(message.to)
+        line = self._send_queues.get(message.to)
         if line is not None and line.confirmed and not (line.shared or line.queue or self._broadcasts):
             self._transmit(message, line.session, now)
         elif message.to == _EVERYBODY:
@@ -143,19 +143,19 @@ class Lines:
             self._waiting[line.name] = line
             self._advance(line, now)
 
-    def take_back(self, message: Message, now: float) -> None:
+    def take_back(self, message: OutboundMessage, now: float) -> None:
         """It was refused by, or may be sent again to another than, the session it left to: back to its old place."""
         session, message.session, message.sends = message.session, b"", 0
-        line = self._lines.get(message.to) or self._new_line(message.to)
+        line = self._send_queues.get(message.to) or self._new_line(message.to)
         _forget(line, session)
         line.queue.insert(bisect_left(line.queue, message.serial, key=_serial), message)
         self._waiting[line.name] = line
         self._advance(line, now)
 
-    def up(self, in_flight: Iterable[Message], now: float) -> None:
+    def up(self, in_flight: Iterable[OutboundMessage], now: float) -> None:
         """There is a proxy (again). `in_flight` may have reached their receivers, and are in order."""
         self._up = True
-        again: list[Message] = []
+        again: list[OutboundMessage] = []
         for message in in_flight:
             if message.to == _EVERYBODY:
                 again.append(message)
@@ -173,7 +173,7 @@ class Lines:
         """No proxy: what is known about sessions must be confirmed by the next one."""
         self._up = False
         self._pinned.clear()
-        for line in self._lines.values():
+        for line in self._send_queues.values():
             line.confirmed, line.confirming, line.asking = False, False, 0
             line.turns.clear()
 
@@ -182,7 +182,7 @@ class Lines:
         for message in self._pinned.pop(asked, ()):
             if not message.done:
                 self._transmit(message, session, now)
-        line = self._lines.get(name)
+        line = self._send_queues.get(name)
         if line is None:
             return
         if not asked:
@@ -196,9 +196,9 @@ class Lines:
         self._advance(line, now)
         self._release(now)
 
-    def not_found(self, name: bytes, now: float) -> list[Message]:
+    def not_found(self, name: bytes, now: float) -> list[OutboundMessage]:
         """Nobody has the name: these have waited for the answer."""
-        line = self._lines.get(name)
+        line = self._send_queues.get(name)
         if line is None:
             return []
         line.asking = max(0, line.asking - 1)
@@ -208,10 +208,10 @@ class Lines:
         self._release(now)
         return [message for message in failed if not message.done]
 
-    def gone(self, name: bytes, session: bytes, now: float) -> list[Message]:
+    def gone(self, name: bytes, session: bytes, now: float) -> list[OutboundMessage]:
         """The session has ended. Returned are those that waited to be sent to it again."""
         pinned = self._pinned.pop(session, ())
-        line = self._lines.get(name)
+        line = self._send_queues.get(name)
         if line is not None:
             _forget(line, session)
             self._advance(line, now)
@@ -223,14 +223,14 @@ class Lines:
             self._settle(line)
         self._release(now)
 
-    def _new_line(self, name: bytes) -> Line:
-        if len(self._lines) >= self._limit:
-            self._lines = {key: line for key, line in self._lines.items() if line.queue or line.asking}
-            self._limit = max(MAX_LINES, 2 * len(self._lines))
-        line = self._lines[name] = Line(name)
+    def _new_line(self, name: bytes) -> SendQueue:
+        if len(self._send_queues) >= self._limit:
+            self._send_queues = {key: line for key, line in self._send_queues.items() if line.queue or line.asking}
+            self._limit = max(MAX_LINES, 2 * len(self._send_queues))
+        line = self._send_queues[name] = SendQueue(name)
         return line
 
-    def _advance(self, line: Line, now: float) -> None:
+    def _advance(self, line: SendQueue, now: float) -> None:
         """Send what may leave, ask for what is missing."""
         while self._up and (first := line.first()) is not None:
             if self._broadcasts and self._broadcasts[0].serial < first.serial:
@@ -241,7 +241,7 @@ class Lines:
         self._settle(line)
         self._ask(line)
 
-    def _ask(self, line: Line) -> None:
+    def _ask(self, line: SendQueue) -> None:
         if not self._up or not line.queue or (line.confirmed and not line.shared):
             return
         if line.session and not line.confirmed:
@@ -267,18 +267,18 @@ class Lines:
             for line in list(self._waiting.values()):
                 self._advance(line, now)
 
-    def _is_held(self, broadcast: Message) -> bool:
+    def _is_held(self, broadcast: OutboundMessage) -> bool:
         for line in self._waiting.values():
             first = line.first()
             if line.asking and first is not None and first.serial < broadcast.serial:
                 return True
         return False
 
-    def _settle(self, line: Line) -> None:
+    def _settle(self, line: SendQueue) -> None:
         if line.first() is None:
             self._waiting.pop(line.name, None)
 
-    def _transmit(self, message: Message, session: bytes, now: float) -> None:
+    def _transmit(self, message: OutboundMessage, session: bytes, now: float) -> None:
         message.session = session
         message.sends += 1
         meta: dict[str, object] = {"ts": message.ts, "ttl": round(max(0.0, message.deadline - now), 3)}
@@ -290,7 +290,7 @@ class Lines:
         self._outgoing.append(frames)
 
 
-def _forget(line: Line, session: bytes) -> None:
+def _forget(line: SendQueue, session: bytes) -> None:
     """A session has ended: nothing more goes to it."""
     if session in line.turns:
         line.turns = deque(turn for turn in line.turns if turn != session)
@@ -299,5 +299,5 @@ def _forget(line: Line, session: bytes) -> None:
         line.confirmed = line.confirmed and line.shared
 
 
-def _serial(message: Message) -> int:
+def _serial(message: OutboundMessage) -> int:
     return message.serial

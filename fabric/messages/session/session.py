@@ -27,13 +27,13 @@ from collections.abc import Callable
 from typing import Any
 
 from fabric.errors import Closed, MessageTooLarge, SenderNotOwned, WireError
-from fabric.messages.session.handshake import CLOSED, CONNECTING, NEW, WELCOMED, Membership
-from fabric.messages.session.inbound import Receiving
-from fabric.messages.session.outbound import Sending
-from fabric.messages.session.outcomes import Arrived, Asked, Disconnected, Welcomed
-from fabric.messages.session.queries import Asking
-from fabric.messages.session.registrations import Holding
-from fabric.messages.session.send_queue import Message
+from fabric.messages.session.handshake import CLOSED, CONNECTING, NEW, WELCOMED, Handshake
+from fabric.messages.session.inbound import Inbound
+from fabric.messages.session.outbound import Outbound
+from fabric.messages.session.outcomes import Arrived, Disconnected, QueryArrived, Welcomed
+from fabric.messages.session.queries import Queries
+from fabric.messages.session.registrations import Registrations
+from fabric.messages.session.send_queue import OutboundMessage
 from fabric.protocol import verbs
 
 
@@ -56,12 +56,12 @@ class Session:
         self.outcomes: deque[Any] = deque()
         self.node = verbs.check_name(node, "node")
         self.origin = origin
-        self._membership = Membership(verbs.Identity(node, origin, pid, host, program), self.outgoing, report)
+        self._handshake = Handshake(verbs.Identity(node, origin, pid, host, program), self.outgoing, report)
         self._anonymous = f"{verbs.ANONYMOUS}{node}".encode()
-        self._holding = Holding(self.outgoing, self.outcomes)
-        self._sending = Sending(self.outgoing, self.outcomes)
-        self._receiving = Receiving(self.outgoing, self.outcomes)
-        self._asking = Asking(self.outgoing, self.outcomes)
+        self._registrations = Registrations(self.outgoing, self.outcomes)
+        self._outbound = Outbound(self.outgoing, self.outcomes)
+        self._inbound = Inbound(self.outgoing, self.outcomes)
+        self._queries = Queries(self.outgoing, self.outcomes)
         self._counts = dict.fromkeys(("sent", "received", "malformed", "strays"), 0)
         self._handlers: dict[bytes, Callable[[list[bytes], float], None]] = {
             verbs.DELIVER: self._deliver,
@@ -85,17 +85,17 @@ class Session:
     @property
     def state(self) -> str:
         """`new`, `connecting`, `welcomed` or `closed`."""
-        return self._membership.state
+        return self._handshake.state
 
     @property
     def terms(self) -> verbs.Terms:
         """What the proxy has told of itself; defaults before the first WELCOME."""
-        return self._membership.terms
+        return self._handshake.terms
 
     def start(self, now: float) -> None:
         """There is a socket: say HELLO."""
         if self.state == NEW:
-            self._membership.connect(now)
+            self._handshake.connect(now)
 
     def link_lost(self, now: float) -> None:
         """The shell has seen the link go down. Without it the silence of the proxy says so, later."""
@@ -105,7 +105,7 @@ class Session:
     def link_back(self, now: float, proxy: str = "") -> None:
         """The shell has seen the link come up, to the proxy of that boot id if it knows it."""
         if self.state == CONNECTING:
-            self._membership.connect(now)
+            self._handshake.connect(now)
         elif self.state == WELCOMED and proxy != self.terms.proxy:
             self._disconnect("link", now)
 
@@ -114,7 +114,7 @@ class Session:
         if self.state == CLOSED:
             return
         if self.state == WELCOMED:
-            self._membership.ping()  # the last report: what a short life lost is known, too
+            self._handshake.ping()  # the last report: what a short life lost is known, too
             self.outgoing.append(verbs.encode(verbs.Bye(reason)))
         self._end()
 
@@ -124,7 +124,7 @@ class Session:
         if handler is None or self.state == CLOSED:
             self._counts["strays"] += 1
             return
-        self._membership.heard(now)
+        self._handshake.heard(now)
         try:
             handler(frames, now)
         except WireError:
@@ -134,20 +134,20 @@ class Session:
         """Whatever is due by the clock. To be called at `next_deadline`, after `receive` of what has arrived."""
         if self.state == CLOSED:
             return
-        self._receiving.tick(now, self._membership.is_late(now), self.terms.timeout)
-        self._sending.tick(now)
-        self._holding.tick(now)
-        self._asking.tick(now)
-        if not self._membership.tick(now):
+        self._inbound.tick(now, self._handshake.is_late(now), self.terms.timeout)
+        self._outbound.tick(now)
+        self._registrations.tick(now)
+        self._queries.tick(now)
+        if not self._handshake.tick(now):
             self._disconnect("silence", now)
 
     def next_deadline(self) -> float:
         """When `tick` wants to be called next, at the latest."""
         due = (
-            self._membership.next_deadline(),
-            self._sending.next_deadline(),
-            self._holding.next_deadline(),
-            self._asking.next_deadline(),
+            self._handshake.next_deadline(),
+            self._outbound.next_deadline(),
+            self._registrations.next_deadline(),
+            self._queries.next_deadline(),
         )
         return min(at for at in due if at is not None)
 
@@ -156,11 +156,11 @@ class Session:
     def register(self, name: str, policy: str, deadline: float, now: float) -> int:
         """Ask for an endpoint's name. The key returned is what Registered, Lost and Arrived tell it by."""
         self._check_open()
-        return self._holding.register(name, policy, deadline, now)
+        return self._registrations.register(name, policy, deadline, now)
 
     def unregister(self, key: int) -> None:
         """Give a name back. What arrives for it from now on is refused as `gone`."""
-        self._holding.unregister(key)
+        self._registrations.unregister(key)
 
     # Messages
 
@@ -183,7 +183,7 @@ class Session:
         Raises SenderNotOwned, MessageTooLarge, Closed, ValueError, and NotConnected or EndpointBusy when too many wait.
         """
         self._check_open()
-        if sender and sender not in self._holding.owned:
+        if sender and sender not in self._registrations.owned:
             raise SenderNotOwned(sender, to=to)
         if len(body) > self.terms.max_bytes:
             raise MessageTooLarge(to, len(body), self.terms.max_bytes)
@@ -191,30 +191,30 @@ class Session:
             raise ValueError("a request to everybody would have many answers: ask one endpoint")
         deadline = min(deadline, now + verbs.MAX_TTL)
         from_ = sender.encode() if sender else self._anonymous
-        message = Message(verbs.check_id(id).encode(), verbs.encode_to(to), from_, body, ts, now, deadline)
+        message = OutboundMessage(verbs.check_id(id).encode(), verbs.encode_to(to), from_, body, ts, now, deadline)
         message.request, message.redeliver = request, redeliver
-        self._sending.send(message, now)
+        self._outbound.send(message, now)
         self._counts["sent"] += 1
 
     def cancel(self, id: str, now: float) -> bool:
         """Nobody waits for this message, question or list any more: no outcome follows."""
-        return self._asking.cancel(id) or self._sending.cancel(id.encode(), now)
+        return self._queries.cancel(id) or self._outbound.cancel(id.encode(), now)
 
     def accept(self, arrived: Arrived) -> None:
         """The message is in its inbox."""
-        self._receiving.accept(arrived)
+        self._inbound.accept(arrived)
 
     def refuse(self, arrived: Arrived, code: str, text: str = "") -> None:
         """The message is not taken: `busy`, `closing`, or another word, and a sentence."""
-        self._receiving.refuse(arrived, verbs.check_word(code), text)
+        self._inbound.refuse(arrived, verbs.check_word(code), text)
 
     def reply(self, arrived: Arrived, value: bytes) -> bool:
         """Answer a request with JSON (from `encode_value`). False if it was answered, or is too old."""
-        return self._receiving.reply(arrived, b"", value)
+        return self._inbound.reply(arrived, b"", value)
 
     def reply_error(self, arrived: Arrived, type: str, text: str) -> bool:
         """Answer a request with what its handler raised."""
-        return self._receiving.reply(arrived, verbs.encode_error(type, text), b"null")
+        return self._inbound.reply(arrived, verbs.encode_error(type, text), b"null")
 
     # Other nodes
 
@@ -224,9 +224,9 @@ class Session:
         It is not asked again after a reconnect: Untold `disconnected` says so.
         """
         self._check_open()
-        self._asking.ask(id, origin, body, deadline, now)
+        self._queries.ask(id, origin, body, deadline, now)
 
-    def tell(self, asked: Asked, body: bytes) -> None:
+    def tell(self, asked: QueryArrived, body: bytes) -> None:
         """Answer a question of another node."""
         self.outgoing.append([verbs.TELL, asked.id.encode(), asked.back, body])
 
@@ -236,26 +236,26 @@ class Session:
         query: dict[str, Any] = {} if nodes else {"nodes": False}
         if name:
             query["endpoint"] = name
-        self._asking.endpoints(id, query, deadline, now)
+        self._queries.endpoints(id, query, deadline, now)
 
     def last(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
         """Ask for the last events of topics, as `proxy.events.retained` says; Kept follows."""
         self._check_open()
-        self._asking.last(id, query, deadline, now)
+        self._queries.last(id, query, deadline, now)
 
     @property
     def pending(self) -> int:
         """Messages that are not acknowledged (or answered) yet: what a drain waits for."""
-        return len(self._sending)
+        return len(self._outbound)
 
     def stats(self) -> dict[str, int]:
         """What was counted, and what is waiting."""
         return {
-            "pending": len(self._sending),
-            "endpoints": len(self._holding),
-            "remembered": len(self._receiving),
-            "repeats": self._receiving.repeats,
-            "connects": self._membership.connects,
+            "pending": len(self._outbound),
+            "endpoints": len(self._registrations),
+            "remembered": len(self._inbound),
+            "repeats": self._inbound.repeats,
+            "connects": self._handshake.connects,
             **self._counts,
         }
 
@@ -263,43 +263,43 @@ class Session:
 
     def _deliver(self, frames: list[bytes], now: float) -> None:
         self._counts["received"] += 1
-        name = self._holding.by_session.get(frames[2]) if len(frames) == 8 else None
+        name = self._registrations.by_session.get(frames[2]) if len(frames) == 8 else None
         if name is None:
-            self._receiving.not_ours(frames)
+            self._inbound.not_ours(frames)
         else:
-            self._receiving.delivered(name.key, name.held, frames, now)
+            self._inbound.delivered(name.key, name.held, frames, now)
 
     def _ack(self, frames: list[bytes], now: float) -> None:
         ack: verbs.Ack = verbs.decode_for_node(frames)
-        if not self._sending.acknowledged(frames[1], ack.delivered):
-            self._asking.asked_all(ack.id, ack.delivered)
+        if not self._outbound.acknowledged(frames[1], ack.delivered):
+            self._queries.asked_all(ack.id, ack.delivered)
 
     def _replied(self, frames: list[bytes], now: float) -> None:
-        self._sending.replied(verbs.decode_for_node(frames))
+        self._outbound.replied(verbs.decode_for_node(frames))
 
     def _found(self, frames: list[bytes], now: float) -> None:
         if self.state == WELCOMED:
-            self._sending.found(verbs.decode_for_node(frames), now)
+            self._outbound.found(verbs.decode_for_node(frames), now)
 
     def _gone(self, frames: list[bytes], now: float) -> None:
         if self.state == WELCOMED:
-            self._sending.gone(verbs.decode_for_node(frames), now)
+            self._outbound.gone(verbs.decode_for_node(frames), now)
 
     def _registered(self, frames: list[bytes], now: float) -> None:
         if self.state == WELCOMED:
-            self._holding.registered(verbs.decode_for_node(frames))
+            self._registrations.registered(verbs.decode_for_node(frames))
 
     def _asked(self, frames: list[bytes], now: float) -> None:
-        self.outcomes.append(Asked(*verbs.decode_for_node(frames)))
+        self.outcomes.append(QueryArrived(*verbs.decode_for_node(frames)))
 
     def _telling(self, frames: list[bytes], now: float) -> None:
-        self._asking.told(verbs.decode_for_node(frames))
+        self._queries.told(verbs.decode_for_node(frames))
 
     def _listed(self, frames: list[bytes], now: float) -> None:
-        self._asking.listed(verbs.decode_for_node(frames))
+        self._queries.listed(verbs.decode_for_node(frames))
 
     def _kept(self, frames: list[bytes], now: float) -> None:
-        self._asking.kept(verbs.decode_for_node(frames))
+        self._queries.kept(verbs.decode_for_node(frames))
 
     def _error(self, frames: list[bytes], now: float) -> None:
         error: verbs.Error = verbs.decode_for_node(frames)
@@ -307,32 +307,32 @@ class Session:
         if self.state != WELCOMED:
             # About something that left before the HELLO: it is said again after the WELCOME. Or about the HELLO.
             if about == verbs.HELLO and error.code != "unknown_peer":
-                self._membership.turned_away(now)
+                self._handshake.turned_away(now)
                 self.outcomes.append(Disconnected(error.code))
         elif error.code == "unknown_peer":
             self._disconnect("unknown", now)
         elif about in (verbs.SEND, verbs.DELIVER):
-            self._sending.refused(error, now)
+            self._outbound.refused(error, now)
         elif about == verbs.FIND:
-            self._sending.not_found(error, now)
+            self._outbound.not_found(error, now)
         elif about == verbs.REGISTER:
-            self._holding.refused(error)
+            self._registrations.refused(error)
         elif about in (verbs.ASK, verbs.LIST, verbs.LAST) or error.code == "unknown_verb":
-            self._asking.refused(error)
+            self._queries.refused(error)
 
     def _pong(self, frames: list[bytes], now: float) -> None:
         pong: verbs.Pong = verbs.decode_for_node(frames)
         if self.state != WELCOMED:
             return
         if pong.known:
-            self._sending.pong(frames[1], now)
+            self._outbound.pong(frames[1], now)
         else:
             self._disconnect("unknown", now)
 
     def _bye(self, frames: list[bytes], now: float) -> None:
         bye: verbs.Bye = verbs.decode_for_node(frames)
         if bye.session:
-            self._holding.replaced(bye.session.encode(), bye.reason)
+            self._registrations.replaced(bye.session.encode(), bye.reason)
         elif bye.reason == "replaced":
             # Another connection with our origin has taken over. To say HELLO would throw it out, and so on for ever.
             self.outcomes.append(Disconnected("replaced"))
@@ -341,26 +341,26 @@ class Session:
             self._disconnect(bye.reason, now)
 
     def _welcome(self, frames: list[bytes], now: float) -> None:
-        if self._membership.welcome(verbs.decode_for_node(frames), now):
+        if self._handshake.welcome(verbs.decode_for_node(frames), now):
             self.outcomes.append(Welcomed(*self.terms))
-            self._holding.up()
-            self._sending.up(now)
-            self._asking.up()
+            self._registrations.up()
+            self._outbound.up(now)
+            self._queries.up()
 
     # Changes of state
 
     def _disconnect(self, reason: str, now: float) -> None:
-        self._holding.down()
-        self._sending.down(now)
-        self._asking.down()
+        self._registrations.down()
+        self._outbound.down(now)
+        self._queries.down()
         self.outcomes.append(Disconnected(reason))
-        self._membership.connect(now)
+        self._handshake.connect(now)
 
     def _end(self) -> None:
-        self._membership.state = CLOSED
-        self._holding.close()
-        self._sending.close()
-        self._asking.close()
+        self._handshake.state = CLOSED
+        self._registrations.close()
+        self._outbound.close()
+        self._queries.close()
 
     def _check_open(self) -> None:
         if self.state == CLOSED:

@@ -5,7 +5,7 @@ from time import monotonic
 
 import zmq
 
-from fabric.events.outbox import Limits
+from fabric.events.offline_queue import OutboxLimits
 from fabric.events.sender import Sender
 from fabric.protocol.events import END, UP, decode_events, decode_topic
 from fabric.testing import wait_until
@@ -27,7 +27,7 @@ class Bench:
         outgoing.immediate = True
         outgoing.sndhwm = options.pop("sndhwm", 1_000)
         outgoing.reconnect_ivl = 10
-        limits = options.pop("limits", Limits())
+        limits = options.pop("limits", OutboxLimits())
         self.sender = Sender(
             outgoing, ORIGIN, limits=limits, max_bytes=100_000, changed=lambda: self.changes.append(1), **options
         )

@@ -1,9 +1,9 @@
 from fabric.events.catch_up import ROUNDS, GatedSubscription, SnapshotGate, present
-from fabric.messages.session.outcomes import Listed
+from fabric.messages.session.outcomes import Listing
 
 NODE = {"node": "a", "origin": "00" * 8, "pid": 7, "host": "h", "since": 100.0, "seen": 101.0}
 ENDPOINT = {"endpoint": "worker", "session": "s-1", **NODE}
-LISTED = Listed("id", [ENDPOINT], [NODE], False)
+LISTED = Listing("id", [ENDPOINT], [NODE], False)
 
 
 def joined(name, **facts):

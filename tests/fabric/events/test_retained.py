@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 from fabric.events.retained import RetainedEvent, RetainedPages, unseen
-from fabric.messages.session.outcomes import Kept
+from fabric.messages.session.outcomes import RetainedPage
 
 
 def page(*events, more=False, after=0, mark=7):
-    return Kept("id", [[topic, "00" * 8, 1, envelope] for topic, envelope in events], more, after, mark)
+    return RetainedPage("id", [[topic, "00" * 8, 1, envelope] for topic, envelope in events], more, after, mark)
 
 
 def event(ts, **facts):

@@ -14,7 +14,7 @@ import fabric
 from fabric.bus.bus import Bus
 from fabric.events.retained import RetainedEvent
 from fabric.events.retained_fetch import RetainedFetch
-from fabric.messages.session.outcomes import Kept
+from fabric.messages.session.outcomes import RetainedPage
 from fabric.node import node as node_module
 from fabric.protocol.topics import KEPT_TOPIC
 from fabric.testing import InMemoryFabric, ProxyProcess, wait_until
@@ -326,8 +326,8 @@ class Proxy:
         return future
 
 
-WAITING = Kept("id", [], True, 0, None)
-ONE = Kept("id", [["a", "00" * 8, 1, {"n": 1}]], False, 1, 7)
+WAITING = RetainedPage("id", [], True, 0, None)
+ONE = RetainedPage("id", [["a", "00" * 8, 1, {"n": 1}]], False, 1, 7)
 
 
 def fetch(replay, proxy, patience=5.0):
@@ -359,7 +359,7 @@ def test_it_gives_up_at_its_deadline(fabric_bus):
 
 def test_what_cannot_be_asked_leaves_only_what_is_live(monkeypatch):
     """An older proxy refuses the question; see `test_session`."""
-    monkeypatch.setattr(node_module, "Replay", Refusing)
+    monkeypatch.setattr(node_module, "RetainedFetch", Refusing)
     with InMemoryFabric() as memory:
         node = memory.node("late")
         events = []

@@ -28,7 +28,7 @@ TO_PROXY = [
     verbs.Send("id-1", "worker", "boot-1", "lead", Meta(1.5, 2.0, True, True), b'{"text":"hi"}'),
     verbs.Send("id-1", "*", "*", "anonymous:cli", Meta(), b""),
     verbs.Got("id-1", "boot-1", ORIGIN),
-    verbs.Refused("id-1", "boot-1", ORIGIN, "busy", {}),
+    verbs.RefusedByHolder("id-1", "boot-1", ORIGIN, "busy", {}),
     verbs.Reply("id-1", ORIGIN, ReplyMeta(("ValueError", "no")), b"null"),
     verbs.Ask("id-1", ORIGIN, b"what"),
     verbs.Ask("id-1", b"*", b"what"),

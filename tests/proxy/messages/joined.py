@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from fabric.messages.session.outcomes import Arrived, Delivered, Failed
+from fabric.messages.session.outcomes import Arrived, CallFailed, Delivered
 from fabric.messages.session.session import Session
 from fabric.protocol.verbs import BYE, SEND, encode_body
 from proxy.messages.directory import Directory
@@ -66,7 +66,9 @@ class Process:
 
     def fate(self, id: str) -> list[Any]:
         """What became of a message of ours."""
-        return [outcome for outcome in self.outcomes if isinstance(outcome, Delivered | Failed) and outcome.id == id]
+        return [
+            outcome for outcome in self.outcomes if isinstance(outcome, Delivered | CallFailed) and outcome.id == id
+        ]
 
     def ids(self) -> list[str]:
         return [arrived.id for arrived in self.handled]

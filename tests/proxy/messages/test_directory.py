@@ -194,7 +194,7 @@ def test_a_ping_of_a_stranger_says_that_it_is_not_known(proxy):
         verbs.Find("worker"),
         send("worker", "boot-1"),
         send("*", "*"),
-        verbs.Refused("m1", "boot-1", b"b.......", "busy", {}),
+        verbs.RefusedByHolder("m1", "boot-1", b"b.......", "busy", {}),
         verbs.Ask("q", b"*", b""),
         verbs.Tell("q", b"b.......", b""),
         verbs.Bye("close"),
@@ -393,7 +393,7 @@ def test_a_got_reaches_its_sender_over_whatever_connection_it_has_now(proxy):
 
 
 def test_a_refusal_reaches_the_sender_as_its_holders(proxy):
-    proxy.say(b"b", verbs.Refused("m1", "boot-1", origin(b"a"), "busy", {"text": "full"}))
+    proxy.say(b"b", verbs.RefusedByHolder("m1", "boot-1", origin(b"a"), "busy", {"text": "full"}))
     assert proxy.heard(b"a") == [verbs.Error("DELIVER", "m1", "busy", {"text": "full"})]
 
 
@@ -548,7 +548,7 @@ def test_a_broadcast_is_not_acknowledged_before_all_have_answered(crowd):
 def test_who_refuses_a_broadcast_is_not_counted(crowd):
     crowd.say(b"a", send("*", "*"))
     (message,) = crowd.heard(b"b")
-    crowd.say(b"b", verbs.Refused(message.id, message.session, message.back, "busy", {}))
+    crowd.say(b"b", verbs.RefusedByHolder(message.id, message.session, message.back, "busy", {}))
     _answer(crowd, b"c")
     assert crowd.heard(b"a") == [verbs.Ack("m1", 2)]
 

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from fabric.errors import DeliveryTimeout, DeliveryUnknown, EndpointBusy, NameTaken, NoSuchEndpoint, NotConnected
 from fabric.messages.session.outcomes import (
-    Asked,
-    AskedAll,
+    CallFailed,
     Delivered,
     Disconnected,
-    Failed,
-    Listed,
-    Lost,
-    NotRegistered,
-    Registered,
-    Replied,
-    Told,
-    Untold,
+    Listing,
+    NameLost,
+    NameRefused,
+    NameRegistered,
+    QueryArrived,
+    QueryFailed,
+    QueryReply,
+    QuerySent,
+    RequestReplied,
 )
 from tests.proxy.messages.joined import TIMEOUT, Fabric, Process
 
@@ -44,12 +44,12 @@ def pair(fabric):
 
 
 def sessions(process):
-    return [outcome.session for outcome in process.of(Registered)]
+    return [outcome.session for outcome in process.of(NameRegistered)]
 
 
 def failure(process, id):
     (fate,) = process.fate(id)
-    return type(fate.error) if isinstance(fate, Failed) else fate
+    return type(fate.error) if isinstance(fate, CallFailed) else fate
 
 
 # Calm
@@ -65,7 +65,7 @@ def test_a_request_is_answered(pair):
     holder.answer = b'{"x":1}'
     sender.send("ask", "worker", request=True)
     fabric.settle()
-    assert sender.of(Replied) == [Replied("ask", {"x": 1})]
+    assert sender.of(RequestReplied) == [RequestReplied("ask", {"x": 1})]
 
 
 def test_a_node_may_send_to_itself(pair):
@@ -105,11 +105,11 @@ def test_questions_are_answered_by_every_other_node(fabric):
     asker.act()
     fabric.settle()
     for other in others:
-        other.session.tell(other.of(Asked)[0], other.session.origin)
+        other.session.tell(other.of(QueryArrived)[0], other.session.origin)
         other.act()
     fabric.settle()
-    assert (asker.of(AskedAll), {told.origin for told in asker.of(Told)}) == (
-        [AskedAll("q", 3)],
+    assert (asker.of(QuerySent), {told.origin for told in asker.of(QueryReply)}) == (
+        [QuerySent("q", 3)],
         {other.session.origin for other in others},
     )
 
@@ -120,7 +120,7 @@ def test_a_question_to_a_node_that_was_killed_is_not_waited_for(fabric):
     asker.session.ask("q", other.session.origin, b"what", fabric.now + 5, fabric.now)
     asker.act()
     fabric.settle()
-    assert asker.of(Untold) == [Untold("q", other.session.origin, "gone")]
+    assert asker.of(QueryFailed) == [QueryFailed("q", other.session.origin, "gone")]
 
 
 def test_everybody_can_be_listed(pair):
@@ -128,7 +128,7 @@ def test_everybody_can_be_listed(pair):
     sender.session.endpoints("l", fabric.now + 5, fabric.now)
     sender.act()
     fabric.settle()
-    (listed,) = sender.of(Listed)
+    (listed,) = sender.of(Listing)
     assert ([entry["endpoint"] for entry in listed.endpoints], [node["node"] for node in listed.nodes]) == (
         ["worker"],
         ["sender", "holder"],
@@ -169,7 +169,7 @@ def test_twenty_racing_registrations_end_as_the_policy_says(fabric, policy, regi
     for racer in racers:
         racer.register("name", policy)
     fabric.settle()
-    count = [sum(len(racer.of(kind)) for racer in racers) for kind in (Registered, NotRegistered, Lost)]
+    count = [sum(len(racer.of(kind)) for racer in racers) for kind in (NameRegistered, NameRefused, NameLost)]
     assert count == [registered, refused, lost]
 
 
@@ -178,7 +178,7 @@ def test_twenty_racing_registrations_with_suffixes_have_twenty_names(fabric):
     for racer in racers:
         racer.register("name", "suffix")
     fabric.settle()
-    assert len({racer.of(Registered)[0].name for racer in racers}) == 20
+    assert len({racer.of(NameRegistered)[0].name for racer in racers}) == 20
 
 
 @pytest.mark.parametrize("policy", ["reject", "replace", "suffix", "share"])
@@ -198,7 +198,7 @@ def test_a_holder_that_is_replaced_is_told(pair):
     fabric, sender, holder = pair
     sender.register("worker", "replace")
     fabric.settle()
-    assert holder.of(Lost) == [Lost(1, "worker", "replaced", None)]
+    assert holder.of(NameLost) == [NameLost(1, "worker", "replaced", None)]
 
 
 def test_a_holder_that_was_replaced_does_not_take_its_name_back_after_a_restart(pair):
@@ -220,7 +220,7 @@ def test_two_that_replace_each_other_do_not_fight_when_one_was_stopped(fabric):
     fabric.settle()
     first.stopped = False
     fabric.run(5)
-    assert ([type(lost.error) for lost in first.of(Lost)], second.of(Lost)) == ([NameTaken], [])
+    assert ([type(lost.error) for lost in first.of(NameLost)], second.of(NameLost)) == ([NameTaken], [])
 
 
 def test_a_newcomer_that_was_faster_than_a_returning_holder_gives_the_name_back(pair):
@@ -231,7 +231,7 @@ def test_a_newcomer_that_was_faster_than_a_returning_holder_gives_the_name_back(
     fabric.run(6)
     holder.stopped = False
     fabric.run(6)
-    assert ([lost.reason for lost in sender.of(Lost)], sessions(holder)) == (["replaced"], ["boot1-1", "boot1-1"])
+    assert ([lost.reason for lost in sender.of(NameLost)], sessions(holder)) == (["replaced"], ["boot1-1", "boot1-1"])
 
 
 def test_a_name_given_back_during_an_outage_is_free_afterwards(pair):
@@ -242,7 +242,7 @@ def test_a_name_given_back_during_an_outage_is_free_afterwards(pair):
     holder.connect()
     holder.session.link_lost(fabric.now)
     fabric.run(2)
-    assert holder.of(Registered)[-1].key == 2
+    assert holder.of(NameRegistered)[-1].key == 2
 
 
 # Silence
@@ -437,7 +437,7 @@ def test_an_answer_that_died_with_the_proxy_is_given_again(pair):
     fabric.write(holder)
     fabric.restart_proxy()
     fabric.run(20)
-    assert (sender.of(Replied), holder.ids().count("ask")) == ([Replied("ask", 42)], 1)
+    assert (sender.of(RequestReplied), holder.ids().count("ask")) == ([RequestReplied("ask", 42)], 1)
 
 
 def test_a_message_sent_during_an_outage_is_delivered_after_it(pair):

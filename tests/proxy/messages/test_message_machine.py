@@ -18,17 +18,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fabric.errors import EndpointBusy, FabricError, NoSuchEndpoint, NotConnected, Refused
 from fabric.messages.session.outcomes import (
     Arrived,
-    Asked,
-    AskedAll,
+    CallFailed,
     Delivered,
-    Failed,
-    Listed,
-    Lost,
-    NotRegistered,
-    Registered,
-    Replied,
-    Told,
-    Untold,
+    Listing,
+    NameLost,
+    NameRefused,
+    NameRegistered,
+    QueryArrived,
+    QueryFailed,
+    QueryReply,
+    QuerySent,
+    RequestReplied,
 )
 from fabric.protocol.verbs import SEND
 from tests.proxy.messages.joined import TIMEOUT, Fabric, Process
@@ -61,7 +61,7 @@ class Handling(Process):
         super().__init__(fabric, name, origin)
         self.undecided: list[Arrived] = []
         self.arrived: list[tuple[int, str]] = []
-        self.asked: list[Asked] = []
+        self.asked: list[QueryArrived] = []
         self.prompt = True
         self.read = 0
 
@@ -75,7 +75,7 @@ class Handling(Process):
                 self.undecided.append(outcome)
                 if self.prompt:
                     self.decide("accept")
-            elif isinstance(outcome, Asked):
+            elif isinstance(outcome, QueryArrived):
                 self.asked.append(outcome)
         while self.session.outgoing:
             self.pipe.append(self.session.outgoing.popleft())
@@ -184,7 +184,7 @@ class MessageMachine(RuleBasedStateMachine):
     ) -> None:
         if (node := self.alive(who)) is None:
             return
-        owned = sorted(node.session._holding.owned)
+        owned = sorted(node.session._registrations.owned)
         id_ = self.new_id()
         self.messages[id_] = Waiting(node, self.fabric.now + wait, to=to, request=request, redeliver=redeliver)
         node.send(id_, to, wait=wait, request=request, redeliver=redeliver, sender=owned[0] if named and owned else "")
@@ -321,15 +321,15 @@ class MessageMachine(RuleBasedStateMachine):
         """Hand each new outcome to what it is about."""
         for number, node in enumerate(self.nodes):
             for outcome in node.outcomes[node.read :]:
-                if isinstance(outcome, Delivered | Replied):
+                if isinstance(outcome, Delivered | RequestReplied):
                     self.messages[outcome.id].outcomes.append(outcome)
-                elif isinstance(outcome, Failed):
+                elif isinstance(outcome, CallFailed):
                     (self.messages.get(outcome.id) or self.lists[outcome.id]).outcomes.append(outcome)
-                elif isinstance(outcome, Listed):
+                elif isinstance(outcome, Listing):
                     self.lists[outcome.id].outcomes.append(outcome)
-                elif isinstance(outcome, Told | Untold | AskedAll):
+                elif isinstance(outcome, QueryReply | QueryFailed | QuerySent):
                     self.questions[outcome.id].outcomes.append(outcome)
-                elif isinstance(outcome, Registered | NotRegistered | Lost):
+                elif isinstance(outcome, NameRegistered | NameRefused | NameLost):
                     self.names[number, outcome.key].outcomes.append(outcome)
             node.read = len(node.outcomes)
 
@@ -345,11 +345,11 @@ class MessageMachine(RuleBasedStateMachine):
                 ends = [kind for kind in kinds if kind is not Delivered]
                 assert len(ends) <= 1, (id_, message.outcomes)
                 assert not ends or kinds[-1] is ends[0], (id_, message.outcomes)
-                assert Replied not in kinds or delivered, (id_, message.outcomes)
+                assert RequestReplied not in kinds or delivered, (id_, message.outcomes)
             else:
                 assert len(kinds) <= 1, (id_, message.outcomes)
             assert all(
-                isinstance(outcome.error, FabricError) for outcome in message.outcomes if type(outcome) is Failed
+                isinstance(outcome.error, FabricError) for outcome in message.outcomes if type(outcome) is CallFailed
             )
 
     @invariant()
@@ -357,10 +357,14 @@ class MessageMachine(RuleBasedStateMachine):
         self.gather()
         now = self.fabric.now
         for waiting, done in (
-            *((message, (Delivered, Failed)) for id_, message in self.messages.items() if id_ not in self.cancelled),
-            *((each, (Listed, Failed)) for each in self.lists.values()),
-            *((each, (Untold,)) for id_, each in self.questions.items() if id_ not in self.cancelled),
-            *((each, (Registered, NotRegistered)) for key, each in self.names.items() if key not in self.given_back),
+            *(
+                (message, (Delivered, CallFailed))
+                for id_, message in self.messages.items()
+                if id_ not in self.cancelled
+            ),
+            *((each, (Listing, CallFailed)) for each in self.lists.values()),
+            *((each, (QueryFailed,)) for id_, each in self.questions.items() if id_ not in self.cancelled),
+            *((each, (NameRegistered, NameRefused)) for key, each in self.names.items() if key not in self.given_back),
         ):
             node = waiting.process
             if node.stopped or node.killed or any(isinstance(each, done) and _ends(each) for each in waiting.outcomes):
@@ -389,14 +393,16 @@ class MessageMachine(RuleBasedStateMachine):
                 if isinstance(outcome, Delivered):
                     assert outcome.holders <= inboxes[id_], (id_, outcome)
                     assert outcome.holders == 1 or broadcast
-                elif isinstance(outcome, Failed) and isinstance(outcome.error, HARMLESS) and id_ not in self.repeated:
+                elif (
+                    isinstance(outcome, CallFailed) and isinstance(outcome.error, HARMLESS) and id_ not in self.repeated
+                ):
                     assert not inboxes[id_], (id_, outcome)
 
     @invariant()
     def names_are_held_as_their_policies_say(self) -> None:
         self.gather()
         for outcomes in (each.outcomes for each in self.names.values()):
-            ends = [index for index, each in enumerate(outcomes) if isinstance(each, NotRegistered | Lost)]
+            ends = [index for index, each in enumerate(outcomes) if isinstance(each, NameRefused | NameLost)]
             assert ends in ([], [len(outcomes) - 1]), outcomes
         if self.fabric.directory is None:
             return
@@ -460,7 +466,7 @@ class MessageMachine(RuleBasedStateMachine):
 
     def _everybody_can_be_reached(self, there: list[Handling]) -> None:
         fabric = self.fabric
-        held = {(name.key, node) for node in there for name in node.session._holding._names.values()}
+        held = {(name.key, node) for node in there for name in node.session._registrations._names.values()}
         known = {
             (member.key, fabric.peers[member.node.peer])
             for holders in fabric.proxy._registry.names.values()
@@ -478,16 +484,16 @@ class MessageMachine(RuleBasedStateMachine):
     def _nothing_is_left(self, there: list[Handling]) -> None:
         for node in there:
             session = node.session
-            sending, lines, receiving = session._sending, session._sending._lines, session._receiving
+            sending, lines, receiving = session._outbound, session._outbound._send_queues, session._inbound
             left = {
                 "sending": [*sending._open, *sending._barriers, *[sending._bytes] * bool(sending._bytes)],
                 "lines": [*lines._pinned, *lines._waiting, *lines._broadcasts],
                 # A group's turn that was found for a message which expired meanwhile is the next one's.
-                "queues": [line.name for line in lines._lines.values() if line.queue or line.asking],
+                "queues": [line.name for line in lines._send_queues.values() if line.queue or line.asking],
                 "receiving": [*receiving._memory, *receiving._forget_at, *receiving._replies],
                 "replies": [receiving._reply_bytes] * bool(receiving._reply_bytes),
-                "asking": [*session._asking._open],
-                "holding": [*session._holding._waiting],
+                "asking": [*session._queries._open],
+                "holding": [*session._registrations._waiting],
                 "pipes": [*node.pipe, *node.inbox, *node.up, *node.down],
             }
             assert {name: what for name, what in left.items() if what} == {}
@@ -501,7 +507,7 @@ class MessageMachine(RuleBasedStateMachine):
 
 def _ends(outcome: Any) -> bool:
     """One node's silence is not the end of a question: others may answer it still."""
-    return not (isinstance(outcome, Untold) and outcome.origin)
+    return not (isinstance(outcome, QueryFailed) and outcome.origin)
 
 
 TestMessages = MessageMachine.TestCase

@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 from fabric import errors
 from fabric.messages.session.outcomes import (
     Arrived,
-    Asked,
-    AskedAll,
+    CallFailed,
     Delivered,
     Disconnected,
-    Failed,
-    Kept,
-    Listed,
-    Lost,
-    NotRegistered,
-    Registered,
-    Replied,
-    Told,
-    Untold,
+    Listing,
+    NameLost,
+    NameRefused,
+    NameRegistered,
+    QueryArrived,
+    QueryFailed,
+    QueryReply,
+    QuerySent,
+    RequestReplied,
+    RetainedPage,
     Welcomed,
 )
 from fabric.messages.session.session import Session
@@ -250,7 +250,7 @@ def test_closing_reports_once_more_and_says_bye(node):
 def test_closing_fails_what_is_open(found):
     found.send("m1")
     found.session.close(found.now)
-    assert [type(outcome.error) for outcome in found.outcomes(Failed)] == [errors.Closed]
+    assert [type(outcome.error) for outcome in found.outcomes(CallFailed)] == [errors.Closed]
 
 
 def test_a_closed_session_takes_nothing_on(node):
@@ -270,13 +270,13 @@ def test_a_name_is_asked_for(node):
 def test_a_name_that_is_granted_is_told_with_its_session(node):
     node.register("inbox", "suffix")
     node.hear(verbs.Registered(1, "inbox-2", "i-1"))
-    assert node.outcomes() == [Registered(1, "inbox-2", "i-1")]
+    assert node.outcomes() == [NameRegistered(1, "inbox-2", "i-1")]
 
 
 def test_a_name_that_is_taken_says_by_whom(node):
     node.register()
     node.hear(verbs.Error("REGISTER", "1", "name_taken", {"holder": "b (pid 7 on host)"}))
-    ((key, name, error),) = node.outcomes(NotRegistered)
+    ((key, name, error),) = node.outcomes(NameRefused)
     assert (key, name, type(error), error.holder) == (1, "inbox", errors.NameTaken, "b (pid 7 on host)")
 
 
@@ -285,7 +285,7 @@ def test_a_name_that_nobody_grants_fails_at_its_deadline():
     node.session.start(node.now)
     node.register()
     node.tick(5.0)
-    assert [type(outcome.error) for outcome in node.outcomes(NotRegistered)] == [errors.NotConnected]
+    assert [type(outcome.error) for outcome in node.outcomes(NameRefused)] == [errors.NotConnected]
 
 
 @pytest.mark.parametrize(("name", "policy"), [("", "reject"), ("a b", "reject"), ("a", "steal")])
@@ -305,13 +305,13 @@ def test_a_name_that_was_taken_meanwhile_is_lost(inbox):
     inbox.welcome("boot2")
     inbox.outcomes()
     inbox.hear(verbs.Error("REGISTER", "1", "name_taken", {"holder": "c"}))
-    ((key, name, reason, error),) = inbox.outcomes(Lost)
+    ((key, name, reason, error),) = inbox.outcomes(NameLost)
     assert (key, name, reason, error.holder) == (1, "inbox", "taken", "c")
 
 
 def test_a_name_that_is_replaced_is_lost(inbox):
     inbox.hear(verbs.Bye("replaced", "i-1"))
-    assert inbox.outcomes() == [Lost(1, "inbox", "replaced", None)]
+    assert inbox.outcomes() == [NameLost(1, "inbox", "replaced", None)]
 
 
 def test_a_lost_name_is_not_asked_for_again(inbox):
@@ -394,7 +394,7 @@ def test_a_second_acknowledgement_is_not_told(found):
 def test_a_name_nobody_has_fails_with_similar_ones(node):
     node.send("m1", "wroker")
     node.hear(verbs.Error("FIND", "wroker", "no_such_endpoint", {"similar": ["worker"]}))
-    ((id, error),) = node.outcomes(Failed)
+    ((id, error),) = node.outcomes(CallFailed)
     assert (id, type(error), error.to, error.similar) == ("m1", errors.NoSuchEndpoint, "wroker", ("worker",))
 
 
@@ -414,13 +414,13 @@ def test_a_name_nobody_has_fails_with_similar_ones(node):
 def test_a_refusal_fails_with_its_own_error(found, about, code, detail, kind):
     found.send("m1")
     found.hear(verbs.Error(about, "m1", code, detail))
-    assert [type(outcome.error) for outcome in found.outcomes(Failed)] == ([kind] if kind else [])
+    assert [type(outcome.error) for outcome in found.outcomes(CallFailed)] == ([kind] if kind else [])
 
 
 def test_a_message_that_is_not_acknowledged_fails_at_its_deadline(found):
     found.send("m1", wait=2.0)
     found.tick(2.0)
-    ((id, error),) = found.outcomes(Failed)
+    ((id, error),) = found.outcomes(CallFailed)
     assert (id, type(error), error.waited) == ("m1", errors.DeliveryTimeout, 2.0)
 
 
@@ -429,7 +429,7 @@ def test_a_message_that_never_left_fails_with_not_connected(node):
     node.outcomes()
     node.send("m1", wait=2.0)
     node.tick(2.0)
-    assert [type(outcome.error) for outcome in node.outcomes(Failed)] == [errors.NotConnected]
+    assert [type(outcome.error) for outcome in node.outcomes(CallFailed)] == [errors.NotConnected]
 
 
 def test_it_is_to_be_called_at_the_next_deadline(found):
@@ -547,7 +547,7 @@ def test_what_may_have_reached_a_session_that_is_gone_for_good_is_unknown(found)
     found.welcome("boot2")
     found.outcomes()
     found.hear(verbs.Gone("worker", "w-1", "timeout"))
-    assert [type(outcome.error) for outcome in found.outcomes(Failed)] == [errors.DeliveryUnknown]
+    assert [type(outcome.error) for outcome in found.outcomes(CallFailed)] == [errors.DeliveryUnknown]
 
 
 def test_what_never_left_goes_to_whoever_has_the_name_now(found):
@@ -590,7 +590,9 @@ def test_after_a_session_has_ended_what_is_not_refused_by_the_pong_is_unknown(fo
     found.hear(verbs.Gone("worker", "w-1", "close"))
     (ping,) = found.of(verbs.Ping)
     found.hear(verbs.Error("SEND", "m2", "gone", {}), verbs.Pong(ping.token, True))
-    assert [(outcome.id, type(outcome.error)) for outcome in found.outcomes(Failed)] == [("m1", errors.DeliveryUnknown)]
+    assert [(outcome.id, type(outcome.error)) for outcome in found.outcomes(CallFailed)] == [
+        ("m1", errors.DeliveryUnknown)
+    ]
 
 
 def test_an_acknowledgement_before_the_pong_counts(found):
@@ -606,7 +608,9 @@ def test_a_session_that_has_ended_stays_so_when_the_link_is_lost_before_the_pong
         found.send(id_)
     found.hear(verbs.Error("SEND", "m1", "gone", {}))
     found.session.link_lost(found.now)
-    assert [(outcome.id, type(outcome.error)) for outcome in found.outcomes(Failed)] == [("m2", errors.DeliveryUnknown)]
+    assert [(outcome.id, type(outcome.error)) for outcome in found.outcomes(CallFailed)] == [
+        ("m2", errors.DeliveryUnknown)
+    ]
 
 
 def test_what_is_refused_the_second_time_is_unknown(found):
@@ -615,7 +619,7 @@ def test_what_is_refused_the_second_time_is_unknown(found):
     found.welcome("boot2")
     found.outcomes()
     found.hear(verbs.Found("worker", "w-1", "w-1", False), verbs.Error("SEND", "m1", "busy", {}))
-    assert [type(outcome.error) for outcome in found.outcomes(Failed)] == [errors.DeliveryUnknown]
+    assert [type(outcome.error) for outcome in found.outcomes(CallFailed)] == [errors.DeliveryUnknown]
 
 
 # Broadcasts
@@ -675,26 +679,26 @@ def test_nobody_asks_everybody(node):
 def test_an_answer_is_told_after_the_delivery(found):
     found.send("m1", request=True)
     found.hear(verbs.Ack("m1", 1), verbs.Replied("m1", ReplyMeta(), b'{"x":1}'))
-    assert found.outcomes() == [Delivered("m1", 1), Replied("m1", {"x": 1})]
+    assert found.outcomes() == [Delivered("m1", 1), RequestReplied("m1", {"x": 1})]
 
 
 def test_an_answer_is_a_delivery_if_the_acknowledgement_was_lost(found):
     found.send("m1", request=True)
     found.hear(verbs.Replied("m1", ReplyMeta(), b"null"))
-    assert found.outcomes() == [Delivered("m1", 1), Replied("m1", None)]
+    assert found.outcomes() == [Delivered("m1", 1), RequestReplied("m1", None)]
 
 
 def test_what_the_handler_raised_is_a_remote_error(found):
     found.send("m1", request=True)
     found.hear(verbs.Replied("m1", ReplyMeta(("ValueError", "no")), b"null"))
-    ((_, error),) = found.outcomes(Failed)
+    ((_, error),) = found.outcomes(CallFailed)
     assert (type(error), error.type, error.text) == (errors.RemoteError, "ValueError", "no")
 
 
 def test_an_answer_that_is_no_json_fails(found):
     found.send("m1", request=True)
     found.hear(verbs.Replied("m1", ReplyMeta(), b"{"))
-    assert [type(outcome.error) for outcome in found.outcomes(Failed)] == [errors.Refused]
+    assert [type(outcome.error) for outcome in found.outcomes(CallFailed)] == [errors.Refused]
 
 
 def test_an_answer_nobody_asked_for_is_dropped(found):
@@ -708,14 +712,14 @@ def test_a_request_is_given_up_only_if_nobody_is_left_to_answer(found, reason, f
     found.send("m1", request=True)
     found.hear(verbs.Ack("m1", 1), verbs.Gone("worker", "w-1", reason))
     found.hear(*[verbs.Pong(ping.token, True) for ping in found.of(verbs.Ping)])
-    assert [type(outcome.error) for outcome in found.outcomes(Failed)] == fate
+    assert [type(outcome.error) for outcome in found.outcomes(CallFailed)] == fate
 
 
 def test_a_request_that_is_not_answered_fails_at_its_deadline(found):
     found.send("m1", wait=2.0, request=True)
     found.hear(verbs.Ack("m1", 1))
     found.tick(2.0)
-    assert [type(outcome.error) for outcome in found.outcomes(Failed)] == [errors.DeliveryTimeout]
+    assert [type(outcome.error) for outcome in found.outcomes(CallFailed)] == [errors.DeliveryTimeout]
 
 
 # Receiving
@@ -759,7 +763,7 @@ def test_what_is_accepted_is_acknowledged(inbox):
 def test_what_is_refused_says_why(inbox):
     inbox.hear(deliver())
     inbox.session.refuse(*inbox.outcomes(), "busy", "full")
-    assert inbox.said() == [verbs.Refused("m1", "i-1", OTHER, "busy", {"text": "full"})]
+    assert inbox.said() == [verbs.RefusedByHolder("m1", "i-1", OTHER, "busy", {"text": "full"})]
 
 
 def test_a_repeat_does_not_arrive(inbox):
@@ -782,7 +786,7 @@ def test_a_repeat_of_what_was_refused_is_refused_again(inbox):
     inbox.session.refuse(*inbox.outcomes(), "busy")
     inbox.said()
     inbox.hear(deliver())
-    assert [message.code for message in inbox.of(verbs.Refused)] == ["busy"]
+    assert [message.code for message in inbox.of(verbs.RefusedByHolder)] == ["busy"]
 
 
 def test_a_repeat_before_the_shell_has_decided_is_answered_once(inbox):
@@ -832,18 +836,18 @@ def test_a_process_that_was_stopped_forgets_nothing_yet(inbox):
 def test_more_than_can_be_remembered_is_refused(inbox, monkeypatch):
     monkeypatch.setattr("fabric.messages.session.inbound.MAX_REMEMBERED", 1)
     inbox.hear(deliver("m1"), deliver("m2"))
-    assert [(message.id, message.code) for message in inbox.of(verbs.Refused)] == [("m2", "busy")]
+    assert [(message.id, message.code) for message in inbox.of(verbs.RefusedByHolder)] == [("m2", "busy")]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"\xff", b"{"])
 def test_a_body_that_is_no_object_is_refused(inbox, body):
     inbox.hear(deliver(body=body))
-    assert [message.code for message in inbox.of(verbs.Refused)] == ["malformed"]
+    assert [message.code for message in inbox.of(verbs.RefusedByHolder)] == ["malformed"]
 
 
 def test_a_message_for_a_session_that_is_not_ours_is_gone(inbox):
     inbox.hear(deliver(session="i-9"))
-    assert inbox.said() == [verbs.Refused("m1", "i-9", OTHER, "gone", {})]
+    assert inbox.said() == [verbs.RefusedByHolder("m1", "i-9", OTHER, "gone", {})]
 
 
 def test_an_answer_is_sent_to_whoever_asked(inbox):
@@ -903,32 +907,32 @@ def test_a_question_is_asked_and_its_answer_told(node):
     node.session.ask("q", OTHER, b"what", node.now + 5, node.now)
     asked = node.said()
     node.hear(verbs.Telling("q", OTHER, b"that"))
-    assert (asked, node.outcomes()) == ([verbs.Ask("q", OTHER, b"what")], [Told("q", OTHER, b"that")])
+    assert (asked, node.outcomes()) == ([verbs.Ask("q", OTHER, b"what")], [QueryReply("q", OTHER, b"that")])
 
 
 def test_a_question_to_all_says_how_many_were_asked(node):
     node.session.ask("q", b"*", b"what", node.now + 5, node.now)
     node.hear(verbs.Ack("q", 3))
-    assert node.outcomes() == [AskedAll("q", 3)]
+    assert node.outcomes() == [QuerySent("q", 3)]
 
 
 @pytest.mark.parametrize("code", ["gone", "busy"])
 def test_a_question_that_does_not_get_through_says_to_whom(node, code):
     node.session.ask("q", OTHER, b"what", node.now + 5, node.now)
     node.hear(verbs.Error("ASK", "q", code, {"origin": OTHER.hex()}))
-    assert node.outcomes() == [Untold("q", OTHER, code)]
+    assert node.outcomes() == [QueryFailed("q", OTHER, code)]
 
 
 def test_a_question_ends_with_the_link(node):
     node.session.ask("q", OTHER, b"what", node.now + 5, node.now)
     node.session.link_lost(node.now)
-    assert node.outcomes(Untold) == [Untold("q", b"", "disconnected")]
+    assert node.outcomes(QueryFailed) == [QueryFailed("q", b"", "disconnected")]
 
 
 def test_a_question_ends_at_its_deadline(node):
     node.session.ask("q", OTHER, b"what", node.now + 5, node.now)
     node.tick(5.0)
-    assert node.outcomes(Untold) == [Untold("q", b"", "timeout")]
+    assert node.outcomes(QueryFailed) == [QueryFailed("q", b"", "timeout")]
 
 
 def test_an_answer_after_the_end_is_not_told(node):
@@ -941,12 +945,12 @@ def test_an_answer_after_the_end_is_not_told(node):
 def test_without_a_proxy_nobody_can_be_asked():
     node = Node()
     node.session.ask("q", OTHER, b"what", node.now + 5, node.now)
-    assert node.outcomes() == [Untold("q", b"", "disconnected")]
+    assert node.outcomes() == [QueryFailed("q", b"", "disconnected")]
 
 
 def test_another_nodes_question_can_be_answered(node):
     node.hear(verbs.Asking("q", OTHER, b"what"))
-    (asked,) = node.outcomes(Asked)
+    (asked,) = node.outcomes(QueryArrived)
     node.session.tell(asked, b"that")
     assert node.said() == [verbs.Tell("q", OTHER, b"that")]
 
@@ -957,7 +961,7 @@ def test_a_list_is_told(node):
     node.hear(verbs.Listed("l", {"endpoints": [{"endpoint": "worker"}], "nodes": []}))
     assert (asked, node.outcomes()) == (
         [verbs.List("l", {"nodes": False, "endpoint": "worker"})],
-        [Listed("l", [{"endpoint": "worker"}], [], False)],
+        [Listing("l", [{"endpoint": "worker"}], [], False)],
     )
 
 
@@ -973,7 +977,7 @@ def test_a_list_that_does_not_come_fails_at_its_deadline():
     node.session.start(node.now)
     node.session.endpoints("l", node.now + 5, node.now)
     node.tick(5.0)
-    assert [type(outcome.error) for outcome in node.outcomes(Failed)] == [errors.NotConnected]
+    assert [type(outcome.error) for outcome in node.outcomes(CallFailed)] == [errors.NotConnected]
 
 
 def test_what_came_last_is_told(node):
@@ -981,7 +985,10 @@ def test_what_came_last_is_told(node):
     asked = node.said()
     event = ["a.b", "00" * 8, 3, {"n": 1}]
     node.hear(verbs.Kept("l", {"events": [event], "more": True, "after": 9, "mark": None}))
-    assert (asked, node.outcomes()) == ([verbs.Last("l", {"pattern": "a.*"})], [Kept("l", [event], True, 9, None)])
+    assert (asked, node.outcomes()) == (
+        [verbs.Last("l", {"pattern": "a.*"})],
+        [RetainedPage("l", [event], True, 9, None)],
+    )
 
 
 def test_what_came_last_is_asked_for_again_after_a_reconnect(node):
@@ -1008,13 +1015,13 @@ def test_a_page_that_is_none_is_counted_and_still_waited_for(node, kept):
     node.hear(verbs.Listed("l", {"endpoints": [], "nodes": []}))
     assert (node.outcomes(), node.session.stats()["malformed"]) == ([], 1)
     node.tick(5.0)
-    assert [type(outcome.error) for outcome in node.outcomes(Failed)] == [errors.DeliveryTimeout]
+    assert [type(outcome.error) for outcome in node.outcomes(CallFailed)] == [errors.DeliveryTimeout]
 
 
 def test_a_proxy_that_does_not_know_the_question_says_so(node):
     node.session.last("l", {"pattern": "a"}, node.now + 5, node.now)
     node.hear(verbs.Error("unknown", "l", "unknown_verb", {"verbs": ["LIST"]}))
-    (failed,) = node.outcomes(Failed)
+    (failed,) = node.outcomes(CallFailed)
     assert (type(failed.error), failed.error.code) == (errors.Refused, "unknown_verb")
     assert "does not know LAST" in str(failed.error)
 
@@ -1142,4 +1149,4 @@ def test_whatever_comes_every_message_has_one_end(steps):
     pending = node.session.pending
     node.outcomes()
     node.tick(3_600)
-    assert (node.session.pending, len(node.outcomes(Failed))) == (0, pending)
+    assert (node.session.pending, len(node.outcomes(CallFailed))) == (0, pending)
