@@ -152,7 +152,7 @@ class Settings:
 _Settings = TypeVar("_Settings")
 
 
-class Found(NamedTuple):
+class FoundSetting(NamedTuple):
     """One setting as it is in effect, and where that was said: `argument`, a variable, `file:line` or `default`."""
 
     setting: Setting
@@ -178,7 +178,7 @@ def load(
 
 def resolve(
     kind: type[Any], table: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
-) -> tuple[list[Found], list[SettingsError]]:
+) -> tuple[list[FoundSetting], list[SettingsError]]:
     """Every setting of `kind` with its source, and all that is wrong; else as `load`."""
     rows = settings_of(kind)
     file, problems = _read(config_path())
@@ -199,13 +199,13 @@ def resolve(
             source, value = file.where(table, row.name), from_file[row.name]
             typed = True
         else:
-            found.append(Found(row, default, "default"))
+            found.append(FoundSetting(row, default, "default"))
             continue
         try:
-            found.append(Found(row, row.convert(value, typed=typed), source))
+            found.append(FoundSetting(row, row.convert(value, typed=typed), source))
         except ValueError as error:
             problems.append(SettingsError(row.name, source, str(error)))
-            found.append(Found(row, default, source, problems[-1]))
+            found.append(FoundSetting(row, default, source, problems[-1]))
     return found, problems
 
 
@@ -227,7 +227,7 @@ def config_path() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "fabric" / "fabric.toml"
 
 
-class Table(NamedTuple):
+class SettingsTable(NamedTuple):
     """A table of the settings file that is no settings class: whoever reads it checks what is in it."""
 
     values: dict[str, Any]
@@ -235,7 +235,7 @@ class Table(NamedTuple):
     where: Callable[..., str]
 
 
-def read_table(name: str) -> Table:
+def read_table(name: str) -> SettingsTable:
     """That table as it is in the file; nothing if there is none. SettingsError if the file cannot be read."""
     file, problems = _read(config_path())
     problems += [] if problems else _wrong_tables(file, name)
@@ -250,7 +250,7 @@ def read_table(name: str) -> Table:
                 return f"{file.path}:{line}"
         return f"{file.path} [{name}]"
 
-    return Table(file.table(name), where)
+    return SettingsTable(file.table(name), where)
 
 
 class _File(NamedTuple):

@@ -14,22 +14,22 @@ from collections.abc import Iterator
 from fabric.bus.bus import RUNS_CALLBACKS, Bus
 from fabric.bus.subscription import Subscription
 from fabric.events.receiver import Receiver
-from fabric.node.slow_consumers import Load
+from fabric.node.slow_consumers import Backlog
 
 #: Frames above the callback's that are looked through: a callback that calls deeper is found all the same.
 MAX_DEPTH = 200
 
 
-def loads(bus: Bus, receiver: Receiver) -> Iterator[Load]:
+def backlogs(bus: Bus, receiver: Receiver) -> Iterator[Backlog]:
     """Every queue between the link and a handler. Any thread."""
     taken = receiver.taken
     waiting = receiver.begun - taken + receiver.waiting
     handler, pattern, topic = _running(receiver) if waiting else ("", "", "")
-    yield Load("delivery", handler, pattern, topic, taken, waiting)
+    yield Backlog("delivery", handler, pattern, topic, taken, waiting)
     for queue in bus.queues():
         head = queue.first
         subscription, topic = (None, "") if head is None else head[:2]
-        yield Load(
+        yield Backlog(
             id(queue),
             subscription.handler if subscription else "an event loop",
             subscription.pattern if subscription else "",
@@ -39,7 +39,7 @@ def loads(bus: Bus, receiver: Receiver) -> Iterator[Load]:
             queue.dropped,
         )
     for stream in bus.streams():
-        yield Load(
+        yield Backlog(
             id(stream), "an iteration over events", stream.pattern, "", stream.taken, len(stream), stream.dropped
         )
 

@@ -39,7 +39,7 @@ LAST_PATIENCE = 0.1
 EARLY = 10_000
 
 
-class Attachment:
+class NodeLifecycle:
     """Of one bus to one fabric. Every method may be called on any thread."""
 
     def __init__(self, bus: Bus, settings: Settings, *, link: Callable[..., Link] = Link) -> None:

@@ -38,8 +38,8 @@ from fabric.events.receiver import Receiver
 from fabric.events.sender import Sender
 from fabric.messages.dealer import Dealer
 from fabric.messages.session.session import Session
-from fabric.node.backlogs import loads
-from fabric.node.slow_consumers import Slowness
+from fabric.node.backlogs import backlogs
+from fabric.node.slow_consumers import SlowConsumers
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE
 from fabric.protocol.node_report import Report, encode_report
@@ -91,7 +91,7 @@ class Link:
         self._up_barrier = b""  # the control thread's own
         self._losses = 0
         self._resend_at = 0.0
-        self._slowness = Slowness()
+        self._slow_consumers = SlowConsumers()
         self._slowness_at = 0.0
         self._closing = False
         self._forked = False
@@ -328,7 +328,7 @@ class Link:
         if now < self._slowness_at:
             return
         self._slowness_at = now + TICK
-        for facts in self._slowness.look(loads(self._bus, self.receiver), now):
+        for facts in self._slow_consumers.look(backlogs(self._bus, self.receiver), now):
             if facts["state"] == "slow":
                 logger.warning("%s on %r is slow: %s", facts["handler"], facts["pattern"], facts)
             self._bus.announce("fabric.slow_consumer", facts)

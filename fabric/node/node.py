@@ -30,7 +30,7 @@ from fabric.messages.endpoint import Endpoint, Handler
 from fabric.messages.messaging import with_keys
 from fabric.messages.receipt import Receipt
 from fabric.messages.session.outcomes import Listing
-from fabric.node.lifecycle import Attachment
+from fabric.node.lifecycle import NodeLifecycle
 from fabric.node.trace import Trace
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import check_pattern, check_topic
@@ -45,7 +45,7 @@ ROOM_EVERY = 0.001
 HISTORY_TIMEOUT = 5.0
 
 
-class Node(Attachment):
+class Node(NodeLifecycle):
     """Made by `connect`. Every method may be called on any thread; blocking ones raise RuntimeError on the thread of a
     running event loop, where their awaitable twins are meant."""
 

@@ -24,7 +24,7 @@ CALM = 1.0
 LOOKS = 256
 
 
-class Load(NamedTuple):
+class Backlog(NamedTuple):
     """One queue, as it is now. All counts only grow, but for `waiting`."""
 
     key: Hashable
@@ -46,8 +46,8 @@ class _Consumer:
         self.slow_since: float | None = None
         self.calm_since = now
 
-    def lag(self, load: Load, now: float) -> float:
-        came, done = load.handled + load.waiting + load.dropped, load.handled + load.dropped
+    def lag(self, backlog: Backlog, now: float) -> float:
+        came, done = backlog.handled + backlog.waiting + backlog.dropped, backlog.handled + backlog.dropped
         # A look at which no more had come than is done by now says nothing of what is at hand.
         while self.looks and self.looks[0][1] <= done:
             self.looks.popleft()
@@ -56,51 +56,51 @@ class _Consumer:
         return lag
 
 
-class Slowness:
+class SlowConsumers:
     """All consumers of one node."""
 
     def __init__(self) -> None:
         self._consumers: dict[Hashable, _Consumer] = {}
         self._looked = False
 
-    def look(self, loads: Iterable[Load], now: float) -> list[dict[str, Any]]:
+    def look(self, backlogs: Iterable[Backlog], now: float) -> list[dict[str, Any]]:
         """What to report: `state`, `handler`, `pattern`, `topic`, `lag` (s), `waiting`, `dropped` (in this episode)."""
         reports: list[dict[str, Any]] = []
         here: dict[Hashable, _Consumer] = {}
-        for load in loads:
+        for backlog in backlogs:
             # What was dropped before anybody looked is no news; a consumer that is new since then began with nothing.
-            consumer = self._consumers.get(load.key) or _Consumer(0 if self._looked else load.dropped, now)
-            here[load.key] = consumer
-            if (report := self._judge(consumer, load, now)) is not None:
+            consumer = self._consumers.get(backlog.key) or _Consumer(0 if self._looked else backlog.dropped, now)
+            here[backlog.key] = consumer
+            if (report := self._judge(consumer, backlog, now)) is not None:
                 reports.append(report)
         self._consumers, self._looked = here, True
         return reports
 
-    def _judge(self, consumer: _Consumer, load: Load, now: float) -> dict[str, Any] | None:
-        lag = consumer.lag(load, now)
-        dropping, consumer.dropped = load.dropped > consumer.dropped, load.dropped
+    def _judge(self, consumer: _Consumer, backlog: Backlog, now: float) -> dict[str, Any] | None:
+        lag = consumer.lag(backlog, now)
+        dropping, consumer.dropped = backlog.dropped > consumer.dropped, backlog.dropped
         if dropping or lag >= FINE:
             consumer.calm_since = now
         if consumer.slow_since is None:
             if not dropping and lag < SLOW:
-                consumer.dropped_before = load.dropped
+                consumer.dropped_before = backlog.dropped
                 return None
             consumer.slow_since = now
-            return _facts(consumer, load, "slow") | {"lag": round(lag, 3)}
+            return _facts(consumer, backlog, "slow") | {"lag": round(lag, 3)}
         if now - consumer.calm_since < CALM:
             return None
         lasted, consumer.slow_since = now - consumer.slow_since, None
-        report = _facts(consumer, load, "recovered") | {"lag": round(lag, 3), "lasted": round(lasted, 3)}
-        consumer.dropped_before = load.dropped
+        report = _facts(consumer, backlog, "recovered") | {"lag": round(lag, 3), "lasted": round(lasted, 3)}
+        consumer.dropped_before = backlog.dropped
         return report
 
 
-def _facts(consumer: _Consumer, load: Load, state: str) -> dict[str, Any]:
+def _facts(consumer: _Consumer, backlog: Backlog, state: str) -> dict[str, Any]:
     return {
         "state": state,
-        "handler": load.handler,
-        "pattern": load.pattern,
-        "topic": load.topic,
-        "waiting": load.waiting,
-        "dropped": load.dropped - consumer.dropped_before,
+        "handler": backlog.handler,
+        "pattern": backlog.pattern,
+        "topic": backlog.topic,
+        "waiting": backlog.waiting,
+        "dropped": backlog.dropped - consumer.dropped_before,
     }

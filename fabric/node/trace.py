@@ -37,7 +37,7 @@ MAX_HANDLER = 160
 _ALIKE = 0.7
 
 
-class Subscriber(NamedTuple):
+class TracedSubscription(NamedTuple):
     """One subscription. `handler` is the callback's qualified name."""
 
     pattern: str
@@ -45,14 +45,14 @@ class Subscriber(NamedTuple):
     is_async: bool = False
 
 
-class Answer(NamedTuple):
+class TraceAnswer(NamedTuple):
     """What one node says."""
 
     node: str
     origin: str
-    matching: tuple[Subscriber, ...] = ()
+    matching: tuple[TracedSubscription, ...] = ()
     #: Those that nearly match, the nearest first; see `near_miss` for why.
-    near: tuple[Subscriber, ...] = ()
+    near: tuple[TracedSubscription, ...] = ()
     #: Of all its subscriptions so many match, named here or not; and so many it has.
     matched: int = 0
     subscriptions: int = 0
@@ -70,7 +70,7 @@ class Trace(NamedTuple):
 
     topic: str
     #: Every node that answered, our own first.
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[TraceAnswer, ...] = ()
     #: Nodes that did not: what is known of them (`node`, `origin`, `pid`, …). Stopped, or of another version.
     silent: tuple[dict[str, Any], ...] = ()
     #: Prefixes that take the topic, subscribed by no node that answered.
@@ -190,7 +190,7 @@ def _alike(one: str, other: str) -> bool:
 # The node that asks
 
 
-def read_answer(value: Any) -> Answer | None:
+def read_answer(value: Any) -> TraceAnswer | None:
     """What `answer` made; None for anything else."""
     if not isinstance(value, dict):
         return None
@@ -206,17 +206,17 @@ def read_answer(value: Any) -> Answer | None:
         found = tuple(prefix.encode("latin-1") for prefix in claimed)
     except (AttributeError, UnicodeEncodeError):
         return None
-    return Answer(node, origin, matching, near, matched, subscriptions, found, value.get("complete") is True)
+    return TraceAnswer(node, origin, matching, near, matched, subscriptions, found, value.get("complete") is True)
 
 
-def _subscribers(rows: Any) -> tuple[Subscriber, ...] | None:
+def _subscribers(rows: Any) -> tuple[TracedSubscription, ...] | None:
     if not isinstance(rows, list):
         return None
     found = []
     for row in rows[:MAX_SHOWN]:
         if not isinstance(row, list) or len(row) != 3 or not isinstance(row[0], str) or not isinstance(row[1], str):
             return None
-        found.append(Subscriber(row[0], row[1], row[2] is True))
+        found.append(TracedSubscription(row[0], row[1], row[2] is True))
     return tuple(found)
 
 
@@ -238,7 +238,7 @@ def trace(
     return Trace(topic, answers, silent, unclaimed)
 
 
-def _placed(answer: Answer, known: dict[str, dict[str, Any]]) -> Answer:
+def _placed(answer: TraceAnswer, known: dict[str, dict[str, Any]]) -> TraceAnswer:
     facts = known.get(answer.origin, {})
     pid, host, program = facts.get("pid"), facts.get("host"), facts.get("program")
     return answer._replace(

@@ -21,7 +21,7 @@ from dataclasses import fields
 from typing import Any
 
 from fabric.config.schema import similar
-from fabric.config.settings import Table, read_table
+from fabric.config.settings import SettingsTable, read_table
 from fabric.errors import SettingsError
 from fabric.routes.model import split
 from fabric.routes.program import Program
@@ -50,7 +50,7 @@ def is_configured() -> bool:
 
 
 class _Reader:
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: SettingsTable) -> None:
         self._table = table
 
     def router(self, options: dict[str, Any]) -> Router:

@@ -30,7 +30,7 @@ MAX_SHOWN = 4_000
 Write = Callable[[str], object]
 
 
-class Undelivered(NamedTuple):
+class DeadLetter(NamedTuple):
     """One or several texts for a channel, together."""
 
     channel: str
@@ -42,13 +42,13 @@ class Undelivered(NamedTuple):
     id: str = ""
 
 
-class Undeliverable:
+class DeadLetters:
     """Any thread may `put`; never blocks."""
 
     def __init__(self, bus: Bus | None, write: Write | None) -> None:
         self._bus = bus
         self._write = write
-        self._waiting: Buffer[Undelivered] = Buffer("what could not be sent", MAX_WAITING)
+        self._waiting: Buffer[DeadLetter] = Buffer("what could not be sent", MAX_WAITING)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         #: Written to the terminal.
@@ -59,7 +59,7 @@ class Undeliverable:
         """Neither told nor shown: the terminal, or a subscriber, was too slow."""
         return self._waiting.dropped
 
-    def put(self, undelivered: Undelivered) -> None:
+    def put(self, undelivered: DeadLetter) -> None:
         """Tell and show it."""
         self._waiting.put_dropping(undelivered)
         with self._starting:
@@ -91,7 +91,7 @@ class Undeliverable:
                     )
 
 
-def line(undelivered: Undelivered) -> str:
+def line(undelivered: DeadLetter) -> str:
     """What the terminal shows: inert, whatever the text is."""
     text = undelivered.text
     cut = f" … ({len(text):,} characters)" if len(text) > MAX_SHOWN else ""

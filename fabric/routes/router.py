@@ -9,7 +9,7 @@
     route ──▸ Traffic (what waits, whose turn it is) ──▸ a thread a call ──▸ sender ──▸ Traffic ──▸ Routing
                                                                                           └──▸ Undeliverable
 
-`route` never blocks. One thread, `fabric-routes`, owns the traffic; each call of a sender has a thread of its own, so that
+`route` never blocks. One thread, `fabric-routes`, owns the scheduler; each call of a sender has a thread of its own, so that
 one that hangs holds up its own places and nothing else. Async senders run on the loop that they were registered in, else
 on one of their own.
 """
@@ -31,11 +31,20 @@ from uuid import uuid4
 
 from fabric.bus.bus import Bus
 from fabric.node.connect import default_bus
-from fabric.routes.dead_letters import Undeliverable, Undelivered, Write, to_stderr
+from fabric.routes.dead_letters import DeadLetter, DeadLetters, Write, to_stderr
 from fabric.routes.model import Delivery, Result, home_variable, result_of, split
 from fabric.routes.receipt import Routing
-from fabric.routes.scheduler import Attempt, Limits, Policy, Sender, Settled, Text, Traffic, Way
-from fabric.routes.sender_call import Calls, Send
+from fabric.routes.scheduler import (
+    Attempt,
+    ChannelSenders,
+    Limits,
+    PlatformSender,
+    Policy,
+    QueuedText,
+    Scheduler,
+    Settled,
+)
+from fabric.routes.sender_call import Send, SenderCalls
 
 logger = logging.getLogger("fabric.routes")
 
@@ -68,7 +77,7 @@ class Router:
         self._policy = policy or Policy()
         self._limits = limits or Limits()
         self._separator = separator
-        self._senders: dict[str, tuple[Sender, ...]] = {}
+        self._senders: dict[str, tuple[PlatformSender, ...]] = {}
         self._defaults: dict[str, str] = {}
         self._policies: dict[str, Policy] = {}
         self._begin()
@@ -79,11 +88,11 @@ class Router:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()  # around senders, defaults and policies
-        self._changed = threading.Condition()  # around the traffic, and what follows
-        self._traffic = Traffic(self._way, self._limits)
+        self._changed = threading.Condition()  # around the scheduler, and what follows
+        self._scheduler = Scheduler(self._way, self._limits)
         self._ended: deque[tuple[int, Result]] = deque()
         self._thread: threading.Thread | None = None
-        self._undeliverable = Undeliverable(self._bus, self._write)
+        self._dead_letters = DeadLetters(self._bus, self._write)
 
     def forked(self) -> None:
         """We are the child: what waits is the parent's to send, and its threads are not here."""
@@ -120,7 +129,7 @@ class Router:
         if needs_chat is None:
             needs_chat = bool(getattr(send, "needs_chat", True))
         name = name or str(getattr(send, "name", "") or getattr(send, "__qualname__", "") or type(send).__name__)
-        sender = Sender(name, Calls(send, name), timeout, needs_chat, concurrency)
+        sender = PlatformSender(name, SenderCalls(send, name), timeout, needs_chat, concurrency)
         with self._lock:
             self._senders[platform] = (*self._senders.get(platform, ()), sender)
 
@@ -143,11 +152,11 @@ class Router:
         """Those that somebody sends to."""
         return sorted(self._senders)
 
-    def _way(self, channel: str) -> Way:
+    def _way(self, channel: str) -> ChannelSenders:
         platform, chat = split(channel)
         with self._lock:
             chat = chat or self._defaults.get(platform) or os.environ.get(home_variable(platform), "").strip()
-            return Way(self._senders.get(platform, ()), chat, self._policies.get(platform, self._policy))
+            return ChannelSenders(self._senders.get(platform, ()), chat, self._policies.get(platform, self._policy))
 
     # In
 
@@ -163,7 +172,9 @@ class Router:
         if not problem:
             with self._changed:
                 problem = (
-                    "the router is closed" if self._closing else self._put(Text(channel, text, (routing, message)))
+                    "the router is closed"
+                    if self._closing
+                    else self._put(QueuedText(channel, text, (routing, message)))
                 )
                 if not problem:
                     self._counts["accepted"] += 1
@@ -172,7 +183,7 @@ class Router:
             with self._changed:
                 self._counts["refused"] += 1
                 self._counts["undelivered"] += 1
-            self._undeliverable.put(Undelivered(routing.channel, text, problem, id=routing.id))
+            self._dead_letters.put(DeadLetter(routing.channel, text, problem, id=routing.id))
             routing.settle("", problem)
         return routing
 
@@ -186,14 +197,14 @@ class Router:
             return f"nobody sends to {platform!r}; " + (f"there are: {known}" if known else "no platform has a sender")
         return ""
 
-    def _put(self, text: Text) -> str:
-        problem = self._traffic.put(text, monotonic())
+    def _put(self, text: QueuedText) -> str:
+        problem = self._scheduler.put(text, monotonic())
         if not problem and self._thread is None:
             self._thread = threading.Thread(target=self._work, name="fabric-routes", daemon=True)
             self._thread.start()
         return problem
 
-    # The thread that owns the traffic
+    # The thread that owns the scheduler
 
     def _work(self) -> None:
         while True:
@@ -207,21 +218,21 @@ class Router:
                 return
 
     def _step(self) -> tuple[list[Attempt], list[Settled], bool]:
-        traffic = self._traffic
+        scheduler = self._scheduler
         while True:
             now = monotonic()
             while self._ended:
                 number, result = self._ended.popleft()
-                traffic.ended(number, result, now)
-            traffic.tick(now)
-            attempts = traffic.begin(now)
-            is_over = self._closing and (traffic.is_idle or now >= self._until)
+                scheduler.ended(number, result, now)
+            scheduler.tick(now)
+            attempts = scheduler.begin(now)
+            is_over = self._closing and (scheduler.is_idle or now >= self._until)
             if is_over:
-                traffic.give_up("the router was closed")
-            settled = traffic.settled()
+                scheduler.give_up("the router was closed")
+            settled = scheduler.settled()
             if attempts or settled or is_over:
                 return attempts, settled, is_over
-            times = [each for each in (traffic.next_time(), self._until if self._closing else None) if each is not None]
+            times = [each for each in (scheduler.next_time(), self._until if self._closing else None) if each is not None]
             self._changed.wait(max(min(times) - now, 0.0) if times else None)
 
     def _start(self, attempt: Attempt) -> None:
@@ -267,8 +278,8 @@ class Router:
         if not settled.via:
             text = self._separator.join(each.text for each in batch.texts)
             first: Routing = batch.texts[0].item[0]
-            self._undeliverable.put(
-                Undelivered(batch.channel, text, settled.problem, len(batch.texts), batch.attempts, first.id)
+            self._dead_letters.put(
+                DeadLetter(batch.channel, text, settled.problem, len(batch.texts), batch.attempts, first.id)
             )
         for each in batch.texts:
             each.item[0].settle(settled.via, settled.problem)
@@ -284,8 +295,8 @@ class Router:
         with its `name`, calls that `sent`, `failed`, run now (`calls`), and hang (`hanging`).
         """
         with self._changed:
-            facts: dict[str, Any] = {**self._counts, "waiting": self._traffic.texts}
-            facts |= {"shown": self._undeliverable.shown, "untold": self._undeliverable.dropped}
+            facts: dict[str, Any] = {**self._counts, "waiting": self._scheduler.texts}
+            facts |= {"shown": self._dead_letters.shown, "untold": self._dead_letters.dropped}
             facts["senders"] = {
                 platform: [
                     {"name": each.name} | {key: getattr(each, key) for key in ("sent", "failed", "calls", "hanging")}
@@ -304,13 +315,13 @@ class Router:
             was_closed, self._closing = self._closing, True
             if not was_closed:
                 self._until = monotonic() + timeout
-                self._traffic.hurry(monotonic())
+                self._scheduler.hurry(monotonic())
             before = self._counts["undelivered"]
-            late = self._traffic.texts
+            late = self._scheduler.texts
             self._changed.notify()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout + _LAST_PATIENCE)
-        self._undeliverable.close(monotonic() + _LAST_PATIENCE)
+        self._dead_letters.close(monotonic() + _LAST_PATIENCE)
         with self._lock:
             calls = [sender.send for senders in self._senders.values() for sender in senders if not was_closed]
         for each in calls:

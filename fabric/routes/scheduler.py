@@ -53,7 +53,7 @@ class Limits(NamedTuple):
     characters: int = 16_000_000
 
 
-class Text(NamedTuple):
+class QueuedText(NamedTuple):
     """One text; `item` is whoever handed it in, and neither looked at nor changed here."""
 
     channel: str
@@ -62,7 +62,7 @@ class Text(NamedTuple):
 
 
 @dataclass(eq=False)
-class Sender:
+class PlatformSender:
     """One way to send, and how busy it is."""
 
     name: str
@@ -90,7 +90,7 @@ class Attempt(NamedTuple):
 
     number: int
     batch: Batch
-    sender: Sender
+    sender: PlatformSender
     deadline: float
 
 
@@ -100,8 +100,8 @@ class Batch:
 
     number: int
     channel: str
-    texts: tuple[Text, ...]
-    senders: tuple[Sender, ...]
+    texts: tuple[QueuedText, ...]
+    senders: tuple[PlatformSender, ...]
     #: Where the senders were taken from: its chat, empty if there is none.
     chat: str = ""
     round: int = 1
@@ -109,7 +109,7 @@ class Batch:
     #: The next sender to ask.
     position: int = 0
     #: Senders that will not take it, whenever they are asked.
-    out: set[Sender] = field(default_factory=set)
+    out: set[PlatformSender] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     #: Seconds that a sender asked for, and when the next round may begin.
     after: float = 0.0
@@ -124,27 +124,27 @@ class Settled(NamedTuple):
     problem: str = ""
 
 
-class Way(NamedTuple):
+class ChannelSenders(NamedTuple):
     """How a channel is reached just now."""
 
-    senders: tuple[Sender, ...]
+    senders: tuple[PlatformSender, ...]
     chat: str
     policy: Policy
 
 
 @dataclass(eq=False)
 class _Lane:
-    waiting: deque[Text] = field(default_factory=deque)
+    waiting: deque[QueuedText] = field(default_factory=deque)
     batch: Batch | None = None
     running: Attempt | None = None
     not_before: float = 0.0
     policy: Policy = field(default_factory=Policy)
 
 
-class Traffic:
+class Scheduler:
     """Times are monotonic seconds. `way` says how a channel is reached; it is asked when a batch begins."""
 
-    def __init__(self, way: Callable[[str], Way], limits: Limits = Limits()) -> None:  # noqa: B008 - immutable
+    def __init__(self, way: Callable[[str], ChannelSenders], limits: Limits = Limits()) -> None:  # noqa: B008 - immutable
         self._way = way
         self._limits = limits
         self._lanes: dict[str, _Lane] = {}
@@ -153,7 +153,7 @@ class Traffic:
         #: Calls whose time is over, with the batch that they were made for.
         self._late: dict[int, Attempt] = {}
         #: Senders that channels wait for.
-        self._crowded: set[Sender] = set()
+        self._crowded: set[PlatformSender] = set()
         self._serial = 0
         self._hurry = False
         self._settled: list[Settled] = []
@@ -163,7 +163,7 @@ class Traffic:
 
     # In
 
-    def put(self, text: Text, now: float) -> str:
+    def put(self, text: QueuedText, now: float) -> str:
         """Take a text. Why not, if it is not taken; nothing is changed then."""
         lane = self._lanes.get(text.channel)
         limits = self._limits
@@ -293,7 +293,7 @@ class Traffic:
     def _take(self, channel: str, lane: _Lane, now: float) -> None:
         way = self._way(channel)
         lane.policy = way.policy
-        texts: list[Text] = []
+        texts: list[QueuedText] = []
         size = 0
         while lane.waiting and len(texts) < way.policy.max_texts:
             size += len(lane.waiting[0].text)
@@ -328,7 +328,7 @@ class Traffic:
         self._round_failed(channel, lane, batch, now)
         return None
 
-    def _start(self, lane: _Lane, batch: Batch, sender: Sender, now: float) -> Attempt:
+    def _start(self, lane: _Lane, batch: Batch, sender: PlatformSender, now: float) -> Attempt:
         self._serial += 1
         batch.attempts += 1
         sender.calls += 1
@@ -372,7 +372,7 @@ class Traffic:
         self._wake(channel, now + pause)
 
     def _settle(self, lane: _Lane, settled: Settled) -> None:
-        texts: Sequence[Text] = settled.batch.texts
+        texts: Sequence[QueuedText] = settled.batch.texts
         self.texts -= len(texts)
         self.characters -= sum(len(each.text) for each in texts)
         lane.batch = lane.running = None

@@ -22,7 +22,7 @@ logger = logging.getLogger("fabric.routes")
 Send = Callable[[Delivery], Any]
 
 
-class Calls:
+class SenderCalls:
     """Calls one sender, sync or async, on the thread that a call has."""
 
     def __init__(self, send: Send, name: str) -> None:

@@ -27,7 +27,7 @@ MAX_NAME = 1_024
 NAMES = ("type", "from", "to", "topic", "channel")
 
 
-class Pattern(NamedTuple):
+class ValuePattern(NamedTuple):
     """One of the above, ready to match."""
 
     text: str
@@ -79,7 +79,7 @@ def _entered(pattern: tuple[re.Pattern[str] | None, ...], places: set[int]) -> s
     return found
 
 
-def pattern(text: str, field: str) -> Pattern:
+def pattern(text: str, field: str) -> ValuePattern:
     """`text` as a pattern for that key of a rule. ValueError if it can be none."""
     if field == "topic" and text:
         check_pattern(text)
@@ -89,10 +89,10 @@ def pattern(text: str, field: str) -> Pattern:
         raise ValueError(f"pattern {text!r} has an empty segment: dots separate segments, none may stand at the ends")
     if len(text) > MAX_NAME:
         raise ValueError(f"a pattern of {len(text)} characters: {MAX_NAME} are allowed")
-    return Pattern(text, tuple(None if each == DEEP else re.compile(translate(each)) for each in segments), dotted)
+    return ValuePattern(text, tuple(None if each == DEEP else re.compile(translate(each)) for each in segments), dotted)
 
 
-class Where(NamedTuple):
+class FieldCondition(NamedTuple):
     """A condition on the value of one field: `body.job` is 7."""
 
     text: str
@@ -107,7 +107,7 @@ class Where(NamedTuple):
 
 
 def _is(found: Any, value: Any) -> bool:
-    if isinstance(value, Pattern):
+    if isinstance(value, ValuePattern):
         if found is MISSING:
             return value.text == ""
         return isinstance(found, str) and value.matches(found)
@@ -118,8 +118,8 @@ def _is(found: Any, value: Any) -> bool:
 class Conditions(NamedTuple):
     """All of a rule's: key → patterns, of which one must match; and fields' values."""
 
-    names: tuple[tuple[str, tuple[Pattern, ...]], ...] = ()
-    where: tuple[Where, ...] = ()
+    names: tuple[tuple[str, tuple[ValuePattern, ...]], ...] = ()
+    where: tuple[FieldCondition, ...] = ()
 
     def match(self, item: Item) -> bool:
         """Whether every one of them is met."""

@@ -12,7 +12,7 @@ _COUNTS = ("matched", "runs", "failures", "dropped", "suppressed")
 _MAX_ERROR = 500
 
 
-class Tally:
+class Counters:
     """Counts by rule; they only grow, and outlive a reload."""
 
     def __init__(self) -> None:

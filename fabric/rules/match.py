@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fabric.rules.item import Item
 from fabric.rules.model import Action, Rule, RuleSet
-from fabric.rules.template import Context, Name
+from fabric.rules.template import Context, TemplateName
 
 
 class Planned(NamedTuple):
@@ -21,7 +21,7 @@ class Planned(NamedTuple):
     #: Which of the rule's actions.
     number: int
     item: Item
-    names: Mapping[str, Name] = {}
+    names: Mapping[str, TemplateName] = {}
 
     @property
     def action(self) -> Action:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from fabric.errors import SettingsError
 from fabric.rules.conditions import Conditions
-from fabric.rules.template import Name, Template, template
+from fabric.rules.template import Template, TemplateName, template
 
 
 class RulesError(SettingsError):
@@ -62,7 +62,7 @@ Format = Template | ProgramFormat
 
 
 @dataclass(frozen=True)
-class Print:
+class PrintAction:
     """Show a line."""
 
     kind: ClassVar[str] = "print"
@@ -71,7 +71,7 @@ class Print:
 
 
 @dataclass(frozen=True)
-class Inbox:
+class InboxAction:
     """Hand a text to the host."""
 
     kind: ClassVar[str] = "inbox"
@@ -82,7 +82,7 @@ class Inbox:
 
 
 @dataclass(frozen=True)
-class Exec:
+class ExecAction:
     """Run a program."""
 
     kind: ClassVar[str] = "exec"
@@ -94,7 +94,7 @@ class Exec:
 
 
 @dataclass(frozen=True)
-class Route:
+class RouteAction:
     """Hand a text to the router, for a channel."""
 
     kind: ClassVar[str] = "route"
@@ -107,7 +107,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Publish:
+class PublishAction:
     """Publish an event. `payload` is JSON with templates for its texts; None: the body as it came."""
 
     kind: ClassVar[str] = "publish"
@@ -116,8 +116,8 @@ class Publish:
 
 
 @dataclass(frozen=True)
-class Send:
-    """Send a message. `body` as `Publish.payload`."""
+class SendAction:
+    """Send a message. `body` as `PublishAction.payload`."""
 
     kind: ClassVar[str] = "send"
     to: Template
@@ -126,7 +126,7 @@ class Send:
     timeout: float = 5.0
 
 
-Action = Print | Inbox | Exec | Route | Publish | Send
+Action = PrintAction | InboxAction | ExecAction | RouteAction | PublishAction | SendAction
 KINDS = ("print", "inbox", "exec", "route", "publish", "send")
 
 #: What is shown where the action names no format.
@@ -165,7 +165,7 @@ class RuleSet:
     #: For messages that no rule matches.
     default: Rule | None = None
     #: Endpoint or sender → what it is called, and its colour.
-    names: Mapping[str, Name] = field(default_factory=dict)
+    names: Mapping[str, TemplateName] = field(default_factory=dict)
     #: The endpoint that they are for; empty if the file does not say.
     endpoint: str = ""
 

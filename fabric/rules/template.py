@@ -45,7 +45,7 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _LINES = "lines"
 
 
-class Name(NamedTuple):
+class TemplateName(NamedTuple):
     """An entry of the file's `[names]`."""
 
     name: str
@@ -57,7 +57,7 @@ class Context(NamedTuple):
 
     item: Item
     rule: str = ""
-    names: Mapping[str, Name] = {}
+    names: Mapping[str, TemplateName] = {}
     #: Whether the output has colours.
     colour: bool = False
 

@@ -36,7 +36,7 @@ class Job(NamedTuple):
     size: int = 0
 
 
-class Lane:
+class WorkerPool:
     """Every method may be called on any thread."""
 
     def __init__(self, name: str, *, limit: int = 1_000, concurrency: int = 1, max_bytes: int = MAX_BYTES) -> None:

@@ -14,7 +14,7 @@ from cli.terminal import numbers as figures
 from cli.terminal.output import Output
 from cli.terminal.text import safe, to_json
 from cli.views import endpoints as listing
-from fabric.node.trace import Answer, Subscriber, Trace, near_miss
+from fabric.node.trace import Trace, TraceAnswer, TracedSubscription, near_miss
 from fabric.protocol.topics import check_topic
 
 _GETS, _NOT = "gets it", "not"
@@ -121,7 +121,7 @@ def as_json(found: Trace) -> dict[str, Any]:
     }
 
 
-def _facts(one: Subscriber) -> dict[str, Any]:
+def _facts(one: TracedSubscription) -> dict[str, Any]:
     return {"pattern": one.pattern, "handler": one.handler, "async": one.is_async}
 
 
@@ -133,16 +133,16 @@ def _summary(found: Trace) -> str:
     return f"{found.topic}: {who}, of {asked:,} that answered"
 
 
-def _title(each: Answer) -> str:
+def _title(each: TraceAnswer) -> str:
     where = f"pid {each.pid} on {bare(each.host)}" if each.pid else "it has left meanwhile"
     return f"{bare(each.node)} ({where})"
 
 
-def _handler(one: Subscriber) -> str:
+def _handler(one: TracedSubscription) -> str:
     return f"{'async ' if one.is_async else ''}{safe(one.handler)}"
 
 
-def _why(one: Subscriber, topic: str) -> str:
+def _why(one: TracedSubscription, topic: str) -> str:
     # Found by ourselves: what the node takes for near may be another version's.
     miss = near_miss(one.pattern, topic)
     return "it does not match" if miss is None else safe(miss.why)

@@ -11,7 +11,7 @@ from cli.exits import DONE, USAGE, complain
 from cli.terminal.text import safe, to_json
 from cli.views.endpoints import table
 from fabric.config.schema import settings_of, similar
-from fabric.config.settings import Found, Settings, config_path, default_url, resolve, unknown_variables
+from fabric.config.settings import FoundSetting, Settings, config_path, default_url, resolve, unknown_variables
 from fabric.errors import SettingsError
 from proxy.settings import ProxySettings
 
@@ -39,7 +39,7 @@ def config(url: str | None, json_: bool) -> int:
       fabric config --url tcp://127.0.0.1:7400
       fabric config --json | jq .proxy.settle
     """
-    found: dict[str, list[Found]] = {}
+    found: dict[str, list[FoundSetting]] = {}
     problems: list[SettingsError] = []
     for name, (kind, _) in TABLES.items():
         found[name], wrong = resolve(kind, name, {"url": url})
@@ -56,7 +56,9 @@ def config(url: str | None, json_: bool) -> int:
     return USAGE if problems else DONE
 
 
-def _facts(found: dict[str, list[Found]], problems: Sequence[SettingsError], unknown: Sequence[str]) -> dict[str, Any]:
+def _facts(
+    found: dict[str, list[FoundSetting]], problems: Sequence[SettingsError], unknown: Sequence[str]
+) -> dict[str, Any]:
     path = config_path()
     return {
         "file": {"path": str(path), "exists": path.is_file()},
@@ -77,7 +79,7 @@ def _facts(found: dict[str, list[Found]], problems: Sequence[SettingsError], unk
     }
 
 
-def _lines(found: dict[str, list[Found]], unknown: Sequence[str]) -> list[str]:
+def _lines(found: dict[str, list[FoundSetting]], unknown: Sequence[str]) -> list[str]:
     path = config_path()
     lines = [
         f"settings file         {safe(str(path))}{'' if path.is_file() else ' (there is none)'}",
@@ -94,7 +96,7 @@ def _lines(found: dict[str, list[Found]], unknown: Sequence[str]) -> list[str]:
     return lines
 
 
-def _row(each: Found, path: str) -> tuple[str, str, str]:
+def _row(each: FoundSetting, path: str) -> tuple[str, str, str]:
     value = each.setting.show(each.value)
     value = f"(wrong; the default is {value})" if each.problem else value
     # The file's name stands above, once.

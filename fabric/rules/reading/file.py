@@ -22,7 +22,7 @@ from pathlib import Path
 from time import time
 from typing import Any, NamedTuple
 
-from fabric.rules.counters import Tally
+from fabric.rules.counters import Counters
 from fabric.rules.item import event_item, message_item
 from fabric.rules.match import Planned, decide
 from fabric.rules.model import DEFAULT, RulesError, RuleSet
@@ -48,7 +48,7 @@ class Rules:
         self.path = path
         #: What is wrong with the file since it was last read well; empty: nothing.
         self.problem = ""
-        self.tally = Tally()
+        self.tally = Counters()
         self._current = rules
         self._reloads = 0
         self._lock = threading.Lock()

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from fabric.config.schema import similar
 from fabric.protocol.topics import DEEP, check_topic, is_reserved
 from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
-from fabric.rules.conditions import NAMES, Conditions, Pattern, Where, pattern
+from fabric.rules.conditions import NAMES, Conditions, FieldCondition, ValuePattern, pattern
 from fabric.rules.model import (
     DEFAULT,
     KINDS,
@@ -35,19 +35,19 @@ from fabric.rules.model import (
     TEXT_LIMIT,
     Action,
     Command,
-    Exec,
+    ExecAction,
     Format,
-    Inbox,
-    Print,
+    InboxAction,
+    PrintAction,
     ProgramFormat,
-    Publish,
-    Route,
+    PublishAction,
+    RouteAction,
     Rule,
     RulesError,
     RuleSet,
-    Send,
+    SendAction,
 )
-from fabric.rules.template import COLOURS, Name, Template, template
+from fabric.rules.template import COLOURS, Template, TemplateName, template
 
 Path = tuple[str | int, ...]
 #: Where in the file a path of the document is; None if that is not known.
@@ -156,7 +156,7 @@ class _Reader:
 
     # Conditions
 
-    def _patterns(self, value: Any, place: _Place, field: str) -> tuple[Pattern, ...]:
+    def _patterns(self, value: Any, place: _Place, field: str) -> tuple[ValuePattern, ...]:
         values = value if isinstance(value, list) else [value]
         if not values:
             raise self._wrong(place, "this list is empty: nothing would match")
@@ -166,7 +166,7 @@ class _Reader:
             found.append(self._checked(lambda text: pattern(text, field), self._text(each, here), here))
         return tuple(found)
 
-    def _where(self, value: Any, place: _Place) -> tuple[Where, ...]:
+    def _where(self, value: Any, place: _Place) -> tuple[FieldCondition, ...]:
         found = []
         for text, wanted in self._flat(self._table(value, place), place):
             keys = tuple(text.split("."))
@@ -178,7 +178,7 @@ class _Reader:
             values = wanted if isinstance(wanted, list) else [wanted]
             if not values:
                 raise self._wrong(here, "this list is empty: nothing would match")
-            found.append(Where(text, keys, tuple(self._wanted(each, here) for each in values)))
+            found.append(FieldCondition(text, keys, tuple(self._wanted(each, here) for each in values)))
         return tuple(found)
 
     def _flat(self, table: dict[str, Any], place: _Place) -> list[tuple[str, Any]]:
@@ -225,18 +225,18 @@ class _Reader:
             return [(each, place.item(number)) for number, each in enumerate(value)]
         return [(value, place)]
 
-    def _print(self, value: Any, place: _Place) -> Print:
+    def _print(self, value: Any, place: _Place) -> PrintAction:
         table = self._action(value, place, "format", ("format", "limit"))
-        return Print(self._format(table, place), self._limit(table, place, PRINT_LIMIT))
+        return PrintAction(self._format(table, place), self._limit(table, place, PRINT_LIMIT))
 
-    def _inbox(self, value: Any, place: _Place) -> Inbox:
+    def _inbox(self, value: Any, place: _Place) -> InboxAction:
         table = self._action(value, place, "format", ("format", "limit", "when_busy"))
         when_busy = self._one_of(table.get("when_busy", "later"), place.key("when_busy"), ("later", "now"))
-        return Inbox(self._format(table, place), self._limit(table, place, TEXT_LIMIT), when_busy == "now")
+        return InboxAction(self._format(table, place), self._limit(table, place, TEXT_LIMIT), when_busy == "now")
 
-    def _route(self, value: Any, place: _Place) -> Route:
+    def _route(self, value: Any, place: _Place) -> RouteAction:
         table = self._action(value, place, "format", ("format", "limit", "channel", "otherwise", "queue"))
-        return Route(
+        return RouteAction(
             self._template(table.get("channel", "{channel}"), place.key("channel")),
             self._format(table, place),
             self._limit(table, place, TEXT_LIMIT),
@@ -244,7 +244,7 @@ class _Reader:
             self._one_of(table.get("otherwise", ""), place.key("otherwise"), ("", "print", "inbox")),
         )
 
-    def _exec(self, value: Any, place: _Place) -> Exec:
+    def _exec(self, value: Any, place: _Place) -> ExecAction:
         if isinstance(value, str):
             raise self._wrong(
                 place,
@@ -257,14 +257,14 @@ class _Reader:
         if "command" not in table:
             raise self._wrong(place, "which program? Give command = [name, arguments …]")
         where = place if isinstance(value, list) else place.key("command")
-        return Exec(
+        return ExecAction(
             self._command(table["command"], table, where, place, EXEC_TIMEOUT),
             self._number(table.get("concurrency", 1), place.key("concurrency"), 1, _MAX_CONCURRENCY),
             self._number(table.get("queue", 1_000), place.key("queue"), 1, _MAX_QUEUE),
             self._yes(table.get("answer", False), place.key("answer")),
         )
 
-    def _publish(self, value: Any, place: _Place) -> Publish:
+    def _publish(self, value: Any, place: _Place) -> PublishAction:
         table = self._action(value, place, "topic", ("topic", "payload"))
         if "topic" not in table:
             raise self._wrong(place, 'on which topic? Give topic = "…"')
@@ -274,9 +274,9 @@ class _Reader:
         self._checked(check_topic, trial, place.key("topic"))
         if is_reserved(trial):
             raise self._wrong(place.key("topic"), "topics below 'fabric' are the system's own: choose another")
-        return Publish(topic, self._payload(table, "payload", place))
+        return PublishAction(topic, self._payload(table, "payload", place))
 
-    def _send(self, value: Any, place: _Place) -> Send:
+    def _send(self, value: Any, place: _Place) -> SendAction:
         table = self._action(value, place, "to", ("to", "body", "timeout"))
         if "to" not in table:
             raise self._wrong(place, 'to which endpoint? Give to = "…"')
@@ -284,7 +284,7 @@ class _Reader:
         if to.is_fixed and to.parts != (EVERYBODY,):
             self._checked(check_name, "".join(map(str, to.parts)), place.key("to"))
         timeout = self._seconds(table.get("timeout", 5.0), place.key("timeout"), MAX_TTL)
-        return Send(to, self._payload(table, "body", place), timeout)
+        return SendAction(to, self._payload(table, "body", place), timeout)
 
     def _action(self, value: Any, place: _Place, main: str, known: tuple[str, ...]) -> dict[str, Any]:
         """An action's table, whichever way it was written."""
@@ -379,20 +379,20 @@ class _Reader:
     def _limit(self, table: Mapping[str, Any], place: _Place, default: int) -> int:
         return self._number(table.get("limit", default), place.key("limit"), 1, _MAX_CHARACTERS)
 
-    def _names(self, value: Any) -> dict[str, Name]:
+    def _names(self, value: Any) -> dict[str, TemplateName]:
         place = _Place(("names",), "names")
         found = {}
         for key, entry in self._table(value, place).items():
             here = place.key(key)
             if isinstance(entry, str):
-                found[key] = Name(entry)
+                found[key] = TemplateName(entry)
                 continue
             table = self._table(entry, here)
             self._known(table, here, ("name", "color"))
             color = self._text(table.get("color", ""), here.key("color"))
             if color and color not in COLOURS:
                 raise self._wrong(here.key("color"), f"there is no colour {color!r}{similar(color, list(COLOURS))}")
-            found[key] = Name(self._text(table.get("name", key), here.key("name")), color)
+            found[key] = TemplateName(self._text(table.get("name", key), here.key("name")), color)
         return found
 
     def _table(self, value: Any, place: _Place) -> dict[str, Any]:

@@ -28,14 +28,22 @@ from fabric.messages.receipt import Receipt
 from fabric.protocol.envelope import Envelope
 from fabric.rules.item import Item, event_item, message_item
 from fabric.rules.match import Decision, Planned, decide
-from fabric.rules.model import Exec, Inbox, Print, ProgramFormat, Publish, Route, Send
+from fabric.rules.model import (
+    ExecAction,
+    InboxAction,
+    PrintAction,
+    ProgramFormat,
+    PublishAction,
+    RouteAction,
+    SendAction,
+)
 from fabric.rules.reading.file import Rules
 from fabric.rules.running.host import Host
 from fabric.rules.running.render import body_of, channel_of, encoded, receiver_of, text_of, topic_of
-from fabric.rules.running.runner import MAX_OUTPUT, Failed, Runner, said_of
-from fabric.rules.running.watch import Watch
+from fabric.rules.running.runner import MAX_OUTPUT, ActionFailed, Runner, said_of
+from fabric.rules.running.watch import EventWatch
 from fabric.system.run_program import answer_of
-from fabric.system.worker_pool import Job, Lane
+from fabric.system.worker_pool import Job, WorkerPool
 
 #: Seconds between looks at the file, at most so often.
 LOOK = 0.1
@@ -45,14 +53,14 @@ CLOSE_TIMEOUT = 5.0
 _RECEIPTS = 8
 
 
-class Router(Protocol):
+class TextRouter(Protocol):
     """What `route` needs. An outcome is a good one only if its `ok`, or it itself, is True; else `problem` says why."""
 
     def route(self, channel: str, text: str, message: Mapping[str, Any]) -> Any:
         """Send `text` to `channel`, for that message. May block, on a thread of its rule; may raise."""
 
 
-class Fabric(Protocol):
+class MessageSink(Protocol):
     """What `publish` and `send` need: a node."""
 
     @property
@@ -84,11 +92,11 @@ class Applier:
     def __init__(
         self,
         rules: Rules,
-        node: Fabric | None = None,
+        node: MessageSink | None = None,
         *,
         sender: str | Callable[[], str] = "",
         host: Host | None = None,
-        router: Router | None = None,
+        router: TextRouter | None = None,
         write: Callable[[str], object] | None = None,
         colour: bool | None = None,
     ) -> None:
@@ -107,10 +115,10 @@ class Applier:
         self._write = _to_stdout if write is None else write
         self._colour = _stdout_has_colour() if colour is None and write is None else bool(colour)
         self._runner = Runner(rules, None if node is None else node.url)
-        self._lines = Lane("print")
-        self._receipts = Lane("receipts", concurrency=_RECEIPTS)
+        self._lines = WorkerPool("print")
+        self._receipts = WorkerPool("receipts", concurrency=_RECEIPTS)
         self._looked = 0.0
-        self._watch: Watch | None = None
+        self._watch: EventWatch | None = None
         _open.add(self)
 
     # What arrives
@@ -133,9 +141,9 @@ class Applier:
         """Do what the rules say about an event."""
         self._begin(self._decide(event_item(topic, envelope)), envelope)
 
-    def watch(self, bus: Bus) -> Watch:
+    def watch(self, bus: Bus) -> EventWatch:
         """Hear the events that rules are for on `bus`, also when the rules change. Once."""
-        self._watch = Watch(bus, self.apply_event)
+        self._watch = EventWatch(bus, self.apply_event)
         self._watch.subscribe(self.rules.current.topics)
         return self._watch
 
@@ -177,7 +185,7 @@ class Applier:
         )
 
     def _inbox(self, planned: Planned, source: Mapping[str, Any]) -> None:
-        assert isinstance(planned.action, Inbox)
+        assert isinstance(planned.action, InboxAction)
         now = planned.action.now
         self._with_text(planned, lambda text: self._hand_over(planned, text, now=now))
 
@@ -190,7 +198,7 @@ class Applier:
 
     def _route(self, planned: Planned, source: Mapping[str, Any]) -> None:
         action = planned.action
-        assert isinstance(action, Route)
+        assert isinstance(action, RouteAction)
 
         def route(text: str) -> None:
             try:
@@ -220,7 +228,7 @@ class Applier:
 
     def _exec(self, planned: Planned, source: Mapping[str, Any]) -> None:
         action = planned.action
-        assert isinstance(action, Exec)
+        assert isinstance(action, ExecAction)
         data = encoded(planned)
 
         def run() -> None:
@@ -228,8 +236,8 @@ class Applier:
                 ran = self._runner.run(planned, action.command, data)
                 if action.answer and ran.cut:
                     self._runner.failed(planned, problem := f"printed more than {MAX_OUTPUT:,} bytes")
-                    raise Failed(problem)
-            except Failed as error:
+                    raise ActionFailed(problem)
+            except ActionFailed as error:
                 _fail(planned, source, str(error))
                 raise
             if action.answer and isinstance(source, Message):
@@ -241,14 +249,14 @@ class Applier:
             self._runner.put(planned, run, len(data), lambda: _fail(planned, source, "too many wait for this program"))
 
     def _publish(self, planned: Planned, source: Mapping[str, Any]) -> None:
-        assert isinstance(planned.action, Publish)
+        assert isinstance(planned.action, PublishAction)
         topic, body = topic_of(planned), body_of(planned)
         # In its lane: subscribers of this process run inside `publish`.
         self._runner.put(planned, lambda: self._fabric().publish(topic, body))
 
     def _send(self, planned: Planned, source: Mapping[str, Any]) -> None:
         action = planned.action
-        assert isinstance(action, Send)
+        assert isinstance(action, SendAction)
         to, body = receiver_of(planned), body_of(planned)
 
         def send() -> None:
@@ -260,7 +268,7 @@ class Applier:
 
         self._runner.put(planned, send)
 
-    def _fabric(self) -> Fabric:
+    def _fabric(self) -> MessageSink:
         if self._node is None:
             raise ValueError("there is no node here to publish or send with")
         return self._node
@@ -268,7 +276,7 @@ class Applier:
     def _with_text(self, planned: Planned, then: Callable[[str], None], *, colour: bool = False) -> None:
         """Call `then` with the action's text: here, or in its lane if a program makes it."""
         action = planned.action
-        assert isinstance(action, Print | Inbox | Route)
+        assert isinstance(action, PrintAction | InboxAction | RouteAction)
         form, limit = action.format, action.limit
         if not isinstance(form, ProgramFormat):
             self.rules.tally.count(planned.rule.name, "runs")
@@ -279,7 +287,7 @@ class Applier:
         def make() -> None:
             try:
                 text = self._runner.made(planned, form, data, colour=colour, limit=limit)
-            except Failed:  # counted; the text is more important than its looks
+            except ActionFailed:  # counted; the text is more important than its looks
                 text = text_of(planned, colour=colour)
             then(text)
 
@@ -340,7 +348,7 @@ _BEGIN: dict[str, Callable[[Applier, Planned, Mapping[str, Any]], None]] = {
 
 
 def _answers(planned: Planned) -> bool:
-    return isinstance(planned.action, Exec) and planned.action.answer
+    return isinstance(planned.action, ExecAction) and planned.action.answer
 
 
 def _fail(planned: Planned, source: Mapping[str, Any], problem: str) -> None:

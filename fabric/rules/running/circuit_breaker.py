@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Rest:
+class CircuitBreaker:
     """One action's. Times are monotonic seconds. Callers hold a lock, or are the only ones."""
 
     def __init__(self, max_failures: int, cooldown: float) -> None:

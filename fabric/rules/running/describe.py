@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from fabric.rules.match import Planned
-from fabric.rules.model import Action, Exec, Inbox, Print, Publish, Route, Rule, Send
+from fabric.rules.model import (
+    Action,
+    ExecAction,
+    InboxAction,
+    PrintAction,
+    PublishAction,
+    RouteAction,
+    Rule,
+    SendAction,
+)
 from fabric.rules.running.render import (
     arguments,
     body_of,
@@ -36,11 +45,11 @@ def actions(rule: Rule) -> str:
 
 
 def _action(action: Action) -> str:
-    if isinstance(action, Exec):
+    if isinstance(action, ExecAction):
         return f"exec {_text(action.command.argv[0]).rpartition('/')[2]}"
-    if isinstance(action, Publish):
+    if isinstance(action, PublishAction):
         return f"publish {_text(action.topic)}"
-    if isinstance(action, Send):
+    if isinstance(action, SendAction):
         return f"send {_text(action.to)}"
     return action.kind
 
@@ -69,14 +78,14 @@ def plan(planned: Planned) -> dict[str, Any]:
 def _details(planned: Planned) -> dict[str, Any]:
     action = planned.action
     command = command_of(planned)
-    if isinstance(action, Exec):
+    if isinstance(action, ExecAction):
         return {"argv": arguments(action.command, planned.context()), "timeout": action.command.timeout}
-    if isinstance(action, Publish):
+    if isinstance(action, PublishAction):
         return {"topic": topic_of(planned), "payload": body_of(planned)}
-    if isinstance(action, Send):
+    if isinstance(action, SendAction):
         return {"to": receiver_of(planned), "body": body_of(planned)}
-    assert isinstance(action, Print | Inbox | Route)
-    said: dict[str, Any] = {"channel": channel_of(planned)} if isinstance(action, Route) else {}
+    assert isinstance(action, PrintAction | InboxAction | RouteAction)
+    said: dict[str, Any] = {"channel": channel_of(planned)} if isinstance(action, RouteAction) else {}
     if command is not None:
         return said | {"program": arguments(command, planned.context())}
     return said | {"text": text_of(planned)}

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from fabric.bus.buffer import Buffer
 from fabric.rules.item import Item
-from fabric.system.worker_pool import Job, Lane
+from fabric.system.worker_pool import Job, WorkerPool
 
 #: Told None when a text was handed over, else what went wrong.
 Report = Callable[[str | None], None]
@@ -75,7 +75,7 @@ class Host:
         self._buffer: Buffer[Handed] | None = None
         if queue or (queue is None and callback is None):
             self._buffer = Buffer("the inbox of the host", limit)
-        self._lane = Lane("inbox", limit=limit)
+        self._lane = WorkerPool("inbox", limit=limit)
 
     # The host's side
 

@@ -12,13 +12,13 @@ from fabric.rules.match import Planned
 from fabric.rules.model import (
     DEFAULT_FORMATS,
     Command,
-    Exec,
-    Inbox,
-    Print,
+    ExecAction,
+    InboxAction,
+    PrintAction,
     ProgramFormat,
-    Publish,
-    Route,
-    Send,
+    PublishAction,
+    RouteAction,
+    SendAction,
 )
 from fabric.rules.template import Context, Template, in_topic, plain, shown, value
 
@@ -29,7 +29,7 @@ MAX_ARGUMENT = 32 * 1024
 def text_of(planned: Planned, *, colour: bool = False) -> str:
     """What `print`, `inbox` and `route` show; with a program for a format, what is shown if that fails."""
     action = planned.action
-    assert isinstance(action, Print | Inbox | Route)
+    assert isinstance(action, PrintAction | InboxAction | RouteAction)
     template = action.format
     if template is None or isinstance(template, ProgramFormat):
         template = DEFAULT_FORMATS[action.kind, planned.item.kind]
@@ -39,7 +39,7 @@ def text_of(planned: Planned, *, colour: bool = False) -> str:
 def command_of(planned: Planned) -> Command | None:
     """The program that the action runs, if it does."""
     action = planned.action
-    if isinstance(action, Exec):
+    if isinstance(action, ExecAction):
         return action.command
     found = getattr(action, "format", None)
     return found.command if isinstance(found, ProgramFormat) else None
@@ -94,7 +94,7 @@ def encoded(planned: Planned) -> bytes:
 def topic_of(planned: Planned) -> str:
     """The topic of `publish`."""
     action = planned.action
-    assert isinstance(action, Publish)
+    assert isinstance(action, PublishAction)
     topic = check_topic(in_topic(action.topic, planned.context()))
     if is_reserved(topic):
         raise ValueError(f"{topic!r} is one of the system's own topics")
@@ -104,7 +104,7 @@ def topic_of(planned: Planned) -> str:
 def receiver_of(planned: Planned) -> str:
     """The endpoint of `send`. Nobody who sends something makes it a broadcast."""
     action = planned.action
-    assert isinstance(action, Send)
+    assert isinstance(action, SendAction)
     to = plain(action.to, planned.context())
     if to == "*" and not action.to.is_fixed:
         raise ValueError("'*' is everybody, and only a rule itself may say that")
@@ -114,7 +114,7 @@ def receiver_of(planned: Planned) -> str:
 def channel_of(planned: Planned) -> str:
     """The channel of `route`."""
     action = planned.action
-    assert isinstance(action, Route)
+    assert isinstance(action, RouteAction)
     if channel := plain(action.channel, planned.context()):
         return channel
     raise ValueError("there is no channel to route to")
@@ -123,15 +123,15 @@ def channel_of(planned: Planned) -> str:
 def body_of(planned: Planned) -> dict[str, Any]:
     """What `publish` and `send` say."""
     action = planned.action
-    assert isinstance(action, Publish | Send)
+    assert isinstance(action, PublishAction | SendAction)
     item = planned.item
-    template = action.payload if isinstance(action, Publish) else action.body
+    template = action.payload if isinstance(action, PublishAction) else action.body
     body = _as_it_came(action, item) if template is None else _filled(template, planned.context())
     return {**body, HOPS: _next_hop(item)}
 
 
-def _as_it_came(action: Publish | Send, item: Item) -> dict[str, Any]:
-    if isinstance(action, Send) or item.kind == "event":
+def _as_it_came(action: PublishAction | SendAction, item: Item) -> dict[str, Any]:
+    if isinstance(action, SendAction) or item.kind == "event":
         return dict(item.body)
     # A sender's `src`, `ts` or `type` would pass for the event's own.
     own = {key: value for key, value in item.body.items() if key not in STAMPED}

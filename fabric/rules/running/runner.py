@@ -12,13 +12,13 @@ from collections.abc import Callable
 from time import monotonic
 
 from fabric.rules.match import Planned
-from fabric.rules.model import Command, Exec, ProgramFormat, Route
+from fabric.rules.model import Command, ExecAction, ProgramFormat, RouteAction
 from fabric.rules.reading.file import Rules
-from fabric.rules.running.circuit_breaker import Rest
+from fabric.rules.running.circuit_breaker import CircuitBreaker
 from fabric.rules.running.render import arguments, command_of, variables
 from fabric.rules.template import without_controls
 from fabric.system.run_program import Ran, environment, run, value_of
-from fabric.system.worker_pool import Job, Lane
+from fabric.system.worker_pool import Job, WorkerPool
 
 logger = logging.getLogger("fabric.rules")
 
@@ -27,24 +27,24 @@ MAX_OUTPUT = 1024 * 1024
 MAX_SAID = 500
 
 
-class Failed(Exception):
+class ActionFailed(Exception):
     """An action came to nothing, and that has been counted."""
 
 
-class Own:
+class ActionState:
     """What one action has to itself."""
 
     def __init__(self, planned: Planned) -> None:
         action = planned.action
         limit, concurrency = 1_000, 1
-        if isinstance(action, Exec):
+        if isinstance(action, ExecAction):
             limit, concurrency = action.queue, action.concurrency
-        elif isinstance(action, Route):
+        elif isinstance(action, RouteAction):
             limit = action.queue
         self.action = action
-        self.lane = Lane(f"{planned.kind}-{planned.rule.name}", limit=limit, concurrency=concurrency)
+        self.lane = WorkerPool(f"{planned.kind}-{planned.rule.name}", limit=limit, concurrency=concurrency)
         command = command_of(planned)
-        self._rest = Rest(command.max_failures, command.cooldown) if command else Rest(1, 0.0)
+        self._rest = CircuitBreaker(command.max_failures, command.cooldown) if command else CircuitBreaker(1, 0.0)
         self._lock = threading.Lock()
 
     @property
@@ -71,11 +71,11 @@ class Runner:
         self._rules = rules
         self._url = url
         self._lock = threading.Lock()
-        self._owns: dict[tuple[str, int], Own] = {}
-        self._gone: list[Own] = []
+        self._owns: dict[tuple[str, int], ActionState] = {}
+        self._gone: list[ActionState] = []
         self._closed = False
 
-    def own(self, planned: Planned) -> Own:
+    def own(self, planned: Planned) -> ActionState:
         """What the action of `planned` has to itself."""
         key = (planned.rule.name, planned.number)
         with self._lock:
@@ -84,7 +84,7 @@ class Runner:
                 if own is not None:
                     self._gone = [each for each in self._gone if not each.lane.is_idle]
                     self._gone.append(own)
-                own = self._owns[key] = Own(planned)
+                own = self._owns[key] = ActionState(planned)
                 if self._closed:
                     own.lane.close()
             return own
@@ -109,7 +109,7 @@ class Runner:
         """Do it here; what it raises is counted."""
         try:
             do()
-        except Failed:
+        except ActionFailed:
             pass
         except Exception as error:
             self.failed(planned, said_of(error))
@@ -136,7 +136,7 @@ class Runner:
         except ValueError as error:
             # What cannot be handed over is the message's fault, and says nothing of the program.
             self.failed(planned, str(error))
-            raise Failed(str(error)) from None
+            raise ActionFailed(str(error)) from None
         try:
             ran = run(
                 argv,
@@ -173,7 +173,7 @@ class Runner:
             found[name.encode()] = value_of(text)
         return found
 
-    def _program_failed(self, planned: Planned, own: Own, command: Command, problem: str) -> Failed:
+    def _program_failed(self, planned: Planned, own: ActionState, command: Command, problem: str) -> ActionFailed:
         name = str(command.argv[0].parts[0])
         self.failed(planned, f"{name} {problem}")
         if own.failed():
@@ -181,11 +181,11 @@ class Runner:
                 "%s, of rule %r, failed %d times in a row, and rests for %g s",
                 *(name, planned.rule.name, command.max_failures, command.cooldown),
             )
-        return Failed(problem)
+        return ActionFailed(problem)
 
     # The end
 
-    def lanes(self) -> list[Lane]:
+    def lanes(self) -> list[WorkerPool]:
         """Of all actions that have run."""
         with self._lock:
             return [own.lane for own in (*self._owns.values(), *self._gone)]

@@ -20,7 +20,7 @@ from fabric.errors import FabricError
 from fabric.messages.endpoint import Endpoint
 from fabric.node.node import Node
 from fabric.rules.reading.file import Rules
-from fabric.rules.running.apply import CLOSE_TIMEOUT, Applier, Router
+from fabric.rules.running.apply import CLOSE_TIMEOUT, Applier, TextRouter
 from fabric.rules.running.host import Host
 
 logger = logging.getLogger("fabric.rules")
@@ -91,7 +91,7 @@ def serve(
     rules: Rules | str | os.PathLike[str],
     *,
     host: Host | None = None,
-    router: Router | None = None,
+    router: TextRouter | None = None,
     write: Callable[[str], object] | None = None,
     colour: bool | None = None,
     policy: str = "reject",

@@ -12,7 +12,7 @@ from fabric.bus.subscription import Subscription
 from fabric.protocol.envelope import Envelope
 
 
-class Watch:
+class EventWatch:
     """Every method may be called on any thread."""
 
     def __init__(self, bus: Bus, heard: Callable[[str, Envelope], None]) -> None:
@@ -62,7 +62,7 @@ class Watch:
 class _Heard:
     """The callback of one pattern."""
 
-    def __init__(self, watch: Watch, pattern: str) -> None:
+    def __init__(self, watch: EventWatch, pattern: str) -> None:
         self.watch = watch
         self.pattern = pattern
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fabric.node.slow_consumers import CALM, Load, Slowness
+from fabric.node.slow_consumers import CALM, Backlog, SlowConsumers
 
 
 class Consumer:
@@ -8,14 +8,14 @@ class Consumer:
 
     def __init__(self):
         self.now, self.handled, self.waiting, self.dropped = 0.0, 0, 0, 0
-        self.slowness = Slowness()
+        self.slowness = SlowConsumers()
 
     def look(self, *, came=0, done=0, dropped=0, seconds=0.25):
         self.now += seconds
         self.handled += done
         self.dropped += dropped
         self.waiting += came - done - dropped
-        load = Load("queue", "app.handle", "a.**", "a.b", self.handled, self.waiting, self.dropped)
+        load = Backlog("queue", "app.handle", "a.**", "a.b", self.handled, self.waiting, self.dropped)
         return self.slowness.look([load], self.now)
 
 
@@ -98,6 +98,6 @@ def test_a_consumer_that_is_gone_is_forgotten(consumer):
 
 
 def test_a_consumer_that_is_new_and_has_dropped_is_slow():
-    slowness = Slowness()
+    slowness = SlowConsumers()
     slowness.look([], 0.0)
-    assert len(slowness.look([Load("queue", "h", "a", "", 0, 10, 40)], 0.25)) == 1
+    assert len(slowness.look([Backlog("queue", "h", "a", "", 0, 10, 40)], 0.25)) == 1

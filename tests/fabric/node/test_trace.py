@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fabric.bus.bus import Bus
 from fabric.node import trace as tracing
-from fabric.node.trace import Answer, Subscriber, answer, handler_name, near_miss, read_answer, trace
+from fabric.node.trace import TraceAnswer, TracedSubscription, answer, handler_name, near_miss, read_answer, trace
 from fabric.protocol.topics import matches
 from tests.processes import stop
 
@@ -59,7 +59,10 @@ def test_a_node_names_what_matches_in_the_order_it_was_subscribed_and_whether_it
     bus.subscribe("order.**", hear_async)
     found = read_answer(answer("order.created", list(bus), node="app", origin=ORIGIN))
     name = f"{__name__}.hear"
-    assert found.matching == (Subscriber("order.*", name), Subscriber("order.**", f"{name}_async", True))
+    assert found.matching == (
+        TracedSubscription("order.*", name),
+        TracedSubscription("order.**", f"{name}_async", True),
+    )
     assert (found.matched, found.subscriptions, found.near) == (2, 3, ())
     assert (found.node, found.origin) == ("app", ORIGIN.hex())
 
@@ -152,7 +155,7 @@ def test_what_is_no_answer_is_none(value):
     good = answer("a", [], node="app", origin=ORIGIN)
     for key in good:
         found = read_answer({**good, key: value})
-        assert found is None or isinstance(found, Answer)
+        assert found is None or isinstance(found, TraceAnswer)
 
 
 def test_a_prefix_that_no_node_claims_is_an_unknown_subscribers():
@@ -202,7 +205,7 @@ def test_a_node_asks_all_others_and_nothing_is_published(other, fabric_proxy, fa
     here, there = found.answers
     assert (here.node, [each.pattern for each in here.matching]) == ("asker", ["order.created"])
     assert (there.node, there.pid) == ("other", other.pid)
-    assert there.matching == (Subscriber("order.*", "__main__.handler"),)
+    assert there.matching == (TracedSubscription("order.*", "__main__.handler"),)
     assert [each.pattern for each in there.near] == ["order"]
     assert (found.silent, found.unclaimed, found.reached) == ((), (), True)
     assert node.stats()["sent"] == 0

@@ -5,7 +5,7 @@ from time import monotonic
 
 from fabric.bus.bus import Bus
 from fabric.routes import dead_letters as undelivered
-from fabric.routes.dead_letters import DEAD_LETTER, Undeliverable, Undelivered, line
+from fabric.routes.dead_letters import DEAD_LETTER, DeadLetter, DeadLetters, line
 from fabric.testing import wait_until
 
 
@@ -16,8 +16,8 @@ def close(place):
 def test_it_is_told_on_the_bus_with_its_text_and_shown_in_a_line():
     bus, events, lines = Bus(), [], []
     bus.subscribe("fabric.route.*", events.append)
-    place = Undeliverable(bus, lines.append)
-    place.put(Undelivered("feishu:oc_1", "two\nlines", "nobody", 2, 3, "id1"))
+    place = DeadLetters(bus, lines.append)
+    place.put(DeadLetter("feishu:oc_1", "two\nlines", "nobody", 2, 3, "id1"))
     close(place)
     assert lines == ["-- not sent to feishu:oc_1 (nobody): two\n  lines\n"]
     [event] = events
@@ -28,13 +28,13 @@ def test_it_is_told_on_the_bus_with_its_text_and_shown_in_a_line():
 
 
 def test_nothing_of_somebody_elses_acts_on_a_terminal():
-    shown = line(Undelivered("a:\x1b[2J", "x\x1b]0;title\x07\n-- not sent to b", "\x9b1m"))
+    shown = line(DeadLetter("a:\x1b[2J", "x\x1b]0;title\x07\n-- not sent to b", "\x9b1m"))
     assert not [each for each in shown if not each.isprintable() and each != "\n"]
     assert "\n  -- not sent to b" in shown
 
 
 def test_a_long_text_is_cut_and_says_so():
-    shown = line(Undelivered("a", "x" * 10_000, "p"))
+    shown = line(DeadLetter("a", "x" * 10_000, "p"))
     assert len(shown) < 4_200
     assert shown.endswith("… (10,000 characters)")
 
@@ -50,11 +50,11 @@ def test_a_writer_that_fails_or_stands_still_costs_nobody_else_anything(monkeypa
         if len(seen) == 1:
             raise OSError("gone")
 
-    place = Undeliverable(None, write)
-    place.put(Undelivered("a", "0", "p"))
+    place = DeadLetters(None, write)
+    place.put(DeadLetter("a", "0", "p"))
     assert began.wait(10)
     for number in range(1, 5):
-        place.put(Undelivered("a", str(number), "p"))
+        place.put(DeadLetter("a", str(number), "p"))
     assert place.dropped == 2
     release.set()
     wait_until(lambda: len(seen) == 3, what="the rest is written")

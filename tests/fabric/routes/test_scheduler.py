@@ -5,14 +5,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.routes.model import SENT, Result
-from fabric.routes.scheduler import MARGIN, MAX_AFTER, Limits, Policy, Sender, Text, Traffic, Way
+from fabric.routes.scheduler import (
+    MARGIN,
+    MAX_AFTER,
+    ChannelSenders,
+    Limits,
+    PlatformSender,
+    Policy,
+    QueuedText,
+    Scheduler,
+)
 
 FAILED = Result(False, "no")
 REFUSED = Result(False, "never", retry=False)
 
 
 def sender(name="one", **options):
-    return Sender(name, None, **options)
+    return PlatformSender(name, None, **options)
 
 
 class Fabric:
@@ -20,11 +29,11 @@ class Fabric:
 
     def __init__(self, *senders, limits=None, chat="c", **policy):
         self.now = 0.0
-        self.traffic = Traffic(lambda channel: Way(senders, chat, Policy(**policy)), limits or Limits())
+        self.traffic = Scheduler(lambda channel: ChannelSenders(senders, chat, Policy(**policy)), limits or Limits())
         self.running = []
 
     def put(self, *texts, channel="a"):
-        return [self.traffic.put(Text(channel, text), self.now) for text in texts]
+        return [self.traffic.put(QueuedText(channel, text), self.now) for text in texts]
 
     def begin(self):
         begun = self.traffic.begin(self.now)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.protocol.topics import matches
-from fabric.rules.conditions import MAX_NAME, Conditions, Where, pattern
+from fabric.rules.conditions import MAX_NAME, Conditions, FieldCondition, pattern
 from fabric.rules.item import event_item, message_item
 
 
@@ -94,14 +94,14 @@ BODY = {"job": 7, "ok": True, "state": "failed", "tags": ["x"], "half": 0.5, "no
     ],
 )
 def test_fields_match_values(field, values, is_one):
-    where = Where(field, tuple(field.split(".")), values)
+    where = FieldCondition(field, tuple(field.split(".")), values)
     assert where.matches(message_item({"from": "w1", "body": BODY})) is is_one
 
 
 def test_all_conditions_have_to_be_met_and_of_each_one_of_its_patterns():
     both = Conditions(
         (("type", (pattern("a", "type"), pattern("b", "type"))), ("from", (pattern("w*", "from"),))),
-        (Where("body.n", ("body", "n"), (1,)),),
+        (FieldCondition("body.n", ("body", "n"), (1,)),),
     )
     assert both.match(message_item({"from": "w", "body": {"type": "b", "n": 1}}))
     assert not both.match(message_item({"from": "x", "body": {"type": "b", "n": 1}}))
@@ -112,7 +112,7 @@ def test_all_conditions_have_to_be_met_and_of_each_one_of_its_patterns():
 
 
 def test_an_events_payload_is_its_body():
-    where = Conditions((), (Where("body.n", ("body", "n"), (1,)),))
+    where = Conditions((), (FieldCondition("body.n", ("body", "n"), (1,)),))
     assert where.match(event_item("a", {"type": "a", "n": 1}))
 
 

@@ -1,10 +1,10 @@
 """Counts by rule."""
 
-from fabric.rules.counters import Tally
+from fabric.rules.counters import Counters
 
 
 def test_counts_grow_and_outlive_a_reload():
-    tally = Tally()
+    tally = Counters()
     tally.keep(["a", "b"])
     tally.count("a", "matched")
     tally.failed("a", "x" * 10_000)

@@ -11,7 +11,7 @@ from fabric.rules.item import event_item, message_item
 from fabric.rules.template import (
     COLOURS,
     Context,
-    Name,
+    TemplateName,
     in_topic,
     plain,
     shown,
@@ -29,7 +29,7 @@ MESSAGE = {
     "ts": 1_700_000_000.9,
     "body": {"text": "hi", "type": "ack", "channel": "c:1", "job": {"id": 7, "tags": ["a", "b"]}},
 }
-NAMES = {"worker-1": Name("Ann", "green")}
+NAMES = {"worker-1": TemplateName("Ann", "green")}
 
 
 def show(text, message=MESSAGE, *, limit=1_000, **context):

@@ -6,7 +6,7 @@ from time import monotonic
 import pytest
 
 from fabric.system import worker_pool as lanes
-from fabric.system.worker_pool import Job, Lane
+from fabric.system.worker_pool import Job, WorkerPool
 from fabric.testing import wait_until
 
 
@@ -15,7 +15,7 @@ def lane():
     made = []
 
     def make(**options):
-        made.append(Lane("test", **options))
+        made.append(WorkerPool("test", **options))
         return made[-1]
 
     yield make

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from fabric.rules.model import Exec, Inbox, Print, ProgramFormat, RulesError
+from fabric.rules.model import ExecAction, InboxAction, PrintAction, ProgramFormat, RulesError
 from fabric.rules.reading.file import Rules
 from fabric.rules.reading.legacy import convert, split
 from fabric.rules.running.render import arguments, text_of, variables
@@ -59,7 +59,7 @@ def test_texts_look_as_they_did_and_cannot_do_more_than_be_read():
     planned = old(OLD).decide({"from": "w", "ts": 0, "body": {"type": "task_done", "text": "a {from}\nb\x1b"}})
     shown, inbox, _ = planned
     assert re.fullmatch(r"\[\d\d:\d\d\] w: a \{from\}\n  b\\u001b \{unknown\} \{", text_of(shown))
-    assert isinstance(inbox.action, Inbox)
+    assert isinstance(inbox.action, InboxAction)
     assert inbox.action.now
     assert text_of(inbox) == "w: a {from}\n  b\\u001b"
 
@@ -68,7 +68,7 @@ def test_a_command_is_arguments_and_finds_what_it_found_in_its_environment():
     *_, program = old(OLD).decide(
         {"from": "w", "ts": 5, "body": {"type": "task_done", "text": "x; rm -rf ~", "channel": "c"}}
     )
-    assert isinstance(program.action, Exec)
+    assert isinstance(program.action, ExecAction)
     command = program.action.command
     assert arguments(command, program.context()) == ["notify.sh", "--to=w", "x; rm -rf ~ task_done"]
     said = variables(command, program.context())
@@ -99,7 +99,7 @@ def test_a_format_that_is_a_path_is_a_program_with_the_variables_it_had():
         "callbacks: [{match_type: a, print: true, print_format: ~/bin/fmt, context: true, context_format: /x}]"
     ).current.rules
     shown, inbox = rule.actions
-    assert isinstance(shown, Print)
+    assert isinstance(shown, PrintAction)
     assert isinstance(shown.format, ProgramFormat)
     assert shown.format.command.argv == (Template(("~/bin/fmt",)),)
     assert (shown.format.command.timeout, shown.format.colour, inbox.format.colour) == (5.0, True, False)

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from fabric.config.toml_lines import line_of
 from fabric.rules.conditions import NAMES
-from fabric.rules.model import KINDS, Exec, Inbox, Print, ProgramFormat, Publish, Route, RulesError, RuleSet, Send
+from fabric.rules.model import (
+    KINDS,
+    ExecAction,
+    InboxAction,
+    PrintAction,
+    ProgramFormat,
+    PublishAction,
+    RouteAction,
+    RulesError,
+    RuleSet,
+    SendAction,
+)
 from fabric.rules.reading.parse import read
 from fabric.rules.template import Template, template
 
@@ -70,18 +81,18 @@ def test_a_file_that_says_everything_is_read():
     assert (second.name, second.actions, second.line) == ("rule-2", (), 27)
     assert [each.kind for each in first.actions] == ["print", "inbox", "exec", "exec", "route", "publish", "send"]
     shown, inbox, program, plain, route, publish, send = first.actions
-    assert shown == Print(template("{from}: {text}"))
-    assert inbox == Inbox(template("{text:lines}"), 10, True)
+    assert shown == PrintAction(template("{from}: {text}"))
+    assert inbox == InboxAction(template("{text:lines}"), 10, True)
     assert (program.command.timeout, program.concurrency, program.queue, program.answer) == (1.0, 2, 3, True)
     assert (program.command.max_failures, program.command.cooldown) == (4, 0.0)
     assert program.command.environment == (("TEXT", template("{text}")),)
     assert (plain.command.timeout, plain.concurrency, plain.answer) == (30.0, 1, False)
-    assert route == Route(template("c:{from}"), otherwise="print")
+    assert route == RouteAction(template("c:{from}"), otherwise="print")
     assert publish.payload == {
         "n": template("{body.n}"), "list": [template("{text}"), 1, True], "o": {"x": 1.5},
     }  # fmt: skip
-    assert send == Send(template("{from}"), {"text": template("thanks")}, 2.0)
-    assert found.default.actions == (Print(),)
+    assert send == SendAction(template("{from}"), {"text": template("thanks")}, 2.0)
+    assert found.default.actions == (PrintAction(),)
     assert {key: tuple(entry) for key, entry in found.names.items()} == {
         "worker-1": ("Ann", "green"), "worker-2": ("Bob", ""),
     }  # fmt: skip
@@ -89,15 +100,15 @@ def test_a_file_that_says_everything_is_read():
 
 
 def test_short_ways_to_say_an_action():
-    assert only("print = true") == (Print(),)
-    assert only("print = false\ninbox = true") == (Inbox(),)
+    assert only("print = true") == (PrintAction(),)
+    assert only("print = false\ninbox = true") == (InboxAction(),)
     assert only('print = [{ format = "a" }, { format = "b" }]') == (
-        Print(template("a")), Print(template("b")),
+        PrintAction(template("a")), PrintAction(template("b")),
     )  # fmt: skip
     assert only('exec = ["true", "x"]')[0].command.argv == (template("true"), template("x"))
-    assert only("route = true") == (Route(template("{channel}")),)
-    assert only('publish = "a.b"') == (Publish(template("a.b")),)
-    assert only('send = "*"') == (Send(template("*")),)
+    assert only("route = true") == (RouteAction(template("{channel}")),)
+    assert only('publish = "a.b"') == (PublishAction(template("a.b")),)
+    assert only('send = "*"') == (SendAction(template("*")),)
 
 
 def test_a_format_may_be_a_program():
@@ -240,7 +251,7 @@ def test_whatever_a_document_is_it_is_rules_or_a_rules_error(document):
 
 def test_a_shells_script_is_the_files_own_as_it_stands_and_its_arguments_are_anything():
     (program,) = only("""exec = ["sh", "-c", 'notify ${text} "$1" {a,b} {{x}}', "--", "{text}"]""")
-    assert isinstance(program, Exec)
+    assert isinstance(program, ExecAction)
     assert program.command.argv[2:] == (
         Template(('notify ${text} "$1" {a,b} {{x}}',)), template("--"), template("{text}"),
     )  # fmt: skip

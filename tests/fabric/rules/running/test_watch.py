@@ -4,12 +4,12 @@ import asyncio
 import threading
 
 from fabric.bus.bus import Bus
-from fabric.rules.running.watch import Watch
+from fabric.rules.running.watch import EventWatch
 
 
 def watched(*patterns):
     bus, heard = Bus(), []
-    watch = Watch(bus, lambda topic, envelope: heard.append(topic))
+    watch = EventWatch(bus, lambda topic, envelope: heard.append(topic))
     watch.subscribe(patterns)
     return bus, watch, heard
 
@@ -57,6 +57,6 @@ def test_patterns_come_and_go():
 def test_two_watches_on_one_bus_both_hear():
     bus, _, heard = watched("a")
     other = []
-    Watch(bus, lambda topic, envelope: other.append(topic)).subscribe(["**"])
+    EventWatch(bus, lambda topic, envelope: other.append(topic)).subscribe(["**"])
     bus.publish("a")
     assert (heard, other) == (["a"], ["a"])
