@@ -46,7 +46,7 @@ def proxy_options(command: _Command) -> _Command:
     )
 
 
-class Topic(_Text):
+class TopicParam(_Text):
     """An argument that names a topic one may publish."""
 
     name = "topic"
@@ -62,7 +62,7 @@ class Topic(_Text):
         return topic
 
 
-class Pattern(_Text):
+class PatternParam(_Text):
     """An argument that is a pattern."""
 
     name = "pattern"

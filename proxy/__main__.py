@@ -19,7 +19,7 @@ from fabric.config.schema import Setting, settings_of
 from fabric.config.settings import load, resolve
 from fabric.errors import AddressInUse, FabricError
 from fabric.system.autostart import LOG_NAME, TAKEN, private_directory
-from proxy.health.systemd import Notify
+from proxy.health.systemd import SystemdNotifier
 from proxy.logs import Log
 from proxy.server import Server
 from proxy.settings import ProxySettings
@@ -84,7 +84,7 @@ def run(
             log.to_file(path, settings, in_background=in_background)
             settings = replace(settings, log_file=str(path))
         # Not in the background: there the service, if there is one, is whoever has started us.
-        server = Server(settings, notify=None if in_background else Notify.take())
+        server = Server(settings, notify=None if in_background else SystemdNotifier.take())
         if threading.current_thread() is threading.main_thread():
             server.stop_on_signals()
         if end_with_stdin:

@@ -24,7 +24,7 @@ import zmq
 from fabric.config.settings import Address
 from fabric.errors import ProxyError, WireError
 from fabric.protocol import verbs
-from proxy.stats import Stats, stats_from
+from proxy.stats import ProxyStats, stats_from
 
 #: Seconds that a proxy may take to answer. It answers within a millisecond; a machine that swaps may not.
 TIMEOUT = 3.0
@@ -73,7 +73,7 @@ class NotAnswering(NoAnswer):
 class Status(NamedTuple):
     """What a proxy says of itself, and who is there."""
 
-    stats: Stats
+    stats: ProxyStats
     endpoints: list[dict[str, Any]]
     nodes: list[dict[str, Any]]
     #: There are more than fit into one message.
@@ -99,13 +99,13 @@ def status(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes
     return Status(_stats(address, record), _rows(listing, "endpoints"), _rows(listing, "nodes"), truncated)
 
 
-def stats(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> Stats:
+def stats(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> ProxyStats:
     """The statistics record of the proxy at `address`, with the busiest `topics` and so many `nodes`; errors as above."""
     (record,) = _ask(address, [verbs.Stats("stats", {"topics": topics, "nodes": nodes})], [verbs.Record], timeout)
     return _stats(address, record)
 
 
-class Asker:
+class StatsClient:
     """Asks one proxy for its record again and again, over one connection: for whoever looks once a second.
 
     One thread at a time. Nothing is connected before the first question, and nothing is left of a connection that did
@@ -117,7 +117,7 @@ class Asker:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._dealer: zmq.Socket[bytes] | None = None
 
-    def stats(self, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> Stats:
+    def stats(self, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> ProxyStats:
         """As the function `stats`. An answer that does not come is asked for once more, over a new connection."""
         deadline = monotonic() + timeout
         question = [verbs.Stats("stats", {"topics": topics, "nodes": nodes})]
@@ -159,7 +159,7 @@ def libraries() -> tuple[str, ...]:
     return tuple(f"{name} {version}" for name, version in versions.items())
 
 
-def _stats(address: Address, record: verbs.Record) -> Stats:
+def _stats(address: Address, record: verbs.Record) -> ProxyStats:
     try:
         return stats_from(record.record)
     except WireError as error:

@@ -23,14 +23,14 @@ from proxy.events.plane import EventPlane
 from proxy.messages.directory import Directory
 from proxy.messages.hooks import Hooks
 from proxy.settings import ProxySettings
-from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats
+from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats, TopicStats
 
 #: Rows that nobody has to ask for more of: a screen, and what a scrape should cost.
 TOPICS = 50
 NODES = 1_000
 
 
-class Beat(NamedTuple):
+class EventPlaneHealth(NamedTuple):
     """The last look at the event plane: whether a probe went round lately, how long ago, in how many seconds."""
 
     alive: bool
@@ -38,7 +38,7 @@ class Beat(NamedTuple):
     round_trip: float
 
 
-class Survey:
+class Collector:
     """One proxy's. Any thread."""
 
     def __init__(
@@ -49,14 +49,14 @@ class Survey:
         directory: Directory,
         events: EventPlane,
         hooks: Hooks,
-        beat: Callable[[], Beat],
+        health: Callable[[], EventPlaneHealth],
     ) -> None:
         self._settings = settings
         self._boot = boot
         self._directory = directory
         self._events = events
         self._hooks = hooks
-        self._beat = beat
+        self._health = health
         self._url = settings.address().url
         self._host = socket.gethostname()
         self._libraries = libraries()
@@ -78,14 +78,14 @@ class Survey:
             stats, data = half, orjson.dumps(half.as_json())
         return data
 
-    def stats(self, topics: int = TOPICS, nodes: int = NODES) -> Stats:
+    def stats(self, topics: int = TOPICS, nodes: int = NODES) -> ProxyStats:
         """The record, with at most so many of the busiest topics and of the nodes."""
         now, wall = monotonic(), time()
         counts = self._directory.stats()
         here, endpoints = counts.pop("nodes"), counts.pop("endpoints")
         totals = self._directory.reports.totals()
         members = self._directory.members(nodes)
-        return Stats(
+        return ProxyStats(
             pid=os.getpid(),
             host=self._host,
             url=self._url,
@@ -114,15 +114,15 @@ class Survey:
         )
 
     def _plane(self) -> PlaneStats:
-        beat, observer, retainer = self._beat(), self._events.observer, self._events.retainer
+        health, observer, retainer = self._health(), self._events.observer, self._events.retainer
         kept = {} if retainer is None else retainer.stats()
         if observer is None:
-            return PlaneStats(beat.alive, beat.age, beat.round_trip, **kept)
-        counted, traffic = observer.counted, observer.traffic
+            return PlaneStats(health.alive, health.age, health.round_trip, **kept)
+        counted, traffic = observer.counted, observer.topic_counts
         return PlaneStats(
-            alive=beat.alive,
-            probed=beat.age,
-            round_trip=beat.round_trip,
+            alive=health.alive,
+            probed=health.age,
+            round_trip=health.round_trip,
             frames_in=counted.frames_in,
             bytes_in=counted.bytes_in,
             frames_out=counted.frames_out,
@@ -140,7 +140,7 @@ class Survey:
             return ()
         return tuple(
             TopicStats(row.topic, round(row.events), round(row.bytes), row.rate, row.byte_rate, epoch + row.last)
-            for row in observer.traffic.rows(limit)
+            for row in observer.topic_counts.rows(limit)
         )
 
     def _member(self, node: Any) -> NodeStats:

@@ -55,7 +55,7 @@ class Log:
         self._remove()
         self._root.setLevel(level.upper())
         is_journal = format_ == "text" and stderr_is_the_journal()
-        self._add(logging.StreamHandler(), Journal() if is_journal else formatter(format_))
+        self._add(logging.StreamHandler(), JournalFormatter() if is_journal else formatter(format_))
 
     def to_file(self, path: Path, settings: ProxySettings, *, in_background: bool) -> None:
         """Log to this file; in the foreground what is wrong is told on stderr as well.
@@ -82,7 +82,7 @@ class Log:
 
     def _add(self, handler: logging.Handler, made: logging.Formatter) -> None:
         handler.setFormatter(made)
-        handler.addFilter(Repeats(handler))
+        handler.addFilter(RepeatFilter(handler))
         self._root.addHandler(handler)
         self._handlers.append(handler)
 
@@ -91,7 +91,7 @@ class Log:
             handler = self._handlers.pop()
             self._root.removeHandler(handler)
             for each in handler.filters:
-                if isinstance(each, Repeats):
+                if isinstance(each, RepeatFilter):
                     each.close()
             handler.close()
 
@@ -120,10 +120,10 @@ def stderr_is_the_journal() -> bool:
 
 def formatter(format_: str) -> logging.Formatter:
     """The formatter of that name: `text` or `json`."""
-    return Json() if format_ == "json" else Text()
+    return JsonFormatter() if format_ == "json" else TextFormatter()
 
 
-class Text(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """A line with time and level; a traceback is below it, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -132,7 +132,7 @@ class Text(logging.Formatter):
         return "\n".join([head, *_traceback(record)])
 
 
-class Journal(logging.Formatter):
+class JournalFormatter(logging.Formatter):
     """For the journal, which knows the time: the level as a priority, before each line of a traceback, too."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -141,7 +141,7 @@ class Journal(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in [escaped(_message(record)), *_traceback(record)])
 
 
-class Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line: `ts` (ISO 8601, UTC), `level`, `logger`, `message`, what was `extra`, and `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -218,7 +218,7 @@ class _Kind:
         self.last: logging.LogRecord | None = None
 
 
-class Repeats(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets `burst` warnings or errors of one kind pass in `interval` seconds, and counts the rest.
 
     A kind is a logger, a level and a template: two messages that differ in their arguments are of one kind. How many were

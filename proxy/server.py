@@ -31,18 +31,18 @@ from fabric.config.settings import Address
 from fabric.errors import AddressInUse, ProxyError
 from fabric.system.autostart import answers, private_directory
 from proxy import client as probe
-from proxy.collect import NODES, TOPICS, Beat, Survey
+from proxy.collect import NODES, TOPICS, Collector, EventPlaneHealth
 from proxy.events.plane import EventPlane
-from proxy.events.retained import NOTHING, Answer
-from proxy.health.self_check import Pulse
-from proxy.health.socket_guard import Doors
-from proxy.health.systemd import Notify
-from proxy.health.watchdog import Watch
+from proxy.events.retained import NOTHING, RetainedAnswer
+from proxy.health.self_check import SelfCheck
+from proxy.health.socket_guard import SocketGuard
+from proxy.health.systemd import SystemdNotifier
+from proxy.health.watchdog import Watchdog
 from proxy.messages.hooks import Hooks
 from proxy.messages.plane import MessagePlane
 from proxy.metrics.app import Metrics
 from proxy.settings import ProxySettings
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 
 logger = logging.getLogger("fabric.proxy")
 
@@ -57,16 +57,16 @@ class Server:
     `notify` is the service manager's, if this process is a service and the proxy is what it is for.
     """
 
-    def __init__(self, settings: ProxySettings, *, notify: Notify | None = None) -> None:
+    def __init__(self, settings: ProxySettings, *, notify: SystemdNotifier | None = None) -> None:
         self.settings = settings
-        self._notify = notify or Notify()
+        self._notify = notify or SystemdNotifier()
         self.address = settings.address()
         self.boot = os.urandom(8)
         self._stopping = threading.Event()
         self._reason = "stopped"
-        self._survey: Survey | None = None
+        self._collector: Collector | None = None
         #: While it runs: whether both planes are alive.
-        self.pulse: Pulse | None = None
+        self.self_check: SelfCheck | None = None
         self._hooks = Hooks(
             settings.hooks,
             url=self.address.url,
@@ -91,26 +91,26 @@ class Server:
             events = self._event_plane()
             events.start()
             messages = self._message_plane(events)
-            self._survey = Survey(
+            self._collector = Collector(
                 self.settings,
                 boot=self.boot.hex(),
                 directory=messages.directory,
                 events=events,
                 hooks=self._hooks,
-                beat=self._beat,
+                health=self._event_plane_health,
             )
-            doors = Doors(self.address, bound=events.bound.is_set, full=messages.directory.turn_away)
+            socket_guard = SocketGuard(self.address, bound=events.bound.is_set, full=messages.directory.turn_away)
             try:
                 metrics.start()
                 self._hooks.start()
                 messages.start()
                 logger.info("listening on %s (pid %d, boot %s)", self.address.url, os.getpid(), self.boot.hex())
                 metrics.ready()
-                doors.start()
+                socket_guard.start()
                 ready()
-                self._serve(events, messages, doors)
+                self._serve(events, messages, socket_guard)
             finally:
-                doors.close()
+                socket_guard.close()
                 metrics.leaving()
                 messages.stop()
                 self._hooks.stop()
@@ -139,45 +139,51 @@ class Server:
             make_announcer=lambda: events.announcer(os.urandom(8), "proxy"),
             routed=self._hooks.put if self.settings.hooks else None,
             stats=self._answer,
-            last=events.retainer.answer if events.retainer is not None else lambda _query: Answer(NOTHING),
+            last=events.retainer.answer if events.retainer is not None else lambda _query: RetainedAnswer(NOTHING),
             stop=self.stop,
         )
 
-    def stats(self, topics: int = TOPICS, nodes: int = NODES) -> Stats:
+    def stats(self, topics: int = TOPICS, nodes: int = NODES) -> ProxyStats:
         """What the proxy knows of itself and its fabric; see `proxy.stats`. Any thread, while it runs."""
-        if self._survey is None:
+        if self._collector is None:
             raise ProxyError("the proxy does not run")
-        return self._survey.stats(topics, nodes)
+        return self._collector.stats(topics, nodes)
 
-    def _beat(self) -> Beat:
-        pulse = self.pulse
-        if pulse is None or pulse.known.events is None:
-            return Beat(False, 0.0, 0.0)
-        return Beat(pulse.last.events is not None, monotonic() - pulse.events_at, pulse.known.events)
+    def _event_plane_health(self) -> EventPlaneHealth:
+        self_check = self.self_check
+        if self_check is None or self_check.known.events is None:
+            return EventPlaneHealth(False, 0.0, 0.0)
+        return EventPlaneHealth(
+            self_check.last.events is not None, monotonic() - self_check.events_at, self_check.known.events
+        )
 
     def _metrics(self) -> Metrics:
         return Metrics(self.settings.metrics, self.stats, silence=self._silence)
 
     def _silence(self) -> float | None:
-        pulse = self.pulse
-        return None if pulse is None or not pulse.at else monotonic() - pulse.at
+        self_check = self.self_check
+        return None if self_check is None or not self_check.at else monotonic() - self_check.at
 
     def _answer(self, query: dict[str, Any]) -> bytes:
-        assert self._survey is not None  # made before the message plane starts
-        return self._survey.answer(query)
+        assert self._collector is not None  # made before the message plane starts
+        return self._collector.answer(query)
 
-    def _serve(self, events: EventPlane, messages: MessagePlane, doors: Doors) -> None:
+    def _serve(self, events: EventPlane, messages: MessagePlane, socket_guard: SocketGuard) -> None:
         def summary() -> str:
             counts = messages.directory.stats()
             return f"{self.address.url}: nodes {counts['nodes']}, endpoints {counts['endpoints']}"
 
-        with contextlib.closing(Watch(self.address, self._notify, bound=events.bound.is_set, summary=summary)) as watch:
-            self.pulse = watch.pulse
-            self._look_after(events, messages, doors, watch)
+        with contextlib.closing(
+            Watchdog(self.address, self._notify, bound=events.bound.is_set, summary=summary)
+        ) as watchdog:
+            self.self_check = watchdog.self_check
+            self._look_after(events, messages, socket_guard, watchdog)
 
-    def _look_after(self, events: EventPlane, messages: MessagePlane, doors: Doors, watch: Watch) -> None:
-        while not self._stopping.wait(watch.turn()):
-            if failure := events.failure or messages.failure or doors.failure:
+    def _look_after(
+        self, events: EventPlane, messages: MessagePlane, socket_guard: SocketGuard, watchdog: Watchdog
+    ) -> None:
+        while not self._stopping.wait(watchdog.turn()):
+            if failure := events.failure or messages.failure or socket_guard.failure:
                 raise ProxyError(failure)
             if self.settings.idle_exit and messages.idle_for() >= self.settings.idle_exit:
                 self.stop(f"nobody has been here for {self.settings.idle_exit:g} s")

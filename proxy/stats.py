@@ -90,7 +90,7 @@ class ProcessStats:
 
 
 @dataclass(frozen=True)
-class Stats:
+class ProxyStats:
     """The whole record."""
 
     pid: int
@@ -149,9 +149,9 @@ class Stats:
 _Kind = TypeVar("_Kind")
 
 
-def stats_from(facts: Any) -> Stats:
+def stats_from(facts: Any) -> ProxyStats:
     """The record from JSON; unknown keys are a newer proxy's, and skipped. WireError if it is none."""
-    return _record(Stats, facts)
+    return _record(ProxyStats, facts)
 
 
 def _record(kind: type[_Kind], facts: Any) -> _Kind:

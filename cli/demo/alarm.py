@@ -25,7 +25,7 @@ WATCHED = {
 }
 
 
-class Level:
+class WatchedValue:
     """One value over time."""
 
     def __init__(self) -> None:
@@ -57,14 +57,14 @@ class Alarm:
     """Turns what was measured into alerts."""
 
     def __init__(self) -> None:
-        self._levels: dict[str, Level] = {}
+        self._levels: dict[str, WatchedValue] = {}
 
     def hear(self, topic: str, measured: Mapping[str, Any], now: float) -> list[tuple[str, dict[str, Any]]]:
         """Topics and payloads of the alerts that follow from `measured`."""
         alerts = []
         for key, what, unit in WATCHED.get(topic, ()):
             if what not in self._levels:
-                self._levels[what] = Level()  # the first value is of ourselves starting, and not counted
+                self._levels[what] = WatchedValue()  # the first value is of ourselves starting, and not counted
                 continue
             level, value = self._levels[what], measured[key]
             verdict = level.judge(value, now)
@@ -76,7 +76,7 @@ class Alarm:
         return alerts
 
 
-def _alert(level: Level, verdict: str, what: str, value: float, unit: str) -> dict[str, Any]:
+def _alert(level: WatchedValue, verdict: str, what: str, value: float, unit: str) -> dict[str, Any]:
     usual = f"{level.usual:,.1f}" if unit == "%" else f"{level.usual:,.0f}"
     alert: dict[str, Any] = {"what": what, "says": f"{value:,} {unit}, {usual} is usual here"}
     if verdict == "cleared":

@@ -20,11 +20,11 @@ from fabric.config.settings import Address, default_url, parse_address
 from fabric.errors import FabricError
 from proxy import client as probe
 from proxy.daemon import lock_says
-from proxy.health.self_check import Beat, Pulse
+from proxy.health.self_check import CheckResult, SelfCheck
 from proxy.server import MIN_DESCRIPTORS
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 
-#: Questions and beats of which the fastest counts: the first of each connects, too.
+#: Questions and results of which the fastest counts: the first of each connects, too.
 TRIES = 5
 BEATS = 3
 #: Seconds, and the share of what there is, from which on something is worth a warning.
@@ -50,7 +50,7 @@ _CURES = {
 class Answered(NamedTuple):
     """What the proxy said, and how exact its clock can be read: the fastest round trip, and the clocks' difference."""
 
-    stats: Stats
+    stats: ProxyStats
     round_trip: float
     skew: float
 
@@ -72,7 +72,7 @@ def proxy(place: Place, timeout: float = probe.TIMEOUT) -> list[Finding]:
 
 
 def _ask(address: Address, timeout: float) -> Answered:
-    asker = probe.Asker(address)
+    asker = probe.StatsClient(address)
     best: Answered | None = None
     try:
         for _ in range(TRIES):
@@ -142,7 +142,7 @@ def _another(place: Place) -> list[Finding]:
 # It answers
 
 
-def _versions(stats: Stats) -> list[Finding]:
+def _versions(stats: ProxyStats) -> list[Finding]:
     here = _parsed(probe.libraries())
     there = _parsed(stats.libraries)
     found = []
@@ -173,7 +173,7 @@ def _clock(answered: Answered) -> Finding:
     return ok("clocks", f"agree within {figures.took(abs(answered.skew) + error)}")
 
 
-def _round_trips(address: Address, stats: Stats, asked: float, timeout: float) -> list[Finding]:
+def _round_trips(address: Address, stats: ProxyStats, asked: float, timeout: float) -> list[Finding]:
     best = _pulse(address, timeout)
     trips = (("messages", best.messages), ("events", best.events))
     found = []
@@ -192,20 +192,20 @@ def _round_trips(address: Address, stats: Stats, asked: float, timeout: float) -
     return found
 
 
-def _pulse(address: Address, timeout: float) -> Beat:
-    pulse = Pulse(address)
+def _pulse(address: Address, timeout: float) -> CheckResult:
+    self_check = SelfCheck(address)
     try:
-        beats = [pulse.beat(timeout)]
-        if beats[0].good:
-            beats += [pulse.beat(timeout) for _ in range(BEATS - 1)]
+        results = [self_check.check(timeout)]
+        if results[0].good:
+            results += [self_check.check(timeout) for _ in range(BEATS - 1)]
     finally:
-        pulse.close()
-    events = [beat.events for beat in beats if beat.events is not None]
-    messages = [beat.messages for beat in beats if beat.messages is not None]
-    return Beat(min(events, default=None), min(messages, default=None))
+        self_check.close()
+    events = [result.events for result in results if result.events is not None]
+    messages = [result.messages for result in results if result.messages is not None]
+    return CheckResult(min(events, default=None), min(messages, default=None))
 
 
-def _proxy_limits(stats: Stats) -> list[Finding]:
+def _proxy_limits(stats: ProxyStats) -> list[Finding]:
     process = stats.process
     found = []
     if 0 <= process.descriptor_limit < process.descriptors / FULL:
@@ -230,7 +230,7 @@ def _proxy_limits(stats: Stats) -> list[Finding]:
     return found
 
 
-def _quiet(stats: Stats) -> list[Finding]:
+def _quiet(stats: ProxyStats) -> list[Finding]:
     quiet = [(stats.now - member.seen, member) for member in stats.members if stats.now - member.seen > QUIET]
     return [
         warning(
@@ -242,7 +242,7 @@ def _quiet(stats: Stats) -> list[Finding]:
     ]
 
 
-def _lost(stats: Stats) -> list[Finding]:
+def _lost(stats: ProxyStats) -> list[Finding]:
     found = []
     for loss in losses(stats):
         where = f"; of these {', '.join(f'{name} {count:,}' for name, count in loss.where[:4])}" if loss.where else ""

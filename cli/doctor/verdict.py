@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from cli.exits import DONE, FAILED, NO_PROXY, USAGE
 from cli.terminal import numbers as figures
 from cli.terminal.text import safe, to_json
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 
 
 class Level(Enum):
@@ -53,10 +53,10 @@ class Verdict(NamedTuple):
     messages: float | None = None
     #: Seconds that the check took.
     took: float = 0.0
-    stats: Stats | None = None
+    stats: ProxyStats | None = None
 
 
-def judged(url: str, events: float, messages: float, stats: Stats, max_lost: int | None) -> Verdict:
+def judged(url: str, events: float, messages: float, stats: ProxyStats, max_lost: int | None) -> Verdict:
     """Of a proxy whose planes both answered."""
     lost = stats.lost
     heard = f"events {figures.took(events)}, messages {figures.took(messages)}"

@@ -30,7 +30,7 @@ class _Row:
         self.earlier: deque[tuple[float, int]] = deque([(before, 0)])
 
 
-class Table:
+class CountsTable:
     """Counts events by topic since `started`."""
 
     def __init__(self, started: float) -> None:

@@ -39,7 +39,7 @@ _END_OF_TIME = 221_845_392_000
 _LATE = 1.0
 
 
-class Lines:
+class EventLines:
     """Time, topic, src, delay, payload. `palette`: topic → SGR code, for whoever knows what its topics mean."""
 
     def __init__(self, *, colour: bool = False, truncate: int = 0, palette: Mapping[str, str] | None = None) -> None:

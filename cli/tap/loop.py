@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Protocol
 
 from cli.options import note
-from cli.tap.counts import Table
+from cli.tap.counts import CountsTable
 from cli.tap.event_line import Render
 from cli.tap.reader import Event, News, Reader
 from cli.terminal.output import Output
@@ -30,7 +30,7 @@ _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 @dataclass(frozen=True)
-class Limits:
+class TapLimits:
     """When to end. None: never for that reason."""
 
     count: int | None = None
@@ -55,7 +55,7 @@ class Show(Protocol):
         """It is over, in whatever way."""
 
 
-class Printed:
+class LinesOutput:
     """A line an event. What comes together leaves together."""
 
     def __init__(self, out: Output, render: Render) -> None:
@@ -87,19 +87,19 @@ class Printed:
         self.flush()
 
 
-class Counted:
+class CountsOutput:
     """A table: redrawn on a terminal, and in any case written once at the end."""
 
     def __init__(self, out: Output, *, as_json: bool) -> None:
         self._out = out
         self._as_json = as_json
         self._live = out.is_terminal and not as_json
-        self._table = Table(monotonic())
+        self._table = CountsTable(monotonic())
         self._draw_at = 0.0
 
     def start(self) -> None:
         """See `Show`."""
-        self._table = Table(monotonic())
+        self._table = CountsTable(monotonic())
         if self._live:
             self._out.write(_ALTERNATE)
 
@@ -173,7 +173,9 @@ class Notes:
             note(f"the link to {self._url} is back")
 
 
-def follow(reader: Reader, show: Show, notes: Notes, limits: Limits, *, check: Callable[[], None] | None = None) -> int:
+def follow(
+    reader: Reader, show: Show, notes: Notes, limits: TapLimits, *, check: Callable[[], None] | None = None
+) -> int:
     """Show events until a limit is reached, Ctrl-C, or nobody reads any more (BrokenPipeError). How many were shown.
 
     `check` is called several times a second, and may raise.

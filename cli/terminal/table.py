@@ -14,7 +14,7 @@ _RED, _RESET = "\x1b[31m", "\x1b[0m"
 _LEAST = 12
 
 
-class Alarm(str):
+class RedCell(str):
     """A cell that is shown in red where there is colour."""
 
     __slots__ = ()
@@ -43,7 +43,7 @@ def _line(line: Sequence[str], widths: Sequence[int], gap: str, texts: int, colo
     shown = []
     for place, (text, width) in enumerate(zip(line, widths, strict=True)):
         padded = fit(text, width) if place < texts else " " * (width - cells(text)) + text
-        shown.append(red(padded, colour and isinstance(text, Alarm)))
+        shown.append(red(padded, colour and isinstance(text, RedCell)))
     return gap.join(shown).rstrip()
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 
 #: What the causes mean, in words that tell what to look at.
 _CAUSES = {
@@ -40,7 +40,7 @@ class Loss(NamedTuple):
         return max(self.number - sum(count for _, count in self.where), 0) if self.what == "event" else 0
 
 
-def losses(stats: Stats) -> list[Loss]:
+def losses(stats: ProxyStats) -> list[Loss]:
     """Everything that was lost since the proxy's start, events first, the most first."""
     found = [
         Loss(count, "event", cause, _CAUSES.get(cause, "for a reason that a newer version knows"), _where(stats, cause))
@@ -55,7 +55,7 @@ def losses(stats: Stats) -> list[Loss]:
     return found
 
 
-def _where(stats: Stats, cause: str) -> tuple[tuple[str, int], ...]:
+def _where(stats: ProxyStats, cause: str) -> tuple[tuple[str, int], ...]:
     counts: dict[str, int] = {}
     for member in stats.members:
         if member.report is not None and (count := member.report.dropped.get(cause, 0)):

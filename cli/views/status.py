@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from cli.commands.events import topics
 from cli.tap.event_line import bare
 from cli.terminal import numbers as figures
-from cli.terminal.table import Alarm, grid, red, wrapped
+from cli.terminal.table import RedCell, grid, red, wrapped
 from cli.terminal.text import cells, fit, safe
 from cli.views.losses import Loss, losses
 from fabric.config.settings import Address
 from proxy.client import Status
-from proxy.stats import NodeStats, PlaneStats, Stats
+from proxy.stats import NodeStats, PlaneStats, ProxyStats
 
 #: Rows that fit on one screen, and nodes that a loss names.
 NODES = 8
@@ -73,7 +73,7 @@ def overview(
     return lines
 
 
-def is_silent(stats: Stats) -> bool:
+def is_silent(stats: ProxyStats) -> bool:
     """Whether the event plane does not pass anything on, as far as its proxy can tell."""
     plane = stats.plane
     if plane.round_trip or plane.probed:
@@ -81,7 +81,7 @@ def is_silent(stats: Stats) -> bool:
     return not plane.alive and stats.uptime > SILENT
 
 
-def _proxy(stats: Stats, address: Address) -> list[str]:
+def _proxy(stats: ProxyStats, address: Address) -> list[str]:
     process = stats.process
     facts = [f"up {figures.duration(stats.uptime)} at {address.url}", f"pid {stats.pid} on {bare(stats.host)}"]
     facts.append(f"version {bare(stats.version)}")
@@ -92,7 +92,7 @@ def _proxy(stats: Stats, address: Address) -> list[str]:
     return facts
 
 
-def _plane(stats: Stats, columns: int, colour: bool) -> list[str]:
+def _plane(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
     plane, rough = stats.plane, topics.is_estimated(stats)
     if is_silent(stats):
         heard = f"for {figures.duration(plane.probed)}" if plane.probed else "since it started"
@@ -124,7 +124,7 @@ def _retained(plane: PlaneStats) -> list[str]:
     return facts
 
 
-def _messages(stats: Stats) -> list[str]:
+def _messages(stats: ProxyStats) -> list[str]:
     shown = {name: stats.messages.get(name, 0) for name in ("messages", "acknowledged")} | stats.messages
     return [f"{count:,} {_OUTCOMES.get(name) or _name(name)}" for name, count in shown.items() if count] or ["none"]
 
@@ -139,7 +139,7 @@ def _name(name: object) -> str:
     return text if cells(text) <= _LONGEST else fit(text, _LONGEST)
 
 
-def _lost(stats: Stats, columns: int, colour: bool) -> list[str]:
+def _lost(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
     found = losses(stats)
     if not found:
         return wrapped("lost", ["nothing was lost"], columns)
@@ -158,7 +158,7 @@ def _loss(loss: Loss, columns: int) -> list[str]:
     return lines + (wrapped("", where, columns, margin=14) if where and loss.what == "event" else [])
 
 
-def _nodes(stats: Stats, columns: int, colour: bool, everything: bool) -> list[str]:
+def _nodes(stats: ProxyStats, columns: int, colour: bool, everything: bool) -> list[str]:
     if not stats.nodes:
         return ["no node is here"]
     members = sorted(stats.members, key=_weight)
@@ -194,7 +194,7 @@ def _node(member: NodeStats, where: Sequence[str]) -> _Row:
         figures.short(report.waiting),
         figures.short(report.backlog),
         figures.took(report.lag).replace(" ", "") if report.delivered else "-",
-        Alarm(lost) if report.lost else lost,
+        RedCell(lost) if report.lost else lost,
     )
 
 
@@ -221,7 +221,7 @@ def _endpoints(found: Status, columns: int, everything: bool) -> list[str]:
     return wrapped(title, names, columns, margin=margin)
 
 
-def _topics(stats: Stats, columns: int, everything: bool) -> list[str]:
+def _topics(stats: ProxyStats, columns: int, everything: bool) -> list[str]:
     shown = stats.busiest if everything else stats.busiest[:TOPICS]
     lines = topics.table(shown, stats, columns)
     if not lines:

@@ -18,8 +18,8 @@ from cli.tap.event_line import bare
 from cli.terminal import numbers as figures
 from cli.terminal.text import cells, fit, safe
 from cli.views.status import is_silent
-from cli.views.top_keys import HELP, NODES, TOPICS, View
-from proxy.stats import NodeStats, Stats, TopicStats
+from cli.views.top_keys import HELP, NODES, TOPICS, TopView
+from proxy.stats import NodeStats, ProxyStats, TopicStats
 
 #: What the first column keeps while there are others to leave out.
 _LEAST = 20
@@ -34,7 +34,7 @@ class Column(NamedTuple):
     width: int
     rank: int
     value: Callable[[Any], Any]
-    text: Callable[[Any, Stats], str]
+    text: Callable[[Any, ProxyStats], str]
 
 
 def _topic_number(name: str, title: str, width: int, rank: int, show: Callable[..., str]) -> Column:
@@ -62,7 +62,7 @@ def _short_rate(rate: float) -> str:
     return figures.short(rate) if rate >= 10 else figures.rate(rate)
 
 
-def _lag(row: NodeStats, _stats: Stats) -> str:
+def _lag(row: NodeStats, _stats: ProxyStats) -> str:
     return figures.took(row.report.lag).replace(" ", "") if row.report and row.report.delivered else "-"
 
 
@@ -98,13 +98,13 @@ class Snapshot(NamedTuple):
     """What is known. `trouble` says why the proxy does not answer now, since when it has not: `answered`, unix seconds."""
 
     url: str
-    stats: Stats | None = None
-    before: Stats | None = None
+    stats: ProxyStats | None = None
+    before: ProxyStats | None = None
     trouble: str = ""
     answered: float = 0.0
 
 
-def frame(known: Snapshot, view: View, columns: int, lines: int, now: float, *, colour: bool = True) -> list[str]:
+def frame(known: Snapshot, view: TopView, columns: int, lines: int, now: float, *, colour: bool = True) -> list[str]:
     """At most `lines` lines, none wider than `columns`. `now` is unix seconds."""
     paint = _Paint(columns, colour)
     shown = [paint(_title(known, view, now), _BOLD)]
@@ -119,7 +119,7 @@ def frame(known: Snapshot, view: View, columns: int, lines: int, now: float, *, 
     return shown[: max(lines, 1)]
 
 
-def plain(known: Snapshot, view: View, columns: int, now: float) -> list[str]:
+def plain(known: Snapshot, view: TopView, columns: int, now: float) -> list[str]:
     """The same for scripts: without colours and without what is about a screen."""
     assert known.stats is not None  # there is nothing else to print
     paint = _Paint(columns, colour=False)
@@ -147,7 +147,7 @@ class _Paint:
         return f"{code}{text}{_RESET}" if code and self.colour else text
 
 
-def _title(known: Snapshot, view: View, now: float) -> str:
+def _title(known: Snapshot, view: TopView, now: float) -> str:
     how = "paused" if view.paused else f"every {view.interval:g} s"
     return f"fabric top  {strftime('%H:%M:%S', localtime(now))}  {how}  ? help  {safe(known.url)}"
 
@@ -159,7 +159,7 @@ def _trouble(known: Snapshot, now: float) -> str:
     return f"{safe(told)}; waiting for it"
 
 
-def _head(stats: Stats, before: Stats | None, paint: _Paint) -> list[str]:
+def _head(stats: ProxyStats, before: ProxyStats | None, paint: _Paint) -> list[str]:
     plane, process, rough = stats.plane, stats.process, stats.plane.observed < 1
     limit = "" if process.descriptor_limit < 0 else f" of {process.descriptor_limit:,}"
     silent = is_silent(stats)
@@ -185,7 +185,7 @@ def _head(stats: Stats, before: Stats | None, paint: _Paint) -> list[str]:
     ]
 
 
-def _lost(stats: Stats, paint: _Paint) -> str:
+def _lost(stats: ProxyStats, paint: _Paint) -> str:
     if not stats.lost:
         return paint("lost    0")
     causes = sorted(
@@ -195,14 +195,16 @@ def _lost(stats: Stats, paint: _Paint) -> str:
     return paint(f"lost    {figures.plural(stats.lost, 'event')}: {told}", _RED)
 
 
-def _cpu(stats: Stats, before: Stats | None) -> str:
+def _cpu(stats: ProxyStats, before: ProxyStats | None) -> str:
     used, elapsed = stats.process.cpu, stats.uptime
     if before is not None and before.boot == stats.boot and stats.uptime > before.uptime:
         used, elapsed = used - before.process.cpu, elapsed - before.uptime
     return f"{100 * used / elapsed:.0f} %" if elapsed > 0 else "0 %"
 
 
-def table(stats: Stats, view: View, columns: int, lines: int, paint: _Paint, *, stretch: bool = True) -> list[str]:
+def table(
+    stats: ProxyStats, view: TopView, columns: int, lines: int, paint: _Paint, *, stretch: bool = True
+) -> list[str]:
     """The table that is shown, in at most so many lines."""
     rows: list[Any] = list(stats.busiest if view.table == TOPICS else stats.members)
     there = max(stats.plane.topics if view.table == TOPICS else stats.nodes, len(rows))
@@ -228,13 +230,13 @@ def table(stats: Stats, view: View, columns: int, lines: int, paint: _Paint, *, 
     return found[: max(lines, 0)]
 
 
-def _nothing(stats: Stats, view: View) -> str:
+def _nothing(stats: ProxyStats, view: TopView) -> str:
     if view.table == NODES:
         return "no node is here"
     return "nothing has passed yet that somebody subscribed to, or this proxy does not count (--no-count)"
 
 
-def _chosen(view: View, columns: int) -> list[Column]:
+def _chosen(view: TopView, columns: int) -> list[Column]:
     shown = list(COLUMNS[view.table])
     while sum(column.width + 1 for column in shown[1:]) + _LEAST > columns:
         spare = [column for column in shown[1:] if column.name != view.by]
@@ -244,7 +246,7 @@ def _chosen(view: View, columns: int) -> list[Column]:
     return shown
 
 
-def _header(shown: Sequence[Column], view: View, width: int, paint: _Paint) -> str:
+def _header(shown: Sequence[Column], view: TopView, width: int, paint: _Paint) -> str:
     parts = []
     for column in shown:
         text = column.title
@@ -257,7 +259,7 @@ def _header(shown: Sequence[Column], view: View, width: int, paint: _Paint) -> s
     return _joined(parts, paint, _REVERSE)
 
 
-def _line(row: Any, shown: Sequence[Column], width: int, stats: Stats, paint: _Paint) -> str:
+def _line(row: Any, shown: Sequence[Column], width: int, stats: ProxyStats, paint: _Paint) -> str:
     parts = []
     for column in shown:
         text = column.text(row, stats)

@@ -30,7 +30,7 @@ HELP = (
 
 
 @dataclass(frozen=True)
-class View:
+class TopView:
     """What the user has chosen. `limit`: rows at most; 0: as many as there is room for."""
 
     table: str = TOPICS
@@ -47,7 +47,7 @@ class View:
         """The name of the column that the table is sorted by."""
         return self.topics_by if self.table == TOPICS else self.nodes_by
 
-    def sorted_by(self, name: str) -> View:
+    def sorted_by(self, name: str) -> TopView:
         """The same, sorted by another column of the same table."""
         changed = {"topics_by": name} if self.table == TOPICS else {"nodes_by": name}
         return replace(self, reverse=False, **changed)  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ def keys_of(text: str) -> list[str]:
     return found
 
 
-def pressed(view: View, key: str) -> View | None:
+def pressed(view: TopView, key: str) -> TopView | None:
     """The view after a key; None: the end. Keys that mean nothing change nothing."""
     if key in ("q", "Q"):
         return None

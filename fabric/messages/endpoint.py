@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("fabric.endpoint")
 
 
+class NotAnswered(Exception):
+    """The holder answers no requests. An asker sees the name of this class as the type of its `RemoteError`."""
+
+
 class Answers(Protocol):
     """What an endpoint needs of the session's shell."""
 

@@ -9,9 +9,9 @@
     route ──▸ Traffic (what waits, whose turn it is) ──▸ a thread a call ──▸ sender ──▸ Traffic ──▸ Routing
                                                                                           └──▸ Undeliverable
 
-`route` never blocks. One thread, `fabric-routes`, owns the scheduler; each call of a sender has a thread of its own, so that
-one that hangs holds up its own places and nothing else. Async senders run on the loop that they were registered in, else
-on one of their own.
+`route` never blocks. One thread, `fabric-routes`, owns the scheduler; each call of a sender has a thread of its own, so
+that one that hangs holds up its own places and nothing else. Async senders run on the loop that they were registered
+in, else on one of their own.
 """
 
 from __future__ import annotations
@@ -232,7 +232,9 @@ class Router:
             settled = scheduler.settled()
             if attempts or settled or is_over:
                 return attempts, settled, is_over
-            times = [each for each in (scheduler.next_time(), self._until if self._closing else None) if each is not None]
+            times = [
+                each for each in (scheduler.next_time(), self._until if self._closing else None) if each is not None
+            ]
             self._changed.wait(max(min(times) - now, 0.0) if times else None)
 
     def _start(self, attempt: Attempt) -> None:

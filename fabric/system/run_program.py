@@ -34,6 +34,10 @@ _BEGIN_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
 
 
+class ProgramFailed(Exception):
+    """A program that should answer a message failed. An asker sees the name of this class in its `RemoteError`."""
+
+
 class Ran(NamedTuple):
     """How a program ended. `status` is its exit status, negative: the signal that ended it."""
 

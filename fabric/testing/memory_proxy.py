@@ -168,7 +168,7 @@ class MemoryProxy:
     def __init__(self, *, timeout: float, max_bytes: int, retain: Sequence[str] = ()) -> None:
         # Lazily, and only here: applications that embed the fabric have no use for the proxy.
         try:
-            from proxy.events.retained import NOTHING, Answer, Retained
+            from proxy.events.retained import NOTHING, Retained, RetainedAnswer
             from proxy.messages.directory import Directory
         except ImportError as error:
             raise ImportError(
@@ -180,7 +180,7 @@ class MemoryProxy:
             boot, monotonic(), epoch=time() - monotonic(), timeout=timeout, max_bytes=max_bytes
         )
         self._make_retained: Callable[[], Retained] = lambda: Retained(retain, topics=RETAINED, max_bytes=PEER_BYTES)
-        self._nothing = Answer(NOTHING)
+        self._nothing = RetainedAnswer(NOTHING)
         self._retained_prefixes = tuple(prefix for pattern in retain for prefix in prefixes(pattern))
         if retain:
             self._retained_prefixes += prefixes(KEPT_TOPIC)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import zmq
 
-from proxy.events.topic_counts import Traffic
+from proxy.events.topic_counts import TopicCounts
 
 logger = logging.getLogger("fabric.proxy")
 
@@ -37,7 +37,7 @@ CAPTURE = "inproc://capture"
 CONTROL = "inproc://control"
 
 
-class Counted(NamedTuple):
+class FrameTotals(NamedTuple):
     """What libzmq has counted. A message on the event plane has two frames."""
 
     frames_in: int = 0
@@ -50,11 +50,11 @@ class Observer:
     """A thread beside the event plane, in its context; it ends when that is terminated."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], topics: int) -> None:
-        self.counted = Counted()
-        self._before = Counted()
+        self.counted = FrameTotals()
+        self._before = FrameTotals()
         self._begun_again = False
         #: The table of topics; `last` is monotonic. Any thread may read.
-        self.traffic = Traffic(topics, monotonic())
+        self.topic_counts = TopicCounts(topics, monotonic())
         #: The two ends that `zmq.proxy_steerable` gets, and closes.
         self.capture = context.socket(zmq.PUB)
         self.control = context.socket(zmq.PAIR)
@@ -91,7 +91,7 @@ class Observer:
         try:
             while True:
                 left_out = self._look()
-                self.traffic.turn(self._ask() // 2, left_out, monotonic())
+                self.topic_counts.turn(self._ask() // 2, left_out, monotonic())
                 self._asking.poll(int(TURN * 1_000))  # a sleep that the end of the context ends
         except (zmq.ContextTerminated, zmq.Again):  # the plane has ended, and does not take questions any more
             pass
@@ -113,7 +113,7 @@ class Observer:
                 read += 1
                 if parsed < PARSED:
                     parsed += len(frames[1])
-                    self.traffic.seen(frames[0], frames[1])
+                    self.topic_counts.seen(frames[0], frames[1])
         except zmq.Again:
             pass
         # A pipe that was full takes nothing until half of it has been read.
@@ -127,10 +127,10 @@ class Observer:
         if self._asking.poll(ANSWER_MS):
             # Received and sent, each in frames and bytes: at the XSUB, then at the XPUB.
             values = [int.from_bytes(each, "little") for each in self._asking.recv_multipart(zmq.NOBLOCK)]
-            told = Counted(values[0], values[1], values[6], values[7])
+            told = FrameTotals(values[0], values[1], values[6], values[7])
             if self._begun_again:
                 self._begun_again = False
                 self._before = self.counted
-            self.counted = Counted(*(map(sum, zip(self._before, told, strict=True))))
+            self.counted = FrameTotals(*(map(sum, zip(self._before, told, strict=True))))
             self._asked = False
         return self.counted.frames_in

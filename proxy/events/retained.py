@@ -48,7 +48,7 @@ _MAX_TOKEN = 64
 NOTHING = b'{"events":[],"more":false,"after":0,"mark":null}'
 
 
-class Answer(NamedTuple):
+class RetainedAnswer(NamedTuple):
     """To LAST: JSON, and the place mark that has to be published for it, if any: topic and payload."""
 
     data: bytes
@@ -168,7 +168,7 @@ class Retained:
 
     # What is asked
 
-    def answer(self, query: dict[str, Any]) -> Answer:
+    def answer(self, query: dict[str, Any]) -> RetainedAnswer:
         """The answer to LAST, of at most `PAGE_BYTES` (or one event). WireError for a query that is none."""
         pattern, token, after = query.get("pattern"), query.get("mark"), query.get("after", 0)
         try:
@@ -179,13 +179,13 @@ class Retained:
             raise WireError(f"`after` is a number, `mark` a text of at most {_MAX_TOKEN} characters")
         assert isinstance(pattern, str)
         if token is None:
-            return Answer(self._page(pattern, after, self._place, None))
+            return RetainedAnswer(self._page(pattern, after, self._place, None))
         if (known := self._marks.get(token)) is None:
             self._marks_made += 1
             waiting = b'{"events":[],"more":true,"after":0,"mark":null}'
-            return Answer(waiting, (KEPT_TOPIC, {"token": token, "mark": self._marks_made}))
+            return RetainedAnswer(waiting, (KEPT_TOPIC, {"token": token, "mark": self._marks_made}))
         number, until = known
-        return Answer(self._page(pattern, after, until, number))
+        return RetainedAnswer(self._page(pattern, after, until, number))
 
     def _page(self, pattern: str, after: int, until: int, mark: int | None) -> bytes:
         match = PatternTable[bool]().adding(pattern, True).match

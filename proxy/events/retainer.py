@@ -25,7 +25,7 @@ import zmq
 from fabric.errors import WireError
 from fabric.protocol.events import prefixes
 from fabric.protocol.topics import KEPT_TOPIC
-from proxy.events.retained import Answer, Retained
+from proxy.events.retained import Retained, RetainedAnswer
 
 logger = logging.getLogger("fabric.proxy")
 
@@ -64,7 +64,7 @@ class Retainer:
         """Let go of the socket; the thread never ran."""
         self._socket.close(linger=0)
 
-    def answer(self, query: dict[str, Any]) -> Answer:
+    def answer(self, query: dict[str, Any]) -> RetainedAnswer:
         """The answer to LAST; see `proxy.events.retained`. Any thread. WireError for a query that is none."""
         with self._lock:
             return self._retained.answer(query)

@@ -22,7 +22,7 @@ from fabric.protocol.events import RESERVED, decode_events
 WINDOW = 1.0
 
 
-class Row(NamedTuple):
+class TopicCount(NamedTuple):
     """One topic. Events and bytes since the start, per second in the last window; `last` on the clock of `turn`."""
 
     topic: str
@@ -41,7 +41,7 @@ class _Topic:
         self.rate = self.byte_rate = self.last = 0.0
 
 
-class Traffic:
+class TopicCounts:
     """A table of at most `limit` topics; the longest silent are forgotten first. One thread writes, any may read."""
 
     def __init__(self, limit: int, now: float) -> None:
@@ -99,10 +99,10 @@ class Traffic:
         if now - self._window >= WINDOW:
             self._roll(now)
 
-    def rows(self, limit: int) -> list[Row]:
+    def rows(self, limit: int) -> list[TopicCount]:
         """The busiest `limit` topics, busiest first: by rate, then by count. Any thread."""
         found = [
-            Row(topic, each.events, each.bytes, each.rate, each.byte_rate, each.last)
+            TopicCount(topic, each.events, each.bytes, each.rate, each.byte_rate, each.last)
             for topic, each in list(self._topics.items())
         ]
         found.sort(key=lambda row: (-row.rate, -row.events, row.topic))

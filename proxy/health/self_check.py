@@ -31,7 +31,7 @@ LIMIT = 16
 _EVERYWHERE = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
-class Beat(NamedTuple):
+class CheckResult(NamedTuple):
     """Seconds that the way through each plane took; None if nothing came back within the time allowed."""
 
     events: float | None = None
@@ -43,7 +43,7 @@ class Beat(NamedTuple):
         return self.events is not None and self.messages is not None
 
 
-class Pulse:
+class SelfCheck:
     """Beats when it is told to. One thread beats and closes it; `last`, `alive` and `at` may be read by any."""
 
     def __init__(self, address: Address) -> None:
@@ -61,8 +61,8 @@ class Pulse:
         self._probe, self._probe_at = b"", 0.0
         self._token, self._token_at = "", 0.0
         #: The last beat; and each plane's part of the last one that it answered.
-        self.last = Beat()
-        self.known = Beat()
+        self.last = CheckResult()
+        self.known = CheckResult()
         #: When both planes answered last, and when the event plane did, monotonic; 0: never.
         self.at = 0.0
         self.events_at = 0.0
@@ -83,7 +83,7 @@ class Pulse:
         """Whether both planes answered the last beat."""
         return self.last.good
 
-    def beat(self, timeout: float) -> Beat:
+    def check(self, timeout: float) -> CheckResult:
         """Send something through both planes, and wait at most `timeout` seconds until it comes out."""
         self._ask()
         deadline, again = monotonic() + timeout, 0.0
@@ -101,8 +101,10 @@ class Pulse:
             if monotonic() >= deadline:
                 break
         now, known = monotonic(), self.known
-        self.known = Beat(known.events if events is None else events, known.messages if messages is None else messages)
-        self.last = Beat(events, messages)
+        self.known = CheckResult(
+            known.events if events is None else events, known.messages if messages is None else messages
+        )
+        self.last = CheckResult(events, messages)
         if events is not None:
             self.events_at = now
         if self.last.good:

@@ -47,7 +47,7 @@ EVENTS = ("events-in", "events-out")
 MESSAGES = ("messages",)
 
 
-class Marks:
+class DescriptorLimits:
     """How many descriptors may be in use before something is shut, at a soft limit of `limit`."""
 
     def __init__(self, limit: int) -> None:
@@ -81,7 +81,7 @@ def descriptors_used() -> int:
     return len(os.listdir("/proc/self/fd")) - 1  # the listing itself has one
 
 
-class Doors:
+class SocketGuard:
     """Looks after the sockets of one proxy, in a thread of its own.
 
     `bound` says whether events-in is there, too; `full(yes)` is told when newcomers are to be turned away, and when not.
@@ -108,7 +108,7 @@ class Doors:
         self._shut: frozenset[str] = frozenset()
         self._known: set[str] = set()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fabric-doors", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="fabric-sockets", daemon=True)
 
     def start(self) -> None:
         """Begin. `messages` and `events-out` are bound."""
@@ -134,13 +134,13 @@ class Doors:
 
     def look(self) -> float:
         """Open and shut what is to be; the seconds until the next look."""
-        used, marks = self._used(), Marks(self._limit())
+        used, marks = self._used(), DescriptorLimits(self._limit())
         self._judge(used, marks)
         if self._directory is not None:
             self._tend(self._directory)
         return marks.pace(used)
 
-    def _judge(self, used: int, marks: Marks) -> None:
+    def _judge(self, used: int, marks: DescriptorLimits) -> None:
         full = used >= (marks.room if self._is_full else marks.full)
         shut = frozenset((*EVENTS, *MESSAGES) if used >= marks.shut else EVENTS if full else ())
         self._shut = shut

@@ -20,7 +20,7 @@ TIMEOUT = 1.0
 MAX_STATUS = 200
 
 
-class Notify:
+class SystemdNotifier:
     """Speaks to the socket at `path`; to nobody if that is empty. One thread uses it."""
 
     def __init__(self, path: str = "", watchdog: float = 0.0) -> None:
@@ -30,7 +30,7 @@ class Notify:
         self._status = ""
 
     @classmethod
-    def take(cls, environment: MutableMapping[str, str] = os.environ) -> Notify:
+    def take(cls, environment: MutableMapping[str, str] = os.environ) -> SystemdNotifier:
         """From the variables that a service manager sets, which are removed: what we start does not speak for us."""
         path = environment.pop("NOTIFY_SOCKET", "")
         text, pid = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")

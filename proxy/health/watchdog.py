@@ -1,8 +1,8 @@
-"""Watches over the planes for the main loop: takes the pulse, and tells the service manager and the log what it found.
+"""Watches over the planes for the main loop: takes the self_check, and tells the service manager and the log what it found.
 
     state       entered when                                          is said
     starting    at first                                              nothing: events-in is bound late (`settle`)
-    serving     both planes answered one beat                         READY=1 once; WATCHDOG=1 after each good beat
+    serving     both planes answered one result                         READY=1 once; WATCHDOG=1 after each good result
     suffering   a plane has been silent for `PATIENCE`                STATUS and a warning name it; no WATCHDOG=1
     serving     both answer again                                     STATUS, a line in the log, WATCHDOG=1
 
@@ -17,12 +17,12 @@ from collections.abc import Callable
 from time import monotonic
 
 from fabric.config.settings import Address
-from proxy.health.self_check import Beat, Pulse
-from proxy.health.systemd import Notify
+from proxy.health.self_check import CheckResult, SelfCheck
+from proxy.health.systemd import SystemdNotifier
 
 logger = logging.getLogger("fabric.proxy")
 
-#: Seconds between beats, and how long one waits for its answers.
+#: Seconds between results, and how long one waits for its answers.
 EVERY = 1.0
 #: Seconds between looks until the planes have answered first; and how long the main loop may be away from its other work.
 SOON = 0.05
@@ -37,17 +37,17 @@ _COMPLAINTS = {
 }
 
 
-class Watch:
+class Watchdog:
     """`turn` again and again, on one thread, then `close`. `bound` says whether both planes listen."""
 
     def __init__(
-        self, address: Address, notify: Notify, *, bound: Callable[[], bool], summary: Callable[[], str]
+        self, address: Address, notify: SystemdNotifier, *, bound: Callable[[], bool], summary: Callable[[], str]
     ) -> None:
-        self.pulse = Pulse(address)
-        self._notify = notify
+        self.self_check = SelfCheck(address)
+        self._systemd = notify
         self._bound = bound
         self._summary = summary
-        # A third, so that one late beat does not end a proxy that lives.
+        # A third, so that one late result does not end a proxy that lives.
         self._every = min(EVERY, notify.watchdog / 3) if notify.watchdog else EVERY
         self._patience = min(PATIENCE, notify.watchdog / 2) if notify.watchdog else PATIENCE
         self._due = 0.0
@@ -58,23 +58,23 @@ class Watch:
         self._complaint = ""
 
     def turn(self) -> float:
-        """Take the pulse if it is time; the seconds until it wants to be called again."""
+        """Take the self_check if it is time; the seconds until it wants to be called again."""
         if not self._bound():
             return SOON
         if monotonic() >= self._due:
             begun = monotonic()
-            beat = self.pulse.beat(self._every if self._ready else SOON)
-            if beat.good:
+            result = self.self_check.check(self._every if self._ready else SOON)
+            if result.good:
                 self._answered()
             else:
-                self._unanswered(beat, begun)
+                self._unanswered(result, begun)
             self._due = begun + (self._every if self._ready else 0.0)
         return min(TURN, max(self._due - monotonic(), 0.0))
 
     def close(self) -> None:
         """The end has begun."""
-        self._notify.stopping()
-        self.pulse.close()
+        self._systemd.stopping()
+        self.self_check.close()
 
     def _answered(self) -> None:
         self._silent_since = None
@@ -82,19 +82,19 @@ class Watch:
             logger.info("both planes answer again")
             self._complaint = ""
         # What is said first is what `systemctl status` shows when the start has returned.
-        self._notify.status(self._summary())
+        self._systemd.status(self._summary())
         if not self._ready:
             self._ready = True
-            self._notify.ready()
-        self._notify.alive()
+            self._systemd.ready()
+        self._systemd.alive()
 
-    def _unanswered(self, beat: Beat, begun: float) -> None:
+    def _unanswered(self, result: CheckResult, begun: float) -> None:
         if self._silent_since is None:
             self._silent_since = begun
         if monotonic() - self._silent_since < (self._patience if self._ready else PATIENCE):
             return
-        complaint = _COMPLAINTS[beat.events is None, beat.messages is None]
-        self._notify.status(complaint)
+        complaint = _COMPLAINTS[result.events is None, result.messages is None]
+        self._systemd.status(complaint)
         if complaint != self._complaint:
             self._complaint = complaint
             logger.warning(complaint)

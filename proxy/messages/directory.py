@@ -80,10 +80,10 @@ from fabric.protocol.verbs import (
     Welcome,
     decode_for_proxy,
 )
-from proxy.messages.node_reports import Reports
-from proxy.messages.records import Announcements, Node, Outgoing, Refusal, Registration
+from proxy.messages.node_reports import NodeReports
+from proxy.messages.records import Announcements, NodeRecord, Outgoing, Refusal, RegistrationRecord
 from proxy.messages.registry import Registry
-from proxy.messages.routing import Routing, error
+from proxy.messages.routing import MessageRouting, error
 
 _Handler = Callable[[bytes, list[bytes], float], None]
 
@@ -105,11 +105,11 @@ class Directory:
         self.announcements: Announcements = deque()
         self.terms = Terms(boot, timeout / 3, timeout, max_bytes)
         self._registry = Registry(boot, now + timeout, self.outgoing, self.announcements)
-        self._routing = Routing(self._registry, self.outgoing, max_bytes, epoch, record)
+        self._routing = MessageRouting(self._registry, self.outgoing, max_bytes, epoch, record)
         #: Messages for the hooks; None unless asked for.
         self.routed = self._routing.routed
         #: What nodes say of themselves with their heartbeats.
-        self.reports = Reports()
+        self.reports = NodeReports()
         self._nodes = self._registry.nodes
         self._due = now + self.terms.heartbeat
         #: Nobody is judged by a silence that began before this.
@@ -208,7 +208,7 @@ class Directory:
             **self._counts,
         }
 
-    def members(self, limit: int) -> list[Node]:
+    def members(self, limit: int) -> list[NodeRecord]:
         """Nodes that are here, as many as `limit`, by name. Any thread."""
         return sorted(self._nodes.values(), key=lambda node: node.identity.node)[:limit]
 
@@ -229,7 +229,7 @@ class Directory:
             "nodes": [self._node_facts(node) for node in self._nodes.values()] if nodes else [],
         }
 
-    def _endpoint_facts(self, registration: Registration) -> dict[str, Any]:
+    def _endpoint_facts(self, registration: RegistrationRecord) -> dict[str, Any]:
         node, epoch = registration.node, self._routing.epoch
         return {
             "endpoint": registration.name.decode(),
@@ -240,7 +240,7 @@ class Directory:
             "seen": epoch + node.seen,
         }
 
-    def _node_facts(self, node: Node) -> dict[str, Any]:
+    def _node_facts(self, node: NodeRecord) -> dict[str, Any]:
         return {
             **node.facts(),
             "program": node.identity.program,
@@ -251,7 +251,7 @@ class Directory:
 
     # Everything else
 
-    def _for_node(self, handler: Callable[[Node, Any, float], None]) -> _Handler:
+    def _for_node(self, handler: Callable[[NodeRecord, Any, float], None]) -> _Handler:
         """For nodes only, and decoded."""
 
         def handle(peer: bytes, frames: list[bytes], now: float) -> None:
@@ -275,16 +275,16 @@ class Directory:
         self._registry.hello(peer, message.identity, Welcome(VERSION, message.attempt, self.terms), now)
         self._empty_since = None
 
-    def _register(self, node: Node, message: Register, now: float) -> None:
+    def _register(self, node: NodeRecord, message: Register, now: float) -> None:
         self._registry.register(node, message, now)
 
-    def _unregister(self, node: Node, message: Unregister, now: float) -> None:
+    def _unregister(self, node: NodeRecord, message: Unregister, now: float) -> None:
         self._registry.unregister(node, message.key)
 
-    def _find(self, node: Node, message: Find, now: float) -> None:
+    def _find(self, node: NodeRecord, message: Find, now: float) -> None:
         self._registry.find(node.peer, message.name, message.session)
 
-    def _ask(self, node: Node, message: Ask, now: float) -> None:
+    def _ask(self, node: NodeRecord, message: Ask, now: float) -> None:
         id_ = message.id.encode()
         if message.origin == b"*":
             others = [other.peer for other in self._nodes.values() if other is not node]
@@ -297,7 +297,7 @@ class Directory:
         for peer in others:
             self.outgoing.append((peer, [ASK, id_, node.origin, message.body]))
 
-    def _tell(self, node: Node, message: Tell, now: float) -> None:
+    def _tell(self, node: NodeRecord, message: Tell, now: float) -> None:
         if (asker := self._routing.asker(message.back)) is not None:
             self.outgoing.append((asker, [TELL, message.id.encode(), node.origin, message.body]))
 
@@ -325,16 +325,16 @@ class Directory:
                 self.reports.heard(node.origin, decode_report(message.report), now)
         self.outgoing.append((peer, [PONG, frames[1], b"1" if known else b"0"]))
 
-    def _bye(self, node: Node, message: Bye, now: float) -> None:
+    def _bye(self, node: NodeRecord, message: Bye, now: float) -> None:
         self._registry.drop(node, "left", message.reason)
         self._gone(node, now)
 
-    def _lose(self, node: Node, reason: str, now: float) -> None:
+    def _lose(self, node: NodeRecord, reason: str, now: float) -> None:
         self._counts["lost"] += 1
         self._registry.drop(node, "lost", reason)
         self._gone(node, now)
 
-    def _gone(self, node: Node, now: float) -> None:
+    def _gone(self, node: NodeRecord, now: float) -> None:
         self.reports.gone(node.origin)
         if not self._nodes:
             self._empty_since = now

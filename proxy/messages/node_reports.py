@@ -41,7 +41,7 @@ class _Last(NamedTuple):
     rates: Rates
 
 
-class Reports:
+class NodeReports:
     """See the module. One thread writes, any may read."""
 
     def __init__(self, limit: int = MAX_PAST) -> None:

@@ -31,7 +31,7 @@ from fabric.config.settings import Address
 from fabric.errors import ProxyError, WireError
 from fabric.protocol.verbs import BYE, KEPT, LAST, RECORD, STATS, STOP, decode_for_proxy
 from proxy.events.plane import ROOM, Announcer, set_common_options
-from proxy.events.retained import NOTHING, Answer
+from proxy.events.retained import NOTHING, RetainedAnswer
 from proxy.messages.directory import Directory
 from proxy.messages.routing import Routed, error
 
@@ -66,7 +66,7 @@ class MessagePlane:
         make_announcer: Callable[[], Announcer],
         routed: Callable[[Routed], None] | None = None,
         stats: Callable[[dict[str, Any]], bytes] = lambda _query: b"{}",
-        last: Callable[[dict[str, Any]], Answer] = lambda _query: Answer(NOTHING),
+        last: Callable[[dict[str, Any]], RetainedAnswer] = lambda _query: RetainedAnswer(NOTHING),
         stop: Callable[[str], None] | None = None,
     ) -> None:
         self.directory = Directory(

@@ -21,7 +21,7 @@ class Refusal(Exception):
         self.detail = detail
 
 
-class Node:
+class NodeRecord:
     """One connection of one process."""
 
     __slots__ = ("identity", "missed", "origin", "peer", "registrations", "seen", "senders", "since")
@@ -31,19 +31,19 @@ class Node:
         self.identity = identity
         self.origin = identity.origin
         self.since = self.seen = now
-        self.registrations: dict[int, Registration] = {}
+        self.registrations: dict[int, RegistrationRecord] = {}
         #: What may stand in a `from`: names registered here with how many registrations have them, and claims, once
         #: they were looked at. Read for every message.
         self.senders: dict[bytes, int] = {}
         #: Something it had to know could not be sent to it: it must say HELLO again, and ask again.
         self.missed = False
 
-    def take(self, registration: Registration) -> None:
+    def take(self, registration: RegistrationRecord) -> None:
         """The node holds this name from now on."""
         self.registrations[registration.key] = registration
         self.senders[registration.name] = self.senders.get(registration.name, 0) + 1
 
-    def give_up(self, registration: Registration) -> None:
+    def give_up(self, registration: RegistrationRecord) -> None:
         """The node does not hold it any more."""
         del self.registrations[registration.key]
         if self.senders[registration.name] > 1:
@@ -57,12 +57,12 @@ class Node:
         return {"node": identity.node, "origin": identity.origin.hex(), "pid": identity.pid, "host": identity.host}
 
 
-class Registration:
+class RegistrationRecord:
     """A name held by a node."""
 
     __slots__ = ("key", "name", "node", "returned", "session", "since", "watchers")
 
-    def __init__(self, node: Node, key: int, name: bytes, session: bytes, now: float, returned: bool) -> None:
+    def __init__(self, node: NodeRecord, key: int, name: bytes, session: bytes, now: float, returned: bool) -> None:
         self.node = node
         self.key = key
         self.name = name
@@ -80,11 +80,11 @@ class Holders:
     __slots__ = ("members", "shared", "turn")
 
     def __init__(self, shared: bool) -> None:
-        self.members: list[Registration] = []
+        self.members: list[RegistrationRecord] = []
         self.shared = shared
         self.turn = 0
 
-    def next(self) -> Registration:
+    def next(self) -> RegistrationRecord:
         """The one whose turn it is."""
         self.turn = (self.turn + 1) % len(self.members)
         return self.members[self.turn]

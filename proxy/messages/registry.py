@@ -23,7 +23,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from fabric.protocol.verbs import BYE, REGISTERED, Identity, Register, Welcome, encode
-from proxy.messages.records import Announcements, Holders, Node, Outgoing, Refusal, Registration
+from proxy.messages.records import Announcements, Holders, NodeRecord, Outgoing, Refusal, RegistrationRecord
 from proxy.messages.sessions import Sessions
 
 MAX_NODES = 10_000
@@ -39,8 +39,8 @@ class Registry:
     """Nodes and names of one life of a proxy. `outgoing` and `announcements` are its effects."""
 
     def __init__(self, boot: str, recover_until: float, outgoing: Outgoing, announcements: Announcements) -> None:
-        self.nodes: dict[bytes, Node] = {}
-        self.origins: dict[bytes, Node] = {}
+        self.nodes: dict[bytes, NodeRecord] = {}
+        self.origins: dict[bytes, NodeRecord] = {}
         self.names: dict[bytes, Holders] = {}
         #: Whether newcomers are turned away; somebody else knows why.
         self.full = False
@@ -51,7 +51,7 @@ class Registry:
 
     # Nodes
 
-    def hello(self, peer: bytes, identity: Identity, welcome: Welcome, now: float) -> Node:
+    def hello(self, peer: bytes, identity: Identity, welcome: Welcome, now: float) -> NodeRecord:
         """A node says who it is: for the first time, again, or over another connection than before."""
         here = self.nodes.get(peer)
         if here is not None and here.origin == identity.origin:
@@ -63,7 +63,7 @@ class Registry:
             raise Refusal("full", limit=len(self.nodes))
         if here is not None:
             self.drop(here, "left", "replaced")
-        node = Node(peer, identity, now)
+        node = NodeRecord(peer, identity, now)
         self.nodes[peer] = self.origins[identity.origin] = node
         self._send(peer, encode(welcome))
         if before is None:
@@ -72,7 +72,7 @@ class Registry:
             self._move(before, node, now)
         return node
 
-    def _move(self, before: Node, node: Node, now: float) -> None:
+    def _move(self, before: NodeRecord, node: NodeRecord, now: float) -> None:
         """The node's names come along without ever being free; its sessions end with the connection."""
         node.since = before.since
         del self.nodes[before.peer]
@@ -85,7 +85,7 @@ class Registry:
             # Before anything can be delivered to the new session, which its node has not heard of yet.
             self._granted(registration)
 
-    def drop(self, node: Node, how: str, reason: str) -> None:
+    def drop(self, node: NodeRecord, how: str, reason: str) -> None:
         """A node is gone; `how` is `left` or `lost`."""
         del self.nodes[node.peer]
         del self.origins[node.origin]
@@ -95,7 +95,7 @@ class Registry:
 
     # Names
 
-    def register(self, node: Node, wanted: Register, now: float) -> None:
+    def register(self, node: NodeRecord, wanted: Register, now: float) -> None:
         """Answer REGISTER. Refusal says why it cannot be."""
         registration = node.registrations.get(wanted.key)
         if registration is not None:
@@ -109,10 +109,12 @@ class Registry:
             if returned:
                 self.sessions.lost(session)
             raise
-        registration = Registration(node, wanted.key, name, session if returned else self.sessions.new(), now, returned)
+        registration = RegistrationRecord(
+            node, wanted.key, name, session if returned else self.sessions.new(), now, returned
+        )
         self._enter(registration, wanted.policy == "share")
 
-    def _enter(self, registration: Registration, shared: bool) -> None:
+    def _enter(self, registration: RegistrationRecord, shared: bool) -> None:
         node, name = registration.node, registration.name
         holders = self.names.get(name)
         if holders is None:
@@ -125,7 +127,7 @@ class Registry:
         self.sessions.returned(registration, holders.shared)
         self._announce("endpoint.joined", node, registration)
 
-    def _grant(self, node: Node, wanted: Register, returned: bool) -> bytes:
+    def _grant(self, node: NodeRecord, wanted: Register, returned: bool) -> bytes:
         """The name that it gets, free or shared from here on. Refusal if there is none."""
         if len(self.sessions.open) >= MAX_ENDPOINTS:
             raise Refusal("full", limit=MAX_ENDPOINTS)
@@ -156,13 +158,13 @@ class Registry:
             self._send(member.node.peer, [BYE, b"replaced", member.session])
             self._end(member, "replaced", "replaced")
 
-    def unregister(self, node: Node, key: int) -> None:
+    def unregister(self, node: NodeRecord, key: int) -> None:
         """A name is given back; one that is not held is none of our business."""
         registration = node.registrations.get(key)
         if registration is not None:
             self._end(registration, "left", "close")
 
-    def _end(self, registration: Registration, how: str, reason: str) -> None:
+    def _end(self, registration: RegistrationRecord, how: str, reason: str) -> None:
         node = registration.node
         node.give_up(registration)
         holders = self.names[registration.name]
@@ -204,14 +206,16 @@ class Registry:
 
     # Effects
 
-    def _granted(self, registration: Registration) -> None:
+    def _granted(self, registration: RegistrationRecord) -> None:
         key = b"%d" % registration.key
         self._send(registration.node.peer, [REGISTERED, key, registration.name, registration.session])
 
     def _send(self, peer: bytes, frames: list[bytes]) -> None:
         self._outgoing.append((peer, frames))
 
-    def _announce(self, what: str, node: Node, registration: Registration | None = None, reason: str = "") -> None:
+    def _announce(
+        self, what: str, node: NodeRecord, registration: RegistrationRecord | None = None, reason: str = ""
+    ) -> None:
         facts = node.facts()
         if registration is None:
             facts["name"] = facts["node"]

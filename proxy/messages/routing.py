@@ -36,7 +36,7 @@ from fabric.protocol.verbs import (
 )
 from proxy.messages import broadcasts
 from proxy.messages.broadcasts import Broadcasts
-from proxy.messages.records import Node, Outgoing, Refusal
+from proxy.messages.records import NodeRecord, Outgoing, Refusal
 from proxy.messages.registry import Registry
 
 #: Return addresses of peers that never said HELLO start with this. Longer than an origin, so never taken for one.
@@ -61,7 +61,7 @@ class Routed(NamedTuple):
     holders: int
 
 
-class Routing:
+class MessageRouting:
     """Passes messages on between the peers of a registry. `epoch` + `now` is the wall clock."""
 
     def __init__(self, registry: Registry, outgoing: Outgoing, max_bytes: int, epoch: float, record: bool) -> None:
@@ -132,7 +132,7 @@ class Routing:
             self.counts["replies"] += 1
             self._outgoing.append((asker, [REPLIED, id_, meta, body]))
 
-    def refused(self, node: Node, message: RefusedByHolder, now: float) -> None:
+    def refused(self, node: NodeRecord, message: RefusedByHolder, now: float) -> None:
         """REFUSED: tell its sender that the holder would not have it."""
         if message.back.startswith(broadcasts.PREFIX):
             self._broadcasts.answered(message.back, message.session.encode(), False)
@@ -165,7 +165,9 @@ class Routing:
         self.bare_at = now
         self._send_otherwise(peer, BARE + peer, None, frames, now)
 
-    def _send_otherwise(self, peer: bytes, back: bytes, node: Node | None, frames: list[bytes], now: float) -> None:
+    def _send_otherwise(
+        self, peer: bytes, back: bytes, node: NodeRecord | None, frames: list[bytes], now: float
+    ) -> None:
         message: Send = decode_for_proxy(frames)
         _, id_, to, session, sender, meta, body = frames
         if len(body) > self._max_bytes:
@@ -188,7 +190,7 @@ class Routing:
         if self.routed is not None:
             self.routed.append(Routed(id_, to, sender, meta, body, len(targets)))
 
-    def _claim(self, node: Node, sender: bytes) -> None:
+    def _claim(self, node: NodeRecord, sender: bytes) -> None:
         """A `from` that is none of the node's names: a claim, which is marked as such, or refused."""
         try:
             check_claim(sender.decode())

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from fabric.protocol.verbs import FOUND, GONE
-from proxy.messages.records import Outgoing, Registration
+from proxy.messages.records import Outgoing, RegistrationRecord
 
 #: Peers that are told of the end of one session. Who comes after them learns it from the answer to the next SEND.
 MAX_WATCHERS = 1_024
@@ -33,7 +33,7 @@ class Sessions:
 
     def __init__(self, boot: str, recover_until: float, peers: Container[bytes], outgoing: Outgoing) -> None:
         #: What is addressed to whom: read for every message.
-        self.open: dict[bytes, Registration] = {}
+        self.open: dict[bytes, RegistrationRecord] = {}
         self.recovering = True
         self.recover_until = recover_until
         self._prefix = f"{boot}-".encode()
@@ -59,11 +59,11 @@ class Sessions:
             and not session.startswith(self._prefix)
         )
 
-    def begin(self, registration: Registration) -> None:
+    def begin(self, registration: RegistrationRecord) -> None:
         """Messages may be sent to `registration.session` from now on."""
         self.open[registration.session] = registration
 
-    def end(self, registration: Registration, reason: str) -> None:
+    def end(self, registration: RegistrationRecord, reason: str) -> None:
         """No more message is ever delivered to it; its watchers are told."""
         session = registration.session
         del self.open[session]
@@ -72,7 +72,7 @@ class Sessions:
         self._tell(registration.watchers, [GONE, registration.name, session, reason.encode()])
         registration.watchers = set()
 
-    def returned(self, registration: Registration, shared: bool) -> None:
+    def returned(self, registration: RegistrationRecord, shared: bool) -> None:
         """Tell those who waited for its session that it is here."""
         _, waiting = self._awaited.pop(registration.session, (b"", ()))
         for peer in waiting:
@@ -90,7 +90,7 @@ class Sessions:
             self._give_up(session, b"timeout")
         self._ended.clear()
 
-    def found(self, peer: bytes, registration: Registration, asked: bytes, shared: bool) -> None:
+    def found(self, peer: bytes, registration: RegistrationRecord, asked: bytes, shared: bool) -> None:
         """Tell `peer` of the session, and remember to tell it of its end."""
         if len(registration.watchers) < MAX_WATCHERS:
             registration.watchers.add(peer)

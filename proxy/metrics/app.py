@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fabric.errors import ProxyError
 from proxy.metrics.table import METRICS, Metric, Samples, exposition
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -59,7 +59,7 @@ class Metrics:
     def __init__(
         self,
         listen: str,
-        stats: Callable[[], Stats],
+        stats: Callable[[], ProxyStats],
         *,
         silence: Callable[[], float | None] = lambda: 0.0,
     ) -> None:
@@ -136,7 +136,7 @@ class Metrics:
             return _collected(self._application, environ)
         return self._told(self._ill if path == "/healthz" else self._unready)
 
-    def _told(self, why_not: Callable[[Stats], str | None]) -> Page:
+    def _told(self, why_not: Callable[[ProxyStats], str | None]) -> Page:
         try:
             stats = self._stats()
             why = why_not(stats)
@@ -147,13 +147,13 @@ class Metrics:
             return _text("503 Service Unavailable", why)
         return _text("200 OK", f"ok: {stats.who}, up {stats.uptime:.0f} s at {stats.url}")
 
-    def _ill(self, stats: Stats) -> str | None:
+    def _ill(self, stats: ProxyStats) -> str | None:
         silence = self._silence()
         if silence is None:
             return None if stats.uptime < GRACE else "the planes have never answered: the proxy is stuck"
         return None if silence < GRACE else f"the planes have not answered for {silence:.0f} s: the proxy is stuck"
 
-    def _unready(self, stats: Stats) -> str | None:
+    def _unready(self, stats: ProxyStats) -> str | None:
         if why := self._away or self._ill(stats):
             return why
         return "starting: the planes have not answered yet" if self._silence() is None else None
@@ -176,7 +176,7 @@ def _collected(application: WSGIApplication, environ: WSGIEnvironment) -> Page:
 # The client library
 
 
-def _prometheus(stats: Callable[[], Stats]) -> WSGIApplication:
+def _prometheus(stats: Callable[[], ProxyStats]) -> WSGIApplication:
     try:
         from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
     except ImportError:
@@ -193,7 +193,7 @@ def _prometheus(stats: Callable[[], Stats]) -> WSGIApplication:
 class _Collector:
     """Reads the record once at each scrape."""
 
-    def __init__(self, stats: Callable[[], Stats]) -> None:
+    def __init__(self, stats: Callable[[], ProxyStats]) -> None:
         self._stats = stats
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from fabric.protocol.node_report import MAX_CAUSES, Report
-from proxy.stats import NodeStats, Stats, TopicStats
+from proxy.stats import NodeStats, ProxyStats, TopicStats
 
 MAX_TOPICS = 50
 MAX_NODES = 200
@@ -45,10 +45,10 @@ class Metric(NamedTuple):
     kind: str
     help: str
     labels: tuple[str, ...]
-    read: Callable[[Stats], Samples]
+    read: Callable[[ProxyStats], Samples]
 
 
-def exposition(stats: Stats) -> list[tuple[Metric, Samples]]:
+def exposition(stats: ProxyStats) -> list[tuple[Metric, Samples]]:
     """All metrics of a record, with their samples. No two samples of a metric have the same labels."""
     shown = replace(
         stats,
@@ -61,16 +61,16 @@ def exposition(stats: Stats) -> list[tuple[Metric, Samples]]:
 # Ways to read
 
 
-def _one(value: Callable[[Stats], float]) -> Callable[[Stats], Samples]:
+def _one(value: Callable[[ProxyStats], float]) -> Callable[[ProxyStats], Samples]:
     return lambda stats: [((), float(value(stats)))]
 
 
 def _counts(
-    found: Callable[[Stats], Mapping[str, int]], known: Iterable[str], *, but: Iterable[str] = ()
-) -> Callable[[Stats], Samples]:
+    found: Callable[[ProxyStats], Mapping[str, int]], known: Iterable[str], *, but: Iterable[str] = ()
+) -> Callable[[ProxyStats], Samples]:
     """A sample a key: the known ones, and a bounded number of others in the order in which they appeared."""
 
-    def read(stats: Stats) -> Samples:
+    def read(stats: ProxyStats) -> Samples:
         counts = dict.fromkeys(known, 0)
         rest = 0
         for key, count in found(stats).items():
@@ -87,14 +87,14 @@ def _counts(
     return read
 
 
-def _topics(value: Callable[[TopicStats], float]) -> Callable[[Stats], Samples]:
+def _topics(value: Callable[[TopicStats], float]) -> Callable[[ProxyStats], Samples]:
     return lambda stats: [((topic.topic,), float(value(topic))) for topic in stats.busiest]
 
 
 def _nodes(
     value: Callable[[NodeStats], float], join: Callable[[Iterable[float]], float] = sum
-) -> Callable[[Stats], Samples]:
-    def read(stats: Stats) -> Samples:
+) -> Callable[[ProxyStats], Samples]:
+    def read(stats: ProxyStats) -> Samples:
         found: dict[str, list[float]] = {}
         for node in stats.members:
             found.setdefault(node.node, []).append(float(value(node)))
@@ -105,20 +105,20 @@ def _nodes(
 
 def _reports(
     value: Callable[[Report], float], join: Callable[[Iterable[float]], float] = sum
-) -> Callable[[Stats], Samples]:
+) -> Callable[[ProxyStats], Samples]:
     """Of nodes that have said something of themselves."""
     read = _nodes(lambda node: value(node.report or Report()), join)
     return lambda stats: read(_only_reporting(stats))
 
 
-def _only_reporting(stats: Stats) -> Stats:
+def _only_reporting(stats: ProxyStats) -> ProxyStats:
     return replace(stats, members=tuple(node for node in stats.members if node.report is not None))
 
 
-def _named(counts: Callable[[Report], Mapping[str, int]]) -> Callable[[Stats], Samples]:
+def _named(counts: Callable[[Report], Mapping[str, int]]) -> Callable[[ProxyStats], Samples]:
     """A sample a node and key; keys that have counted nothing are left out, or every node would have all of them."""
 
-    def read(stats: Stats) -> Samples:
+    def read(stats: ProxyStats) -> Samples:
         found: dict[tuple[str, ...], float] = {}
         for node in stats.members:
             for key, count in counts(node.report or Report()).items():
@@ -129,7 +129,7 @@ def _named(counts: Callable[[Report], Mapping[str, int]]) -> Callable[[Stats], S
     return read
 
 
-def _node_info(stats: Stats) -> Samples:
+def _node_info(stats: ProxyStats) -> Samples:
     facts = {(node.node, node.host, node.program): 1.0 for node in stats.members}
     return list(facts.items())
 
@@ -150,11 +150,11 @@ _NODE = ("node",)
 _TOPIC = ("topic",)
 
 
-def _gauge(name: str, help_: str, read: Callable[[Stats], Samples], labels: tuple[str, ...] = ()) -> Metric:
+def _gauge(name: str, help_: str, read: Callable[[ProxyStats], Samples], labels: tuple[str, ...] = ()) -> Metric:
     return Metric(f"fabric_{name}", "gauge", help_, labels, read)
 
 
-def _counter(name: str, help_: str, read: Callable[[Stats], Samples], labels: tuple[str, ...] = ()) -> Metric:
+def _counter(name: str, help_: str, read: Callable[[ProxyStats], Samples], labels: tuple[str, ...] = ()) -> Metric:
     return Metric(f"fabric_{name}_total", "counter", help_, labels, read)
 
 

@@ -10,24 +10,24 @@ import pytest
 
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
-from proxy.health.self_check import Pulse
+from proxy.health.self_check import SelfCheck
 from tests.deploy.frozen import RUNNER, Frozen
 
 
 def test_it_is_ready_when_both_planes_have_answered(manager):
     process = manager.proxy(settle=0.3)
     manager.wait_for("READY=1")
-    with contextlib.closing(Pulse(parse_address(f"ipc://{manager.directory}/proxy"))) as pulse:
-        assert pulse.beat(10.0).good
+    with contextlib.closing(SelfCheck(parse_address(f"ipc://{manager.directory}/proxy"))) as self_check:
+        assert self_check.check(10.0).good
     assert manager.stop(process)[0] == 0
 
 
 def test_while_events_in_is_not_bound_it_is_not_ready(manager):
     process = manager.proxy(settle=60.0)
-    with contextlib.closing(Pulse(parse_address(f"ipc://{manager.directory}/proxy"))) as pulse:
-        wait_until(lambda: pulse.beat(0.1).messages is not None)
+    with contextlib.closing(SelfCheck(parse_address(f"ipc://{manager.directory}/proxy"))) as self_check:
+        wait_until(lambda: self_check.check(0.1).messages is not None)
         for _ in range(5):
-            assert pulse.beat(0.1).events is None
+            assert self_check.check(0.1).events is None
     status, _ = manager.stop(process)
     assert (status, manager.heard) == (0, ["STOPPING=1"])
 
@@ -129,9 +129,9 @@ def test_a_plane_that_hangs_ends_the_feeding_until_it_goes_on(manager, thread, c
     try:
         hung = manager.wait_for(f"STATUS={complaint}", len(manager.heard))
         # It goes on looking: the main loop lives, and still does not say so.
-        with contextlib.closing(Pulse(parse_address(f"ipc://{manager.directory}/proxy"))) as pulse:
+        with contextlib.closing(SelfCheck(parse_address(f"ipc://{manager.directory}/proxy"))) as self_check:
             for _ in range(3):
-                assert not pulse.beat(0.2).good
+                assert not self_check.check(0.2).good
     finally:
         frozen.thaw()
     well = manager.wait_for("STATUS=ipc", hung)

@@ -232,7 +232,7 @@ def test_malformed_questions_are_answered_and_the_proxy_goes_on(fabric_proxy):
 
 @pytest.fixture
 def asker(fabric_proxy):
-    made = probe.Asker(parse_address(fabric_proxy.url))
+    made = probe.StatsClient(parse_address(fabric_proxy.url))
     yield made
     made.close()
 

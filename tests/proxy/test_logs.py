@@ -13,7 +13,7 @@ import pytest
 
 from fabric.errors import ProxyError
 from fabric.testing import ProxyProcess, wait_until
-from proxy.logs import BURST, MAX_KINDS, Journal, Json, Log, Repeats, Text, escaped
+from proxy.logs import BURST, MAX_KINDS, JournalFormatter, JsonFormatter, Log, RepeatFilter, TextFormatter, escaped
 from proxy.settings import ProxySettings
 
 #: Of the tests' own: its handlers go after the test.
@@ -48,14 +48,14 @@ def failed(text):
 
 
 def test_text_is_a_line_with_time_and_level():
-    line = Text().format(record("listening on %s", "ipc:///x", level=logging.INFO))
+    line = TextFormatter().format(record("listening on %s", "ipc:///x", level=logging.INFO))
     time, level, message = line[:23], line[24:31], line[32:]
     datetime.strptime(time, "%Y-%m-%d %H:%M:%S,%f")
     assert (level, message) == ("INFO   ", "listening on ipc:///x")
 
 
 def test_json_is_one_object_with_time_level_logger_message_and_the_facts():
-    line = Json().format(record("%d left", 3, level=logging.ERROR, nodes=3, names=("a", b"b"), ts="not this"))
+    line = JsonFormatter().format(record("%d left", 3, level=logging.ERROR, nodes=3, names=("a", b"b"), ts="not this"))
     found = orjson.loads(line)
     assert datetime.fromisoformat(found.pop("ts")).utcoffset().total_seconds() == 0
     assert found == {
@@ -63,7 +63,9 @@ def test_json_is_one_object_with_time_level_logger_message_and_the_facts():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("made", [Text(), Json(), Journal()], ids=lambda made: type(made).__name__)
+@pytest.mark.parametrize(
+    "made", [TextFormatter(), JsonFormatter(), JournalFormatter()], ids=lambda made: type(made).__name__
+)
 @pytest.mark.parametrize("evil", ["a\nERROR b", "\r", "\x1b[2J", "\x85", "\u2028", "\u202e", "\x00", "\ud800", "\x7f"])
 def test_nobody_can_forge_a_line_or_command_a_terminal(made, evil):
     line = made.format(record("topic %s", evil))
@@ -83,18 +85,18 @@ def test_what_is_not_visible_is_escaped_as_in_json():
 
 def test_a_json_line_says_what_was_said():
     text = 'a\nb "c" \\ \x85 \u202e'
-    assert orjson.loads(Json().format(record("%s", text)))["message"] == text
+    assert orjson.loads(JsonFormatter().format(record("%s", text)))["message"] == text
 
 
 def test_a_traceback_is_below_its_line_and_none_of_its_lines_can_pass_for_one_of_the_log():
-    head, *rest = Text().format(failed("first\n2026-01-01 00:00:00,000 ERROR second\x1b")).split("\n")
+    head, *rest = TextFormatter().format(failed("first\n2026-01-01 00:00:00,000 ERROR second\x1b")).split("\n")
     assert head.endswith("it failed")
     assert rest[-1] == "    2026-01-01 00:00:00,000 ERROR second\\u001b"
     assert all(line.startswith("    ") for line in rest)
 
 
 def test_a_traceback_is_a_key_of_a_json_line():
-    found = orjson.loads(Json().format(failed("first\nsecond")))
+    found = orjson.loads(JsonFormatter().format(failed("first\nsecond")))
     assert found["exception"].endswith("RuntimeError: first\nsecond")
 
 
@@ -103,11 +105,11 @@ def test_a_traceback_is_a_key_of_a_json_line():
     [(logging.DEBUG, 7), (logging.INFO, 6), (logging.WARNING, 4), (logging.ERROR, 3), (logging.CRITICAL, 3)],
 )
 def test_the_journal_gets_the_level_as_a_priority_and_no_time(level, priority):
-    assert Journal().format(record("hello", level=level)) == f"<{priority}>hello"
+    assert JournalFormatter().format(record("hello", level=level)) == f"<{priority}>hello"
 
 
 def test_the_journal_gets_the_priority_before_each_line_of_a_traceback():
-    lines = Journal().format(failed("x")).split("\n")
+    lines = JournalFormatter().format(failed("x")).split("\n")
     assert len(lines) > 2
     assert all(line.startswith("<4>") for line in lines)
 
@@ -115,13 +117,15 @@ def test_the_journal_gets_the_priority_before_each_line_of_a_traceback():
 @pytest.mark.parametrize("value", [2**70, "\ud800", {1: {2: "x"}}, object()])
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_fact_that_is_no_json_costs_no_line(value, deep):
-    found = orjson.loads(Json().format(record("x", fact=[value] if deep else value)))
+    found = orjson.loads(JsonFormatter().format(record("x", fact=[value] if deep else value)))
     assert found["message"] == "x"
     assert found["fact"]
 
 
 def test_a_wrong_log_call_is_logged_as_far_as_it_goes():
-    assert "two %s and %s (cannot be written out: not enough arguments" in Text().format(record("two %s and %s", 1))
+    assert "two %s and %s (cannot be written out: not enough arguments" in TextFormatter().format(
+        record("two %s and %s", 1)
+    )
 
 
 # What is said again and again
@@ -142,7 +146,7 @@ class Collected(logging.Handler):
 def limited():
     """A logger whose repeated lines are left out, its collected lines, and a clock to be set."""
     handler, now = Collected(), [1_000.0]
-    repeats = Repeats(handler, burst=2, interval=60.0, clock=lambda: now[0])
+    repeats = RepeatFilter(handler, burst=2, interval=60.0, clock=lambda: now[0])
     handler.addFilter(repeats)
     logger = logging.getLogger(LOGGER)
     logger.addHandler(handler)
@@ -208,7 +212,7 @@ def test_at_the_end_what_was_left_out_is_told(limited):
 
 def test_it_is_told_when_the_interval_is_over_though_nothing_else_happens():
     handler, now = Collected(), [0.0]
-    handler.addFilter(repeats := Repeats(handler, burst=1, interval=0.05, clock=lambda: now[0]))
+    handler.addFilter(repeats := RepeatFilter(handler, burst=1, interval=0.05, clock=lambda: now[0]))
     logger = logging.getLogger(LOGGER)
     logger.addHandler(handler)
     for _ in range(4):
@@ -228,7 +232,7 @@ def test_however_many_kinds_there_are_only_so_many_are_remembered(limited):
 
 def test_every_line_is_either_written_or_counted_from_however_many_threads():
     handler = Collected()
-    handler.addFilter(repeats := Repeats(handler, burst=5))
+    handler.addFilter(repeats := RepeatFilter(handler, burst=5))
     logger = logging.getLogger(LOGGER)
     logger.addHandler(handler)
     threads = [

@@ -5,9 +5,9 @@ import pytest
 
 from fabric.errors import WireError
 from fabric.protocol.node_report import Report
-from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats, stats_from
+from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats, TopicStats, stats_from
 
-FULL = Stats(
+FULL = ProxyStats(
     pid=1,
     host="here",
     url="ipc:///run/fabric",

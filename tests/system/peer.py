@@ -30,6 +30,7 @@ class Peer:
         self.thread = None
         self.published = 0
         self.longest = 0.0
+        self.halting = threading.Event()
 
     def subscribe(self, pattern, handling=0.0, everyone=False):
         def note(event):
@@ -52,12 +53,17 @@ class Peer:
     def _publish(self, topics, count, rate, pad):
         start = time.monotonic()
         for i in range(count):
-            if rate and (ahead := start + i / rate - time.monotonic()) > 0:
-                time.sleep(ahead)
+            if rate and self.halting.wait(max(start + i / rate - time.monotonic(), 0.0)):
+                return
             before = time.monotonic()
             self.node.publish(topics[i % len(topics)], {"i": i, "pad": pad})
             self.longest = max(self.longest, time.monotonic() - before)
             self.published += 1
+
+    def halt(self):
+        """Publish no more; `wait` says how many were."""
+        self.halting.set()
+        return {}
 
     def progress(self):
         return {"published": self.published}

@@ -76,11 +76,12 @@ def test_a_killed_proxy_that_is_restarted_under_load(fabric_proxy, pair):
 
 def test_a_proxy_killed_again_and_again(fabric_proxy, pair):
     publisher, subscriber = pair
-    publisher("publish", topics=TOPICS, count=4_500, rate=2_000)
+    publisher("publish", topics=TOPICS, count=1_000_000, rate=2_000)
     for _ in range(3):
         start = publisher("progress")["published"]
         wait_until(lambda start=start: publisher("progress")["published"] > start + 700)
         fabric_proxy.restart(settle=0.1)
+    publisher("halt")
     wait_until_accounted_for(publisher, subscriber, publisher("wait")["published"])
     assert_in_order_and_never_twice(subscriber("report")["seen"])
 

@@ -24,8 +24,8 @@ from cli.demo.alarm import Alarm
 from cli.demo.machine import PROC, Machine
 from cli.exits import FAILED, Failure
 from cli.options import joined, proxy_options
-from cli.tap.event_line import Lines
-from cli.tap.loop import Limits, Notes, Printed, follow
+from cli.tap.event_line import EventLines
+from cli.tap.loop import LinesOutput, Notes, TapLimits, follow
 from cli.tap.reader import Event, Reader
 from cli.terminal.output import Output
 from fabric.node.node import Node
@@ -117,18 +117,18 @@ def _show(url: str | None, autostart: bool | None, seconds: float | None, interv
         try:
             with _parts(node.url, interval) as parts:
                 out.write(_introduction(node.url, parts))
-                notes, limits = Notes(node.url), Limits(timeout=seconds)
+                notes, limits = Notes(node.url), TapLimits(timeout=seconds)
                 follow(reader, shown, notes, limits, check=lambda: _check(out, parts))
         except KeyboardInterrupt:
             pass  # the ordinary end
         out.write(_conclusion(shown, monotonic() - started, url))
 
 
-class _Shown(Printed):
+class _Shown(LinesOutput):
     """Printed as by a tap, and counted for the last line."""
 
     def __init__(self, out: Output) -> None:
-        super().__init__(out, Lines(colour=out.has_colour, truncate=out.size()[0] * 2, palette=_PALETTE))
+        super().__init__(out, EventLines(colour=out.has_colour, truncate=out.size()[0] * 2, palette=_PALETTE))
         self.events = 0
         self.alerts = 0
 

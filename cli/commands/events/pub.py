@@ -12,7 +12,7 @@ import click
 import orjson
 
 from cli.exits import FAILED, NO_PROXY, NOBODY, Failure
-from cli.options import Topic, joined, note_to_a_person, proxy_options
+from cli.options import TopicParam, joined, note_to_a_person, proxy_options
 from fabric.node.node import Node
 
 #: Events in the outbox at which reading waits: it holds 100,000, and then drops the oldest.
@@ -28,7 +28,7 @@ _Seconds = click.FloatRange(min=0)
 
 
 @click.command(short_help="Publish an event.")
-@click.argument("topic", type=Topic())
+@click.argument("topic", type=TopicParam())
 @click.argument("json_", metavar="[JSON]", required=False)
 @proxy_options
 @click.option("--lines", is_flag=True, help="Publish each line of stdin as it comes.")

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from cli.exits import DONE, INTERRUPTED, TIMED_OUT, complain
-from cli.options import Pattern, joined, note, note_to_a_person, proxy_options
-from cli.tap.event_line import Lines, Render, as_field, as_json, as_template, as_topic
-from cli.tap.loop import Counted, Limits, Notes, Printed, Show, follow
+from cli.options import PatternParam, joined, note, note_to_a_person, proxy_options
+from cli.tap.event_line import EventLines, Render, as_field, as_json, as_template, as_topic
+from cli.tap.loop import CountsOutput, LinesOutput, Notes, Show, TapLimits, follow
 from cli.tap.reader import Reader
 from cli.terminal.output import Output
 from fabric.errors import Refused
@@ -26,7 +26,7 @@ _Seconds = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(short_help="Show what is published, as it comes.")
-@click.argument("patterns", metavar="[PATTERN]...", nargs=-1, type=Pattern())
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1, type=PatternParam())
 @proxy_options
 @click.option("--json", "json_", is_flag=True, help="One envelope a line, as JSON. With --stats: one topic a line.")
 @click.option("--format", "template", metavar="TEXT", help="One line an event as TEXT says; see below.")
@@ -34,7 +34,7 @@ _Seconds = click.FloatRange(min=0, min_open=True)
 @click.option("--topics-only", is_flag=True, help="Only the topic.")
 @click.option("--stats", is_flag=True, help="A table of topics instead: live on a terminal, else one at the end.")
 @click.option(
-    "--ignore", "ignored", metavar="PATTERN", type=Pattern(), multiple=True, help="Leave these out. Repeatable."
+    "--ignore", "ignored", metavar="PATTERN", type=PatternParam(), multiple=True, help="Leave these out. Repeatable."
 )
 @click.option("--last", is_flag=True, help="First the last event of each topic, as far as the proxy retains them.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
@@ -90,7 +90,7 @@ def tap(
     --count was not reached; with 0 when its reader has gone (| head) and, without a limit, by Ctrl-C.
     """
     out = Output()
-    limits = Limits(count, timeout, wait)
+    limits = TapLimits(count, timeout, wait)
     show = _show(out, **how)
     patterns = patterns or ("**",)
     _warn_of_file_names(patterns)
@@ -109,7 +109,7 @@ def tap(
             shown = follow(reader, show, notes, limits, check=out.check)
         except KeyboardInterrupt:
             _end_line()
-            return DONE if limits == Limits() else INTERRUPTED
+            return DONE if limits == TapLimits() else INTERRUPTED
     if count is not None and shown < count:
         complain(f"{shown} of {count} events came {_in_time(timeout, wait)}")
         return TIMED_OUT
@@ -134,9 +134,9 @@ def _show(
     if truncate is not None and (cannot := {"--json", "--topics-only", "--stats"}.intersection(chosen)):
         raise click.UsageError(f"--truncate and {min(cannot)} cannot be had together.")
     if stats:
-        return Counted(out, as_json=json_)
+        return CountsOutput(out, as_json=json_)
     limit = (TERMINAL_TRUNCATE if out.is_terminal else 0) if truncate is None else truncate
-    return Printed(out, _render(out, json_, template, field, topics_only, limit))
+    return LinesOutput(out, _render(out, json_, template, field, topics_only, limit))
 
 
 def _render(
@@ -149,7 +149,7 @@ def _render(
     if field is not None:
         return as_field(field, truncate)
     if template is None:
-        return Lines(colour=out.has_colour, truncate=truncate)
+        return EventLines(colour=out.has_colour, truncate=truncate)
     try:
         return as_template(template, truncate)
     except ValueError as error:

@@ -16,11 +16,11 @@ from cli.query import address_of, answered
 from cli.terminal.output import Output
 from cli.terminal.screen import Screen
 from cli.views.top import Snapshot, frame, plain
-from cli.views.top_keys import FIRST, NODES, SORTS, TOPICS, View, keys_of, pressed
+from cli.views.top_keys import FIRST, NODES, SORTS, TOPICS, TopView, keys_of, pressed
 from fabric.config.settings import Address
 from fabric.errors import ProxyError
 from proxy import client as probe
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 
 #: Rows that are asked for: all nodes, topics where they are sorted by something the proxy does not sort by, else a screen.
 _MANY_NODES, _MANY_TOPICS, _SCREEN = 1_000, 1_000, 200
@@ -81,10 +81,10 @@ def top(url: str | None, interval: float, shown: str | None, sort: str | None, o
     sys.exit(128 + screen.ended)
 
 
-def _view(interval: float, shown: str | None, sort: str | None, limit: int | None) -> View:
+def _view(interval: float, shown: str | None, sort: str | None, limit: int | None) -> TopView:
     if sort is not None and shown is None:
         shown = next(table for table in (TOPICS, NODES) if sort in SORTS[table])
-    view = View(table=shown or TOPICS, interval=interval, limit=limit or 0)
+    view = TopView(table=shown or TOPICS, interval=interval, limit=limit or 0)
     if sort is None:
         return view
     if sort not in SORTS[view.table]:
@@ -93,7 +93,7 @@ def _view(interval: float, shown: str | None, sort: str | None, limit: int | Non
     return view.sorted_by(sort)
 
 
-def _wanted(view: View) -> tuple[int, int]:
+def _wanted(view: TopView) -> tuple[int, int]:
     """How many topics and nodes to ask for: what is not shown costs the proxy nothing."""
     if view.table == NODES:
         return 0, _MANY_NODES
@@ -101,7 +101,7 @@ def _wanted(view: View) -> tuple[int, int]:
     return (max(view.limit, _SCREEN) if by_rate else _MANY_TOPICS), 0
 
 
-def _once(address: Address, view: View, out: Output) -> int:
+def _once(address: Address, view: TopView, out: Output) -> int:
     topics, nodes = _wanted(view)
     with answered(address):
         stats = probe.stats(address, topics=topics, nodes=nodes)
@@ -111,7 +111,7 @@ def _once(address: Address, view: View, out: Output) -> int:
     return DONE
 
 
-def _live(screen: Screen, watching: _Watching, view: View, out: Output) -> None:
+def _live(screen: Screen, watching: _Watching, view: TopView, out: Output) -> None:
     due = 0.0
     while not screen.ended:
         if view.paused and watching.known.stats is not None:
@@ -145,7 +145,7 @@ class _Watching:
         self.known = Snapshot(address.url)
         #: Whether an answer is being waited for.
         self.busy = False
-        self._asker = probe.Asker(address)
+        self._asker = probe.StatsClient(address)
         self._question: tuple[int, int] | None = None
         self._asked = threading.Event()
         self._ending = False
@@ -199,6 +199,6 @@ class _Watching:
         return Snapshot(known.url, stats, _earlier(known.stats, stats), answered=time())
 
 
-def _earlier(before: Stats | None, now: Stats) -> Stats | None:
+def _earlier(before: ProxyStats | None, now: ProxyStats) -> ProxyStats | None:
     """The record to compare with; of the same life of the proxy only."""
     return before if before is not None and before.boot == now.boot else None

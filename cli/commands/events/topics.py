@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.exits import DONE
-from cli.options import Pattern
+from cli.options import PatternParam
 from cli.query import address_of, answered, ask_options
 from cli.terminal import numbers as figures
 from cli.terminal.output import Output
@@ -16,7 +16,7 @@ from cli.terminal.table import grid
 from cli.terminal.text import safe, to_json
 from fabric.protocol.topics import PatternTable
 from proxy import client as probe
-from proxy.stats import Stats, TopicStats
+from proxy.stats import ProxyStats, TopicStats
 
 #: More than any table of topics holds: all of it.
 _ALL = 1_000_000_000
@@ -31,7 +31,7 @@ _ORDERS: dict[str, Callable[[TopicStats], Any]] = {
 
 
 @click.command(short_help="List topics, with counts and rates.")
-@click.argument("pattern", type=Pattern(), required=False)
+@click.argument("pattern", type=PatternParam(), required=False)
 @ask_options
 @click.option("--limit", type=click.IntRange(min=0), default=20, metavar="N", help="N rows; 0: all.  [default: 20]")
 @click.option(
@@ -77,7 +77,7 @@ def topics(pattern: str | None, url: str | None, timeout: float, limit: int, sor
     return DONE
 
 
-def table(rows: Sequence[TopicStats], stats: Stats, columns: int) -> list[str]:
+def table(rows: Sequence[TopicStats], stats: ProxyStats, columns: int) -> list[str]:
     """The lines of a table of topics, in the order given; none if there are none."""
     rough = is_estimated(stats)
     return grid(
@@ -97,12 +97,12 @@ def table(rows: Sequence[TopicStats], stats: Stats, columns: int) -> list[str]:
     )
 
 
-def is_estimated(stats: Stats) -> bool:
+def is_estimated(stats: ProxyStats) -> bool:
     """Whether counts of events are made from a part of them."""
     return stats.plane.observed < 1
 
 
-def share(stats: Stats) -> str:
+def share(stats: ProxyStats) -> str:
     """Of how much of it; never 100 %, which would be no estimate."""
     return f"{min(stats.plane.observed, 0.999):.1%}".replace("%", " %")
 
@@ -114,7 +114,7 @@ def _matching(rows: Sequence[TopicStats], pattern: str | None) -> list[TopicStat
     return [row for row in rows if wanted.match(row.topic)]
 
 
-def _facts(row: TopicStats, stats: Stats) -> dict[str, Any]:
+def _facts(row: TopicStats, stats: ProxyStats) -> dict[str, Any]:
     return {
         "topic": row.topic,
         "events": row.events,
@@ -126,13 +126,13 @@ def _facts(row: TopicStats, stats: Stats) -> dict[str, Any]:
     }
 
 
-def _none(pattern: str | None, stats: Stats) -> str:
+def _none(pattern: str | None, stats: ProxyStats) -> str:
     if pattern is not None and stats.plane.topics:
         return f"none of the {figures.plural(stats.plane.topics, 'topic')} matches {safe(pattern)}"
     return "nothing has passed yet that somebody subscribed to, or this proxy does not count (--no-count)"
 
 
-def _notes(more: int, pattern: str | None, stats: Stats) -> list[str]:
+def _notes(more: int, pattern: str | None, stats: ProxyStats) -> list[str]:
     notes = []
     if more > 0:
         notes.append(f"… and {more:,} more: fabric topics{f' {pattern!r}' if pattern else ''} --limit 0")

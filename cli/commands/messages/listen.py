@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from cli.commands.messages.send import Name, told_otherwise
+from cli.commands.messages.send import EndpointParam, told_otherwise
 from cli.exits import DONE, FAILED, INTERRUPTED, TIMED_OUT, Failure, complain
 from cli.options import joined, note, note_to_a_person, proxy_options
 from cli.tap.event_line import bare
@@ -24,13 +24,13 @@ from cli.terminal.output import Output
 from cli.terminal.text import safe, to_json
 from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
-from fabric.messages.endpoint import Endpoint, Message
+from fabric.messages.endpoint import Endpoint, Message, NotAnswered
 from fabric.node.node import Node
 from fabric.protocol.verbs import POLICIES
 from fabric.rules.reading.file import Rules
 from fabric.rules.running.apply import Applier
 from fabric.rules.running.host import Handed, Host
-from fabric.system.run_program import answer_of, environment, run
+from fabric.system.run_program import ProgramFailed, answer_of, environment, run
 
 if TYPE_CHECKING:
     from fabric.routes.router import Router
@@ -42,14 +42,6 @@ _Seconds = click.FloatRange(min=0, min_open=True)
 MAX_ERRORS = 64 * 1024
 #: Seconds that actions of rules have when enough has arrived.
 FINISH = 60.0
-
-
-class ProgramFailed(Exception):
-    """What an asker is told when the program failed; its class's name is part of that."""
-
-
-class NotAnswered(Exception):
-    """What an asker is told where messages are only printed."""
 
 
 class _Listen(click.Command):
@@ -67,7 +59,7 @@ class _Listen(click.Command):
 
 
 @click.command(cls=_Listen, short_help="Register an endpoint, and print what arrives.")
-@click.argument("name", type=Name(), required=False)
+@click.argument("name", type=EndpointParam(), required=False)
 @click.option("--json", "json_", is_flag=True, help="One message a line, as JSON.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
 @click.option("--timeout", type=_Seconds, metavar="S", help="End after S seconds in all.")

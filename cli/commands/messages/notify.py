@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.commands.messages.send import Name, body_of, deliver
+from cli.commands.messages.send import EndpointParam, body_of, deliver
 from fabric import tmux as panes
 from fabric.protocol.bodies import check_name
 from fabric.protocol.verbs import MAX_TTL
@@ -16,7 +16,9 @@ from fabric.protocol.verbs import MAX_TTL
 
 @click.command(short_help="Send a message, with the options of notify-hermes.")
 @click.argument("text", metavar="[MESSAGE]", required=False)
-@click.option("--to", type=Name(everybody=True), required=True, metavar="NAME", help="The endpoint that it is for.")
+@click.option(
+    "--to", type=EndpointParam(everybody=True), required=True, metavar="NAME", help="The endpoint that it is for."
+)
 @click.option("--body", "json_", metavar="OBJECT", help="The body as JSON, instead of MESSAGE. -: from stdin.")
 @click.option("--type", metavar="WORD", help='The body\'s "type": directive, ack, task_start, …')
 @click.option("--channel", metavar="TOKEN", help='The body\'s "channel", handed on unchanged.')

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from cli.commands.messages.send import Name, body_of, message_options, speaking_as
+from cli.commands.messages.send import EndpointParam, body_of, message_options, speaking_as
 from cli.options import joined, note, proxy_options
 from cli.terminal.text import safe, to_json
 
 
 @click.command(short_help="Send a message, and print its answer.")
-@click.argument("to", type=Name())
+@click.argument("to", type=EndpointParam())
 @message_options
 @proxy_options
 def request(

@@ -27,7 +27,7 @@ else:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Name(_Text):
+class EndpointParam(_Text):
     """An argument that names an endpoint; with `everybody` also `*`."""
 
     name = "name"
@@ -54,7 +54,7 @@ def message_options(command: _Command) -> _Command:
             click.option("--type", metavar="WORD", help='The body\'s "type": directive, ack, progress, …'),
             click.option("--channel", metavar="TOKEN", help='The body\'s "channel", handed on unchanged.'),
             click.option(
-                "--as", "sender", metavar="NAME", type=Name(), help="Register NAME meanwhile, and send as it."
+                "--as", "sender", metavar="NAME", type=EndpointParam(), help="Register NAME meanwhile, and send as it."
             ),
             click.option(
                 "--timeout",
@@ -70,9 +70,11 @@ def message_options(command: _Command) -> _Command:
 
 
 @click.command(short_help="Send a message to an endpoint.")
-@click.argument("to", type=Name(everybody=True))
+@click.argument("to", type=EndpointParam(everybody=True))
 @message_options
-@click.option("--from", "claim", metavar="NAME", type=Name(), help="Say that it is from NAME: anonymous:NAME is shown.")
+@click.option(
+    "--from", "claim", metavar="NAME", type=EndpointParam(), help="Say that it is from NAME: anonymous:NAME is shown."
+)
 @click.option(
     "--wait",
     type=click.Choice(["delivered", "none"]),

@@ -23,8 +23,8 @@ from cli.terminal.output import Output
 from fabric.config.settings import Address
 from fabric.errors import FabricError, SettingsError
 from proxy import client as probe
-from proxy.health.self_check import Beat, Pulse
-from proxy.stats import Stats
+from proxy.health.self_check import CheckResult, SelfCheck
+from proxy.stats import ProxyStats
 
 #: Seconds for everything but the start of the interpreter, so that it all stays below 2.
 TIMEOUT = 1.5
@@ -109,7 +109,7 @@ class _Look:
         self._found = threading.Event()
         self._verdict: Verdict | None = None
         self._listens = False
-        self._beat = Beat()
+        self._check = CheckResult()
         self._thread = threading.Thread(target=self._run, name="fabric-check", daemon=True)
         self._thread.start()
 
@@ -124,15 +124,15 @@ class _Look:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        pulse: Pulse | None = None
+        self_check: SelfCheck | None = None
         try:
             probe.check(self._address, _round(self._left()))
             self._listens = True
-            pulse = Pulse(self._address)
-            self._beat = pulse.beat(self._left())
-            if self._beat.good and (second := pulse.beat(self._left())).good:
-                self._beat = second  # the first has waited for connections, too
-            self._verdict = self._judge(self._beat)
+            self_check = SelfCheck(self._address)
+            self._check = self_check.check(self._left())
+            if self._check.good and (second := self_check.check(self._left())).good:
+                self._check = second  # the first has waited for connections, too
+            self._verdict = self._judge(self._check)
         except probe.NoAnswer as error:
             level = Level.CRITICAL if isinstance(error, probe.NotAnswering) else Level.DOWN
             self._verdict = self._wrong(level, str(error), error.state)
@@ -141,29 +141,29 @@ class _Look:
         except Exception as error:
             self._verdict = self._wrong(Level.CRITICAL, f"this should not happen: {error!r}", "unknown")
         self._found.set()
-        if pulse is not None:
-            pulse.close()
+        if self_check is not None:
+            self_check.close()
 
-    def _judge(self, beat: Beat) -> Verdict:
-        if beat.events is None or beat.messages is None:
+    def _judge(self, result: CheckResult) -> Verdict:
+        if result.events is None or result.messages is None:
             probe.check(self._address, _round(self._left()))  # it may have ended meanwhile
-            raise probe.NotAnswering(self._address.url, _silent(beat, monotonic() - self._begun))
-        stats: Stats = probe.stats(self._address, _round(self._left()))
-        return judged(self._address.url, beat.events, beat.messages, stats, self._max_lost)
+            raise probe.NotAnswering(self._address.url, _silent(result, monotonic() - self._begun))
+        stats: ProxyStats = probe.stats(self._address, _round(self._left()))
+        return judged(self._address.url, result.events, result.messages, stats, self._max_lost)
 
     def _left(self) -> float:
         # Never nothing: who is late has a moment to hear what has arrived.
         return max(self._until - monotonic(), 0.05)
 
     def _wrong(self, level: Level, why: str, state: str) -> Verdict:
-        return Verdict(level, self._address.url, why, state, self._beat.events, self._beat.messages)
+        return Verdict(level, self._address.url, why, state, self._check.events, self._check.messages)
 
     def _too_late(self) -> Verdict:
         seconds = monotonic() - self._begun
         if not self._listens:
             why = f"cannot reach {self._address.url}: no connection within {seconds:.1f} s, nor an address for its host"
             return self._wrong(Level.DOWN, why, probe.NotReachable.state)
-        why = f"something listens at {self._address.url}, but {_silent(self._beat, seconds)}"
+        why = f"something listens at {self._address.url}, but {_silent(self._check, seconds)}"
         return self._wrong(Level.CRITICAL, why, probe.NotAnswering.state)
 
 
@@ -172,12 +172,12 @@ def _round(seconds: float) -> float:
     return max(round(seconds, 1), 0.1)
 
 
-def _silent(beat: Beat, seconds: float) -> str:
+def _silent(result: CheckResult, seconds: float) -> str:
     within = f"within {seconds:.1f} s"
-    if beat.events is None and beat.messages is None:
+    if result.events is None and result.messages is None:
         return f"neither plane answered {within}: it is stopped or stuck, or it is no proxy"
-    if beat.events is None:
+    if result.events is None:
         return f"no event came through {within}; messages are answered"
-    if beat.messages is None:
+    if result.messages is None:
         return f"no message was answered {within}; events come through"
     return f"it did not say how it is {within}"

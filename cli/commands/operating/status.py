@@ -11,7 +11,7 @@ from cli.terminal.text import to_json
 from cli.views import status as overview
 from cli.views.losses import losses
 from proxy import client as probe
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 
 #: More nodes and topics than any proxy has: all of them.
 _ALL = 1_000_000_000
@@ -62,5 +62,5 @@ def status(url: str | None, timeout: float, everything: bool, strict: bool, json
     return DONE if _is_well(found.stats, strict) else FAILED
 
 
-def _is_well(stats: Stats, strict: bool) -> bool:
+def _is_well(stats: ProxyStats, strict: bool) -> bool:
     return not overview.is_silent(stats) and not (strict and losses(stats))

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from fabric.bus.bus import Bus
 from fabric.errors import FabricError
-from fabric.messages.endpoint import Message
+from fabric.messages.endpoint import Message, NotAnswered
 from fabric.messages.receipt import Receipt
 from fabric.protocol.envelope import Envelope
 from fabric.rules.item import Item, event_item, message_item
@@ -42,7 +42,7 @@ from fabric.rules.running.host import Host
 from fabric.rules.running.render import body_of, channel_of, encoded, receiver_of, text_of, topic_of
 from fabric.rules.running.runner import MAX_OUTPUT, ActionFailed, Runner, said_of
 from fabric.rules.running.watch import EventWatch
-from fabric.system.run_program import answer_of
+from fabric.system.run_program import ProgramFailed, answer_of
 from fabric.system.worker_pool import Job, WorkerPool
 
 #: Seconds between looks at the file, at most so often.
@@ -72,14 +72,6 @@ class MessageSink(Protocol):
 
     def send(self, to: str, body: Mapping[str, Any], *, sender: str = "", timeout: float = 5.0) -> Receipt:
         """See `Node`."""
-
-
-class NotAnswered(Exception):
-    """What an asker is told where no rule answers; its class's name is part of that."""
-
-
-class ProgramFailed(Exception):
-    """What an asker is told when the program failed."""
 
 
 #: Appliers that nobody closed: their programs must not outlive us.

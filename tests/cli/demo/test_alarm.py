@@ -1,4 +1,4 @@
-from cli.demo.alarm import ENOUGH, LATELY, Alarm, Level
+from cli.demo.alarm import ENOUGH, LATELY, Alarm, WatchedValue
 
 
 def judge(level, *values, now=0.0):
@@ -6,11 +6,11 @@ def judge(level, *values, now=0.0):
 
 
 def test_nothing_is_unusual_before_there_is_a_usual():
-    assert judge(Level(), *([0] * (ENOUGH - 1)), 1e9) == [None] * ENOUGH
+    assert judge(WatchedValue(), *([0] * (ENOUGH - 1)), 1e9) == [None] * ENOUGH
 
 
 def test_above_the_usual_by_more_than_it_varies_is_raised_once_and_cleared_at_the_usual():
-    level = Level()
+    level = WatchedValue()
     assert judge(level, 10, 14, 10, 13, 13) == [None] * 5
     assert judge(level, 30, now=7.0) == ["raised"]
     assert level.since == 7.0
@@ -20,14 +20,14 @@ def test_above_the_usual_by_more_than_it_varies_is_raised_once_and_cleared_at_th
 
 
 def test_a_steady_value_needs_more_than_a_trifle():
-    level = Level()
+    level = WatchedValue()
     judge(level, *([100] * 10))
     assert judge(level, 101) == [None]
     assert judge(level, 110) == ["raised"]
 
 
 def test_what_stays_becomes_the_usual():
-    level = Level()
+    level = WatchedValue()
     judge(level, *([10] * 10))
     assert judge(level, 90) == ["raised"]
     assert "cleared" in judge(level, *([90] * (LATELY + 1)))

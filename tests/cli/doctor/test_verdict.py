@@ -4,9 +4,9 @@ import orjson
 import pytest
 
 from cli.doctor.verdict import FORMATS, Level, Verdict, as_json, as_nagios, as_prometheus, as_text, exit_code, judged
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 
-STATS = Stats(
+STATS = ProxyStats(
     pid=7,
     host="h",
     url="ipc:///x",

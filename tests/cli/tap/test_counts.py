@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from cli.tap.counts import MAX_TOPICS, OTHERS, Table
+from cli.tap.counts import MAX_TOPICS, OTHERS, CountsTable
 from cli.tap.reader import Event
 from cli.terminal.text import cells
 
@@ -18,7 +18,7 @@ def columns(line):
 
 
 def test_the_table_says_what_came_how_often_how_fast_how_much_and_when_last():
-    table = Table(started=100.0)
+    table = CountsTable(started=100.0)
     fill(table, 101.0, a=3, b=17)
     head, first, second, total = table.final(110.0, 80)
     assert columns(head) == ["TOPIC", "COUNT", "/S", "BYTES", "AGE"]
@@ -28,17 +28,17 @@ def test_the_table_says_what_came_how_often_how_fast_how_much_and_when_last():
 
 
 def test_rows_are_sorted_by_count_then_by_name():
-    table = Table(started=0.0)
+    table = CountsTable(started=0.0)
     fill(table, c=1, b=5, a=1)
     assert [columns(line)[0] for line in table.final(101.0, 80)[1:-1]] == ["b", "a", "c"]
 
 
 def test_an_empty_table_says_so():
-    assert columns(Table(started=0.0).final(1.0, 80)[-1])[:3] == ["0", "topics", "0"]
+    assert columns(CountsTable(started=0.0).final(1.0, 80)[-1])[:3] == ["0", "topics", "0"]
 
 
 def test_live_rates_are_those_of_the_last_seconds():
-    table = Table(started=0.0)
+    table = CountsTable(started=0.0)
     fill(table, 1.0, a=100)
     for now in range(1, 20):
         rate = columns(table.live(float(now), 80, 24)[1])[2]
@@ -51,7 +51,7 @@ def test_live_rates_are_those_of_the_last_seconds():
 
 @pytest.mark.parametrize("lines", [1, 5, 10, 24])
 def test_a_live_table_fits_the_terminal_and_says_what_does_not(lines):
-    table = Table(started=0.0)
+    table = CountsTable(started=0.0)
     fill(table, **{f"topic.{n}": 1 for n in range(50)})
     shown = table.live(101.0, 60, lines)
     assert len(shown) < max(lines, 5)
@@ -60,7 +60,7 @@ def test_a_live_table_fits_the_terminal_and_says_what_does_not(lines):
 
 
 def test_long_and_wide_topics_are_cut_to_the_width():
-    table = Table(started=0.0)
+    table = CountsTable(started=0.0)
     fill(table, **{"日" * 80: 1, "a" * 200: 1, "evil\x1b[2J": 1})
     for line in table.final(101.0, 70):
         assert cells(line) <= 70
@@ -68,7 +68,7 @@ def test_long_and_wide_topics_are_cut_to_the_width():
 
 
 def test_as_json_it_is_an_object_a_topic():
-    table = Table(started=100.0)
+    table = CountsTable(started=100.0)
     fill(table, 101.0, a=3)
     assert [json.loads(line) for line in table.as_json(110.0)] == [
         {"topic": "a", "count": 3, "rate": 0.3, "bytes": 300, "age": 9.0}
@@ -76,7 +76,7 @@ def test_as_json_it_is_an_object_a_topic():
 
 
 def test_ever_new_topics_are_counted_together():
-    table = Table(started=0.0)
+    table = CountsTable(started=0.0)
     fill(table, **{f"t{n}": 1 for n in range(MAX_TOPICS + 50)})
     rows = [json.loads(line) for line in table.as_json(101.0)]
     assert len(rows) == MAX_TOPICS + 1
@@ -86,7 +86,7 @@ def test_ever_new_topics_are_counted_together():
 
 @pytest.mark.parametrize(("age", "shown"), [(0.04, "0.0s"), (59, "59.0s"), (300, "5m"), (9_000, "2h")])
 def test_an_age_is_short(age, shown):
-    table = Table(started=100.0)
+    table = CountsTable(started=100.0)
     fill(table, 100.0, a=1)
     assert columns(table.final(100.0 + age, 80)[1])[-1] == shown
 
@@ -96,6 +96,6 @@ def test_an_age_is_short(age, shown):
     [(1, "1 B"), (999, "999 B"), (1_500, "1.5 kB"), (250_000, "250 kB"), (3e6, "3.0 MB"), (5e12, "5,000 GB")],
 )
 def test_bytes_are_short(size, shown):
-    table = Table(started=0.0)
+    table = CountsTable(started=0.0)
     table.add(Event("a", {}, 0.0, int(size)), 1.0)
     assert shown in table.final(1.0, 80)[1]

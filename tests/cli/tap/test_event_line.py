@@ -3,7 +3,7 @@ from time import strptime
 
 import pytest
 
-from cli.tap.event_line import Lines, as_field, as_json, as_template, as_topic, cut, delay_text
+from cli.tap.event_line import EventLines, as_field, as_json, as_template, as_topic, cut, delay_text
 from cli.tap.reader import Event
 
 ARRIVED = 1_700_000_000.5
@@ -15,14 +15,14 @@ def event(topic="order.created", /, *, ts=ARRIVED - 0.0012, src="web", type=None
 
 
 def test_a_line_is_time_topic_src_delay_and_payload():
-    time, topic, src, delay, payload = Lines()(event(id=7), 1).split()
+    time, topic, src, delay, payload = EventLines()(event(id=7), 1).split()
     assert strptime(time.partition(".")[0], "%H:%M:%S")
     assert time.endswith(".498")
     assert (topic, src, delay, payload) == ("order.created", "web", "+1.2ms", '{"id":7}')
 
 
 def test_columns_grow_with_what_they_hold_up_to_a_limit():
-    lines = Lines()
+    lines = EventLines()
     before = lines(event("a.b", id=1), 1).index('{"id"')
     lines(event("a.topic.of.some.length", id=1), 2)
     after = lines(event("a.b", id=1), 3).index('{"id"')
@@ -32,15 +32,15 @@ def test_columns_grow_with_what_they_hold_up_to_a_limit():
 
 
 def test_colour_is_only_used_when_asked_for():
-    assert "\x1b" not in Lines()(event(), 1)
-    assert "\x1b[" in Lines(colour=True)(event(), 1)
+    assert "\x1b" not in EventLines()(event(), 1)
+    assert "\x1b[" in EventLines(colour=True)(event(), 1)
 
 
 def test_topics_of_one_family_share_a_colour_and_a_palette_goes_first():
     def colour(lines, topic):
         return lines(event(topic), 1).split("  ")[1].split("m")[0]
 
-    lines = Lines(colour=True, palette={"order.lost": "1;31"})
+    lines = EventLines(colour=True, palette={"order.lost": "1;31"})
     assert colour(lines, "order.created") == colour(lines, "order.paid")
     assert colour(lines, "order.lost") == "\x1b[1;31"
 
@@ -48,18 +48,24 @@ def test_topics_of_one_family_share_a_colour_and_a_palette_goes_first():
 @pytest.mark.parametrize("hostile", ["\x1b]0;title\x07", "\x9b31m", "\u202edetrevni", "line\r\nbreak"])
 def test_nothing_of_an_event_reaches_the_line_as_control_character(hostile):
     of_it = event(hostile, src=hostile, type=hostile, **{hostile: hostile}, field=hostile)
-    renders = [Lines(), as_json, as_topic, as_field("field"), as_template("{topic}{type}{src}{payload.field}{json}")]
+    renders = [
+        EventLines(),
+        as_json,
+        as_topic,
+        as_field("field"),
+        as_template("{topic}{type}{src}{payload.field}{json}"),
+    ]
     for render in renders:
         assert all(part.isprintable() for part in render(of_it, 1))
 
 
 def test_a_type_of_the_payloads_own_is_part_of_the_payload():
-    assert Lines()(event(type="click", x=1), 1).endswith('{"type":"click","x":1}')
+    assert EventLines()(event(type="click", x=1), 1).endswith('{"type":"click","x":1}')
 
 
 @pytest.mark.parametrize("ts", [None, "yesterday", True, 1e300, -1e300, [1]])
 def test_a_ts_that_is_no_time_has_no_delay(ts):
-    line = Lines()(event(ts=ts), 1)
+    line = EventLines()(event(ts=ts), 1)
     assert line.split()[0].endswith(".500")
     assert line.split()[3] == "?"
     assert as_template("{delay_ms}|{iso}")(event(ts=ts), 1).startswith("|20")
@@ -82,7 +88,7 @@ def test_a_delay_is_as_exact_as_its_size_asks_for(seconds, text):
 def test_what_is_cut_says_how_much():
     assert cut("abcdef", 4) == "abcd… (+2 characters)"
     assert cut("abcdef", 6) == cut("abcdef", 0) == "abcdef"
-    assert Lines(truncate=10)(event(text="x" * 5_000), 1).endswith("… (+5,001 characters)")
+    assert EventLines(truncate=10)(event(text="x" * 5_000), 1).endswith("… (+5,001 characters)")
 
 
 def test_json_is_the_whole_envelope():

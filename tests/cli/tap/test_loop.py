@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from cli.tap.event_line import as_field, as_topic
-from cli.tap.loop import Counted, Limits, Notes, Printed, follow
+from cli.tap.loop import CountsOutput, LinesOutput, Notes, TapLimits, follow
 from cli.tap.reader import News, Reader
 
 
@@ -30,14 +30,14 @@ def reader_of(*topics, **payload):
 
 def test_it_ends_after_so_many_events():
     paper = Paper()
-    assert follow(reader_of("a", "b", "c"), Printed(paper, as_topic), Notes("ipc:///x"), Limits(count=2)) == 2
+    assert follow(reader_of("a", "b", "c"), LinesOutput(paper, as_topic), Notes("ipc:///x"), TapLimits(count=2)) == 2
     assert paper.text == "a\nb\n"
 
 
-@pytest.mark.parametrize("limits", [Limits(timeout=0.05), Limits(wait=0.05), Limits(count=9, wait=0.05)])
+@pytest.mark.parametrize("limits", [TapLimits(timeout=0.05), TapLimits(wait=0.05), TapLimits(count=9, wait=0.05)])
 def test_it_ends_when_time_is_up_having_shown_what_came(limits):
     paper = Paper()
-    assert follow(reader_of("a", "b", "c"), Printed(paper, as_topic), Notes("ipc:///x"), limits) == 3
+    assert follow(reader_of("a", "b", "c"), LinesOutput(paper, as_topic), Notes("ipc:///x"), limits) == 3
     assert paper.text == "a\nb\nc\n"
 
 
@@ -50,7 +50,7 @@ def test_silence_begins_anew_with_each_event_that_is_shown():
     for timer in timers:
         timer.start()
     try:
-        assert follow(reader, Printed(paper, as_field("field")), Notes("ipc:///x"), Limits(wait=0.5)) == 3
+        assert follow(reader, LinesOutput(paper, as_field("field")), Notes("ipc:///x"), TapLimits(wait=0.5)) == 3
     finally:
         for timer in timers:
             timer.cancel()
@@ -60,7 +60,7 @@ def test_silence_begins_anew_with_each_event_that_is_shown():
 def test_events_with_nothing_to_show_do_not_count():
     paper, reader = Paper(), reader_of("a", "b")
     reader.deliver("c", {"type": "c", "field": 7})
-    assert follow(reader, Printed(paper, as_field("field")), Notes("ipc:///x"), Limits(count=1)) == 1
+    assert follow(reader, LinesOutput(paper, as_field("field")), Notes("ipc:///x"), TapLimits(count=1)) == 1
     assert paper.text == "7\n"
 
 
@@ -71,26 +71,26 @@ def test_what_check_raises_ends_it_and_what_came_is_shown():
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        follow(reader_of("a"), Printed(paper, as_topic), Notes("ipc:///x"), Limits(), check=check)
+        follow(reader_of("a"), LinesOutput(paper, as_topic), Notes("ipc:///x"), TapLimits(), check=check)
     assert paper.text == "a\n"
 
 
 def test_a_table_at_a_pipe_is_written_once_at_the_end():
     paper = Paper()
-    follow(reader_of("a", "b", "a"), Counted(paper, as_json=False), Notes("ipc:///x"), Limits(wait=0.05))
+    follow(reader_of("a", "b", "a"), CountsOutput(paper, as_json=False), Notes("ipc:///x"), TapLimits(wait=0.05))
     assert [line.split()[0] for line in paper.text.splitlines()] == ["TOPIC", "a", "b", "2"]
     assert "\x1b" not in paper.text
 
 
 def test_a_table_at_a_pipe_cuts_no_topic():
     paper = Paper()
-    follow(reader_of("a" * 250), Counted(paper, as_json=False), Notes("ipc:///x"), Limits(wait=0.05))
+    follow(reader_of("a" * 250), CountsOutput(paper, as_json=False), Notes("ipc:///x"), TapLimits(wait=0.05))
     assert "a" * 250 in paper.text
 
 
 def test_a_table_at_a_terminal_has_a_screen_of_its_own_and_stays_at_the_end():
     paper = Paper(is_terminal=True)
-    follow(reader_of("a"), Counted(paper, as_json=False), Notes("ipc:///x"), Limits(timeout=0.05))
+    follow(reader_of("a"), CountsOutput(paper, as_json=False), Notes("ipc:///x"), TapLimits(timeout=0.05))
     screen, _, after = paper.text.removeprefix("\x1b[?1049h").partition("\x1b[?1049l")
     assert screen.startswith("\x1b[H")
     assert "TOPIC" in screen

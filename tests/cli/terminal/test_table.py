@@ -1,4 +1,4 @@
-from cli.terminal.table import Alarm, grid, red, wrapped
+from cli.terminal.table import RedCell, grid, red, wrapped
 from cli.terminal.text import cells
 
 HEADER = ("NAME", "COUNT", "/S")
@@ -28,7 +28,7 @@ def test_no_rows_are_no_table():
 
 
 def test_an_alarm_is_red_where_there_is_colour_and_does_not_move_its_column():
-    rows = [("a", Alarm("7"), "1"), ("b", "8", "1")]
+    rows = [("a", RedCell("7"), "1"), ("b", "8", "1")]
     plain, coloured = grid(HEADER, rows, 80), grid(HEADER, rows, 80, colour=True)
     assert coloured[1] == plain[1].replace("    7", "\x1b[31m    7\x1b[0m")
     assert coloured[2] == plain[2]

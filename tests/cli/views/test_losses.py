@@ -1,10 +1,10 @@
 from cli.views.losses import losses
 from fabric.protocol.node_report import Report
-from proxy.stats import NodeStats, Stats
+from proxy.stats import NodeStats, ProxyStats
 
 
 def record(**facts):
-    return Stats(pid=1, host="h", url="ipc:///x", boot="b", version="1", **facts)
+    return ProxyStats(pid=1, host="h", url="ipc:///x", boot="b", version="1", **facts)
 
 
 def member(name, **dropped):

@@ -10,7 +10,7 @@ from cli.views.status import SILENT, is_silent, overview
 from fabric.config.settings import parse_address
 from fabric.protocol.node_report import Report
 from proxy.client import Status
-from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats
+from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats, TopicStats
 
 ADDRESS = parse_address("ipc:///run/fabric")
 ALIVE = PlaneStats(alive=True, probed=0.4, round_trip=0.0007, events=1_234_567, rate=1_234.0, byte_rate=5e6, topics=40)
@@ -19,7 +19,7 @@ NASTY = "\x1b[2J\u202e" + "名" * 60
 
 def record(**facts):
     facts = {"plane": ALIVE, "uptime": 300_000.0, "now": 1_000.0, **facts}
-    return Stats(pid=42, host="h", url="ipc:///x", boot="b", version="1.2", **facts)
+    return ProxyStats(pid=42, host="h", url="ipc:///x", boot="b", version="1.2", **facts)
 
 
 def member(name, host="h", **report):

@@ -7,9 +7,9 @@ import pytest
 
 from cli.terminal.text import cells
 from cli.views.top import Snapshot, frame, plain
-from cli.views.top_keys import NODES, View
+from cli.views.top_keys import NODES, TopView
 from fabric.protocol.node_report import Report
-from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats
+from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats, TopicStats
 
 NOW = 1_700_000_000.0
 TOPICS = (
@@ -22,7 +22,7 @@ MEMBERS = (
     NodeStats("lossy", pid=12, seen=NOW - 2, report=Report(dropped={"outbox": 40, "missed": 2})),
     NodeStats("新しい", pid=13, seen=NOW),
 )
-STATS = Stats(
+STATS = ProxyStats(
     4242, "host", "ipc:///run/fabric", "boot", "1.2.3", uptime=7_200.0, now=NOW, nodes=3, endpoints=2, subscriptions=9,
     plane=PlaneStats(True, 0.1, 0.0007, events=1_234_582, rate=1_236.0, byte_rate=98_865.0, topics=3),
     process=ProcessStats(cpu=72.0, memory=33_000_000, descriptors=50, descriptor_limit=1_024),
@@ -33,7 +33,7 @@ SGR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def shown(known=KNOWN, view=None, columns=100, lines=30, **how):
-    return frame(known, view or View(), columns, lines, NOW, **how)
+    return frame(known, view or TopView(), columns, lines, NOW, **how)
 
 
 def column(lines, name):
@@ -63,7 +63,7 @@ def test_a_topic_is_a_row_with_its_rates_counts_and_age():
 
 
 def test_a_node_is_a_row_and_one_that_has_not_reported_has_none_of_it():
-    lines = shown(view=View(table=NODES), colour=False)
+    lines = shown(view=TopView(table=NODES), colour=False)
     rows = {line.split()[0]: line.split()[1:] for line in lines[-3:]}
     assert rows["app"] == ["11", "5.0", "0.0", "0", "1.2ms", "7", "9", "0", "1.0s"]
     assert rows["lossy"][3] == "42"
@@ -71,7 +71,7 @@ def test_a_node_is_a_row_and_one_that_has_not_reported_has_none_of_it():
 
 
 def test_a_nodes_losses_are_red_where_there_are_some():
-    lines = shown(view=View(table=NODES))
+    lines = shown(view=TopView(table=NODES))
     assert any("\x1b[31m    42\x1b[0m" in line for line in lines)
     assert sum("\x1b[31m" in line for line in lines) == 1
 
@@ -79,18 +79,18 @@ def test_a_nodes_losses_are_red_where_there_are_some():
 @pytest.mark.parametrize(
     ("view", "first", "order"),
     [
-        (View(), "TOPIC", ["order.created", "注文.作成.日本語のとても長い名前", "evil\\u001b[2J"]),
-        (View(reverse=True), "TOPIC", ["evil\\u001b[2J", "注文.作成.日本語のとても長い名前", "order.created"]),
-        (View(topics_by="topic"), "TOPIC", ["evil\\u001b[2J", "order.created", "注文.作成.日本語のとても長い名前"]),
+        (TopView(), "TOPIC", ["order.created", "注文.作成.日本語のとても長い名前", "evil\\u001b[2J"]),
+        (TopView(reverse=True), "TOPIC", ["evil\\u001b[2J", "注文.作成.日本語のとても長い名前", "order.created"]),
+        (TopView(topics_by="topic"), "TOPIC", ["evil\\u001b[2J", "order.created", "注文.作成.日本語のとても長い名前"]),
         (
-            View(topics_by="last", reverse=True),
+            TopView(topics_by="last", reverse=True),
             "TOPIC",
             ["evil\\u001b[2J", "注文.作成.日本語のとても長い名前", "order.created"],
         ),
-        (View(NODES, nodes_by="lost"), "NODE", ["lossy", "app", "新しい"]),
-        (View(NODES, nodes_by="backlog"), "NODE", ["app", "lossy", "新しい"]),
-        (View(NODES, nodes_by="node"), "NODE", ["app", "lossy", "新しい"]),
-        (View(NODES, nodes_by="node", reverse=True), "NODE", ["新しい", "lossy", "app"]),
+        (TopView(NODES, nodes_by="lost"), "NODE", ["lossy", "app", "新しい"]),
+        (TopView(NODES, nodes_by="backlog"), "NODE", ["app", "lossy", "新しい"]),
+        (TopView(NODES, nodes_by="node"), "NODE", ["app", "lossy", "新しい"]),
+        (TopView(NODES, nodes_by="node", reverse=True), "NODE", ["新しい", "lossy", "app"]),
     ],
 )
 def test_rows_are_in_the_order_that_was_chosen(view, first, order):
@@ -99,11 +99,11 @@ def test_rows_are_in_the_order_that_was_chosen(view, first, order):
 
 def test_the_column_that_decides_is_marked_with_its_direction():
     assert "/S↓" in "".join(shown())
-    assert "/S↑" in "".join(shown(view=View(reverse=True)))
-    assert "TOPIC↑" in "".join(shown(view=View(topics_by="topic")))
+    assert "/S↑" in "".join(shown(view=TopView(reverse=True)))
+    assert "TOPIC↑" in "".join(shown(view=TopView(topics_by="topic")))
 
 
-@pytest.mark.parametrize("view", [View(), View(NODES), View(help=True), View(NODES, nodes_by="seen")])
+@pytest.mark.parametrize("view", [TopView(), TopView(NODES), TopView(help=True), TopView(NODES, nodes_by="seen")])
 @pytest.mark.parametrize("known", [KNOWN, Snapshot("ipc:///x"), KNOWN._replace(trouble="no proxy is running at 日本")])
 def test_nothing_is_wider_or_longer_than_the_terminal(view, known):
     for columns in (*range(1, 90), 200):
@@ -114,7 +114,7 @@ def test_nothing_is_wider_or_longer_than_the_terminal(view, known):
             assert "\x1b[2J" not in "".join(found)
 
 
-@pytest.mark.parametrize("view", [View(NODES, nodes_by="seen"), View(topics_by="bytes")])
+@pytest.mark.parametrize("view", [TopView(NODES, nodes_by="seen"), TopView(topics_by="bytes")])
 def test_the_column_that_decides_is_the_last_to_go(view):
     title = "SEEN" if view.table == NODES else "BYTES"
     for columns in range(30, 100):
@@ -128,7 +128,7 @@ def test_rows_that_have_no_room_are_counted():
     lines = shown(lines=10, colour=False)
     assert lines[-2].startswith("order.created")
     assert lines[-1] == "… and 2 more"
-    assert shown(view=View(limit=1), colour=False)[-1] == "… and 2 more"
+    assert shown(view=TopView(limit=1), colour=False)[-1] == "… and 2 more"
     assert shown(lines=11, colour=False)[-1].startswith("evil")
 
 
@@ -161,7 +161,7 @@ def test_cpu_is_that_of_the_time_since_the_record_before():
 
 
 def test_for_scripts_there_is_no_colour_and_names_are_whole():
-    lines = plain(KNOWN, View(), 10_000, NOW)
+    lines = plain(KNOWN, TopView(), 10_000, NOW)
     assert "\x1b" not in "".join(lines)
     assert column(lines, "TOPIC")[1] == "注文.作成.日本語のとても長い名前"
     assert max(cells(line) for line in lines) < 120
@@ -169,5 +169,5 @@ def test_for_scripts_there_is_no_colour_and_names_are_whole():
 
 def test_where_nothing_is_there_that_is_said():
     empty = replace(STATS, busiest=(), members=(), nodes=0, plane=PlaneStats(True))
-    assert shown(Snapshot("", empty), View(NODES), colour=False)[-1] == "no node is here"
+    assert shown(Snapshot("", empty), TopView(NODES), colour=False)[-1] == "no node is here"
     assert shown(Snapshot("", empty), colour=False)[-1].startswith("nothing has passed yet")

@@ -3,11 +3,11 @@
 import pytest
 
 from cli.views.top import COLUMNS
-from cli.views.top_keys import FIRST, HELP, INTERVALS, NODES, SORTS, TOPICS, View, keys_of, pressed
+from cli.views.top_keys import FIRST, HELP, INTERVALS, NODES, SORTS, TOPICS, TopView, keys_of, pressed
 
 
 def after(*keys, view=None):
-    view = view or View()
+    view = view or TopView()
     for key in keys:
         view = pressed(view, key)
     return view
@@ -37,8 +37,8 @@ def test_the_interval_goes_up_and_down_and_stays_within_bounds():
     assert after("-").interval == 0.5
     assert after(*"+" * 50).interval == INTERVALS[-1]
     assert after(*"-" * 50).interval == INTERVALS[0]
-    assert after("-", view=View(interval=3.0)).interval == 2.0
-    assert after("+", view=View(interval=3_000.0)).interval == 3_000.0
+    assert after("-", view=TopView(interval=3.0)).interval == 2.0
+    assert after("+", view=TopView(interval=3_000.0)).interval == 3_000.0
 
 
 def test_p_pauses_and_goes_on():
@@ -49,17 +49,17 @@ def test_p_pauses_and_goes_on():
 @pytest.mark.parametrize("key", ["t", "x", "?", " "])
 def test_any_key_ends_the_help_and_does_nothing_else(key):
     assert after("?").help
-    assert after("?", key) == View()
+    assert after("?", key) == TopView()
 
 
 def test_q_is_the_end_also_in_the_help():
-    assert pressed(View(), "q") is None
+    assert pressed(TopView(), "q") is None
     assert pressed(after("?"), "q") is None
 
 
 @pytest.mark.parametrize("key", ["x", "\x00", "ü", "\r"])
 def test_other_keys_change_nothing(key):
-    assert after(key) == View()
+    assert after(key) == TopView()
 
 
 def test_arrows_are_keys_and_other_sequences_are_none():

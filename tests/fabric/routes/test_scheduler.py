@@ -29,29 +29,29 @@ class Fabric:
 
     def __init__(self, *senders, limits=None, chat="c", **policy):
         self.now = 0.0
-        self.traffic = Scheduler(lambda channel: ChannelSenders(senders, chat, Policy(**policy)), limits or Limits())
+        self.scheduler = Scheduler(lambda channel: ChannelSenders(senders, chat, Policy(**policy)), limits or Limits())
         self.running = []
 
     def put(self, *texts, channel="a"):
-        return [self.traffic.put(QueuedText(channel, text), self.now) for text in texts]
+        return [self.scheduler.put(QueuedText(channel, text), self.now) for text in texts]
 
     def begin(self):
-        begun = self.traffic.begin(self.now)
+        begun = self.scheduler.begin(self.now)
         self.running += begun
         return [("+".join(text.text for text in each.batch.texts), each.sender.name) for each in begun]
 
     def end(self, result=SENT, index=0):
-        self.traffic.ended(self.running.pop(index).number, result, self.now)
+        self.scheduler.ended(self.running.pop(index).number, result, self.now)
 
     def after(self, seconds):
         self.now += seconds
-        self.traffic.tick(self.now)
+        self.scheduler.tick(self.now)
         return self.begin()
 
     def settled(self):
         return [
             ("+".join(text.text for text in each.batch.texts), each.via or each.problem)
-            for each in self.traffic.settled()
+            for each in self.scheduler.settled()
         ]
 
 
@@ -112,14 +112,14 @@ def test_rounds_are_repeated_with_a_growing_pause_and_then_it_is_undeliverable()
     for _ in range(3):
         fabric.end(FAILED)
         assert fabric.begin() == []
-        due = fabric.traffic.next_time()
+        due = fabric.scheduler.next_time()
         pauses.append(due - fabric.now)
         assert fabric.after(due - fabric.now) == [("1", "one")]
     fabric.end(FAILED)
     fabric.begin()
     assert pauses == [1.0, 2.0, 3.0]
     assert fabric.settled() == [("1", "one: no")]
-    assert fabric.traffic.is_idle
+    assert fabric.scheduler.is_idle
 
 
 def test_what_waits_behind_a_batch_that_is_repeated_keeps_its_place():
@@ -154,11 +154,11 @@ def test_a_pause_that_a_sender_asks_for_is_kept_within_reason():
     fabric.begin()
     fabric.end(Result(False, "slow down", after=7.0))
     assert fabric.begin() == []
-    assert fabric.traffic.next_time() == 7.0
+    assert fabric.scheduler.next_time() == 7.0
     fabric.after(7.0)
     fabric.end(Result(False, "slow down", after=1e9))
     fabric.begin()
-    assert fabric.traffic.next_time() == 7.0 + MAX_AFTER
+    assert fabric.scheduler.next_time() == 7.0 + MAX_AFTER
 
 
 def test_a_sender_that_does_not_answer_in_time_has_failed_and_keeps_its_place():
@@ -167,7 +167,7 @@ def test_a_sender_that_does_not_answer_in_time_has_failed_and_keeps_its_place():
     fabric.put("1")
     fabric.begin()
     assert fabric.after(9.9) == []
-    assert fabric.traffic.next_time() == 10.0 + MARGIN
+    assert fabric.scheduler.next_time() == 10.0 + MARGIN
     assert fabric.after(0.1 + MARGIN) == [("1", "two")]
     assert (one.calls, one.hanging) == (1, 1)
     fabric.end(FAILED)
@@ -215,7 +215,7 @@ def test_a_place_that_nobody_takes_is_offered_to_the_next():
     for channel in "abc":
         fabric.put(channel, channel=channel)
     fabric.begin()
-    fabric.traffic._lanes.pop("b")  # as if it had been settled meanwhile
+    fabric.scheduler._lanes.pop("b")  # as if it had been settled meanwhile
     fabric.end()
     assert fabric.begin() == [("c", "one")]
 
@@ -240,7 +240,7 @@ def test_what_may_wait_is_bounded_in_channels_texts_and_characters():
     fabric.begin()
     for _ in range(2):
         fabric.end()
-    assert (fabric.traffic.texts, fabric.traffic.characters) == (0, 0)
+    assert (fabric.scheduler.texts, fabric.scheduler.characters) == (0, 0)
 
 
 def test_a_channel_is_forgotten_when_its_interval_is_over():
@@ -261,7 +261,7 @@ def test_in_a_hurry_there_are_no_intervals():
     fabric.end()
     fabric.put("2")
     assert fabric.begin() == []
-    fabric.traffic.hurry(fabric.now)
+    fabric.scheduler.hurry(fabric.now)
     assert fabric.begin() == [("2", "one")]
 
 
@@ -271,7 +271,7 @@ def test_a_hurry_does_not_shorten_a_pause_between_rounds():
     fabric.begin()
     fabric.end()
     fabric.put("2")
-    fabric.traffic.hurry(fabric.now)
+    fabric.scheduler.hurry(fabric.now)
     fabric.begin()
     fabric.end(FAILED)
     assert fabric.begin() == []
@@ -285,9 +285,9 @@ def test_what_is_given_up_is_undeliverable_with_what_was_wrong_before():
     fabric.begin()
     fabric.put("2")
     fabric.end(FAILED)
-    fabric.traffic.give_up("closed")
+    fabric.scheduler.give_up("closed")
     assert fabric.settled() == [("1", "one: no; closed"), ("2", "closed")]
-    assert fabric.traffic.is_idle
+    assert fabric.scheduler.is_idle
 
 
 @given(st.data())
@@ -298,7 +298,7 @@ def test_every_text_is_settled_once_in_its_channel_and_in_order(data):
     results = st.sampled_from([SENT, FAILED, REFUSED])
 
     def look():
-        for each in fabric.traffic.settled():
+        for each in fabric.scheduler.settled():
             settled.setdefault(each.batch.channel, []).extend(text.text for text in each.batch.texts)
             assert {text.channel for text in each.batch.texts} == {each.batch.channel}
 
@@ -315,7 +315,7 @@ def test_every_text_is_settled_once_in_its_channel_and_in_order(data):
         fabric.begin()
         look()
     for _ in range(1_000):
-        if fabric.traffic.is_idle:
+        if fabric.scheduler.is_idle:
             break
         while fabric.running:
             fabric.end(data.draw(results))
@@ -323,7 +323,7 @@ def test_every_text_is_settled_once_in_its_channel_and_in_order(data):
         look()
     look()
     assert settled == put
-    assert fabric.traffic.characters == 0
+    assert fabric.scheduler.characters == 0
     while fabric.running:
         fabric.end()
     assert [(each.calls, each.hanging) for each in senders] == [(0, 0)] * len(senders)
@@ -341,6 +341,6 @@ def test_an_end_after_all_was_given_up_changes_nothing(result):
     fabric = Fabric(sender())
     fabric.put("1")
     fabric.begin()
-    fabric.traffic.give_up("closed")
+    fabric.scheduler.give_up("closed")
     fabric.end(result)
     assert fabric.settled() == [("1", "closed")]

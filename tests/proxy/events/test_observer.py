@@ -58,7 +58,7 @@ def publish(plane):
 
 
 def events(plane):
-    return {row.topic: row.events for row in plane.observer.traffic.rows(9)}
+    return {row.topic: row.events for row in plane.observer.topic_counts.rows(9)}
 
 
 def test_frames_and_bytes_are_what_libzmq_has_counted(plane, publish):
@@ -75,7 +75,7 @@ def test_events_are_counted_by_topic(plane, publish):
     publish("a", 3)
     publish("b", 2)
     wait_until(lambda: events(plane).items() >= {"a": 3, "b": 2}.items())
-    assert plane.observer.traffic.observed == 1
+    assert plane.observer.topic_counts.observed == 1
 
 
 def test_more_than_can_be_looked_at_is_estimated_to_within_what_libzmq_has_counted(plane, publish):
@@ -85,7 +85,7 @@ def test_more_than_can_be_looked_at_is_estimated_to_within_what_libzmq_has_count
     publish("b")
     wait_until(lambda: "b" in events(plane))
     assert events(plane)["a"] == pytest.approx(messages, rel=0.1)
-    assert plane.observer.traffic.observed < 1
+    assert plane.observer.topic_counts.observed < 1
 
 
 def test_what_subscribers_say_to_publishers_is_no_event(plane, publish):

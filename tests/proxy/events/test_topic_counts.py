@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.protocol.events import encode_topic
-from proxy.events.topic_counts import Traffic
+from proxy.events.topic_counts import TopicCounts
 
 ORIGIN = b"12345678"
 
@@ -16,7 +16,7 @@ def message(*topics):
 
 @pytest.fixture
 def traffic():
-    return Traffic(100, 0.0)
+    return TopicCounts(100, 0.0)
 
 
 def counts(traffic):
@@ -64,7 +64,7 @@ def test_a_turn_in_which_nothing_was_left_out_is_exact_whatever_passed_since(tra
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40)), max_size=20))
 def test_over_turns_of_every_kind_the_sum_is_what_libzmq_has_counted(turns):
-    traffic, passed = Traffic(100, 0.0), 0
+    traffic, passed = TopicCounts(100, 0.0), 0
     for number, (seen, unseen) in enumerate(turns):
         for _ in range(seen):
             traffic.seen(*message("a"))
@@ -114,7 +114,7 @@ def test_the_busiest_come_first_then_the_most_frequent(traffic):
 
 
 def test_the_table_is_bounded_and_forgets_the_longest_silent():
-    traffic = Traffic(10, 0.0)
+    traffic = TopicCounts(10, 0.0)
     for number in range(25):
         traffic.seen(*message(f"topic-{number}"))
         traffic.turn(number + 1, False, number * 0.01)

@@ -1,4 +1,4 @@
-"""The pulse, at real proxies: what beats, what does not, and who notices."""
+"""The self_check, at real proxies: what results, what does not, and who notices."""
 
 import contextlib
 import signal
@@ -8,73 +8,78 @@ import pytest
 
 from fabric.config.settings import load, parse_address
 from fabric.testing import ProxyProcess, wait_until
-from proxy.health.self_check import Beat, Pulse
+from proxy.health.self_check import CheckResult, SelfCheck
 from proxy.server import Server
 from proxy.settings import ProxySettings
 from tests.ports import free_port
 
-#: Seconds a beat may take before a test fails; it takes a millisecond.
+#: Seconds a result may take before a test fails; it takes a millisecond.
 LONG = 10.0
 
 
 @pytest.fixture
-def pulse(fabric_proxy):
-    with contextlib.closing(Pulse(parse_address(fabric_proxy.url))) as pulse:
-        yield pulse
+def self_check(fabric_proxy):
+    with contextlib.closing(SelfCheck(parse_address(fabric_proxy.url))) as self_check:
+        yield self_check
 
 
-def test_a_beat_goes_through_both_planes_and_says_how_long_it_took(pulse):
-    beat = pulse.beat(LONG)
-    assert beat.good
-    assert 0 < beat.events < LONG
-    assert 0 < beat.messages < LONG
-    assert pulse.last == pulse.known == beat
+def test_a_beat_goes_through_both_planes_and_says_how_long_it_took(self_check):
+    result = self_check.check(LONG)
+    assert result.good
+    assert 0 < result.events < LONG
+    assert 0 < result.messages < LONG
+    assert self_check.last == self_check.known == result
 
 
-def test_beats_are_counted_from_their_own_question(pulse):
+def test_beats_are_counted_from_their_own_question(self_check):
     for _ in range(20):
-        assert pulse.beat(LONG).good
-    before = pulse.at
-    assert pulse.beat(LONG).good
-    assert pulse.at > before
+        assert self_check.check(LONG).good
+    before = self_check.at
+    assert self_check.check(LONG).good
+    assert self_check.at > before
 
 
-def test_before_the_first_beat_nothing_is_known(pulse):
-    assert (pulse.last, pulse.known, pulse.alive, pulse.at) == (Beat(), Beat(), False, 0.0)
+def test_before_the_first_beat_nothing_is_known(self_check):
+    assert (self_check.last, self_check.known, self_check.alive, self_check.at) == (
+        CheckResult(),
+        CheckResult(),
+        False,
+        0.0,
+    )
 
 
 def test_without_a_proxy_there_is_none(lonely_url):
-    with contextlib.closing(Pulse(parse_address(lonely_url))) as pulse:
-        assert pulse.beat(0.1) == Beat(None, None)
-        assert not pulse.alive
+    with contextlib.closing(SelfCheck(parse_address(lonely_url))) as self_check:
+        assert self_check.check(0.1) == CheckResult(None, None)
+        assert not self_check.alive
 
 
-def test_a_proxy_that_is_stopped_has_none_and_has_one_again_when_it_goes_on(fabric_proxy, pulse):
-    good = pulse.beat(LONG)
+def test_a_proxy_that_is_stopped_has_none_and_has_one_again_when_it_goes_on(fabric_proxy, self_check):
+    good = self_check.check(LONG)
     fabric_proxy.signal(signal.SIGSTOP)
-    assert pulse.beat(0.2) == Beat(None, None)
-    assert (pulse.alive, pulse.known) == (False, good)
+    assert self_check.check(0.2) == CheckResult(None, None)
+    assert (self_check.alive, self_check.known) == (False, good)
     fabric_proxy.signal(signal.SIGCONT)
-    assert pulse.beat(LONG).good
+    assert self_check.check(LONG).good
 
 
-def test_an_answer_that_is_late_still_counts_and_says_how_late(fabric_proxy, pulse):
-    assert pulse.beat(LONG).good
+def test_an_answer_that_is_late_still_counts_and_says_how_late(fabric_proxy, self_check):
+    assert self_check.check(LONG).good
     fabric_proxy.signal(signal.SIGSTOP)
     for _ in range(3):
-        assert not pulse.beat(0.1).good
+        assert not self_check.check(0.1).good
     fabric_proxy.signal(signal.SIGCONT)
-    late = pulse.beat(LONG)
+    late = self_check.check(LONG)
     assert late.events > 0.3
     assert late.messages > 0.3
 
 
-def test_it_finds_a_proxy_that_was_restarted(fabric_proxy, pulse):
-    assert pulse.beat(LONG).good
+def test_it_finds_a_proxy_that_was_restarted(fabric_proxy, self_check):
+    assert self_check.check(LONG).good
     fabric_proxy.kill()
-    assert not pulse.beat(0.1).good
+    assert not self_check.check(0.1).good
     fabric_proxy.start()
-    wait_until(lambda: pulse.beat(1.0).good)
+    wait_until(lambda: self_check.check(1.0).good)
 
 
 def test_a_plane_that_is_not_there_yet_is_told_from_one_that_is(lonely_url):
@@ -83,10 +88,10 @@ def test_a_plane_that_is_not_there_yet_is_told_from_one_that_is(lonely_url):
     thread.start()
     try:
         assert ready.wait(LONG)
-        with contextlib.closing(Pulse(server.address)) as pulse:
-            wait_until(lambda: pulse.beat(0.1).messages is not None)
-            assert pulse.last.events is None
-            assert not pulse.alive
+        with contextlib.closing(SelfCheck(server.address)) as self_check:
+            wait_until(lambda: self_check.check(0.1).messages is not None)
+            assert self_check.last.events is None
+            assert not self_check.alive
     finally:
         server.stop()
         thread.join(LONG)
@@ -95,21 +100,24 @@ def test_a_plane_that_is_not_there_yet_is_told_from_one_that_is(lonely_url):
 @pytest.mark.parametrize("host", ["127.0.0.1", "*", "0.0.0.0", "localhost"])
 def test_it_reaches_a_proxy_on_tcp_wherever_that_listens(host):
     url = f"tcp://{host}:{free_port()}"
-    with ProxyProcess(url, insecure=True) as proxy, contextlib.closing(Pulse(parse_address(proxy.url))) as pulse:
-        assert pulse.beat(LONG).good
+    with (
+        ProxyProcess(url, insecure=True) as proxy,
+        contextlib.closing(SelfCheck(parse_address(proxy.url))) as self_check,
+    ):
+        assert self_check.check(LONG).good
 
 
-def test_nodes_do_not_notice_it(fabric_proxy, pulse, fabric_node):
+def test_nodes_do_not_notice_it(fabric_proxy, self_check, fabric_node):
     node, seen = fabric_node(), []
     node.subscribe("**", seen.append).wait_ready(everyone=True)
     for _ in range(10):
-        assert pulse.beat(LONG).good
+        assert self_check.check(LONG).good
     node.publish("after")
     wait_until(lambda: seen)
     assert [event["type"] for event in seen if not event["type"].startswith("fabric.")] == ["after"]
     assert node.stats()["rejected"] == 0
 
 
-def test_it_is_no_node(fabric_proxy, pulse, fabric_node):
-    assert pulse.beat(LONG).good
+def test_it_is_no_node(fabric_proxy, self_check, fabric_node):
+    assert self_check.check(LONG).good
     assert [row["node"] for row in fabric_node("only").members().nodes] == ["only"]

@@ -13,7 +13,7 @@ import pytest
 import fabric
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
-from proxy.health.socket_guard import RATE, SOONEST, Doors, Marks, backlog, descriptors_used
+from proxy.health.socket_guard import RATE, SOONEST, DescriptorLimits, SocketGuard, backlog, descriptors_used
 
 NAMES = ("messages", "events-in", "events-out")
 
@@ -40,7 +40,7 @@ class House:
     def __init__(self, directory):
         self.used, self.bound, self.said = 10, True, []
         self.directory = directory
-        self.doors = Doors(
+        self.doors = SocketGuard(
             parse_address(f"ipc://{directory}"),
             bound=lambda: self.bound,
             full=self.said.append,
@@ -131,7 +131,7 @@ def test_second_names_go_with_the_proxy(directory):
 
 def test_at_a_tcp_address_newcomers_are_told_and_that_is_all():
     said = []
-    doors = Doors(
+    doors = SocketGuard(
         parse_address("tcp://127.0.0.1:7400"),
         bound=lambda: True,
         full=said.append,
@@ -145,7 +145,7 @@ def test_at_a_tcp_address_newcomers_are_told_and_that_is_all():
 
 @pytest.mark.parametrize("limit", [256, 1_024, 4_096, 20_000, 1_000_000])
 def test_what_can_come_between_two_looks_fits_into_the_reserve(limit):
-    marks = Marks(limit)
+    marks = DescriptorLimits(limit)
     assert 0 < marks.room < marks.full < marks.shut < limit
     assert 3 * backlog(limit) <= limit - marks.full
     for used in range(0, marks.full, max(limit // 100, 1)):

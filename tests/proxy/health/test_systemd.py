@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from proxy.health.systemd import Notify
+from proxy.health.systemd import SystemdNotifier
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -24,7 +24,7 @@ def manager(request):
 
 def test_each_word_is_a_datagram(manager):
     it, path = manager
-    notify = Notify(path, 10.0)
+    notify = SystemdNotifier(path, 10.0)
     notify.status("two nodes")
     notify.ready()
     notify.alive()
@@ -34,7 +34,7 @@ def test_each_word_is_a_datagram(manager):
 
 def test_a_status_is_said_when_it_changes(manager):
     it, path = manager
-    notify = Notify(path)
+    notify = SystemdNotifier(path)
     for text in ("a", "a", "b", "a"):
         notify.status(text)
     notify.ready()
@@ -43,7 +43,7 @@ def test_a_status_is_said_when_it_changes(manager):
 
 def test_a_status_is_one_short_line(manager):
     it, path = manager
-    Notify(path).status("one\nREADY=1\n" + "é" * 500)
+    SystemdNotifier(path).status("one\nREADY=1\n" + "é" * 500)
     said = it.recv(2_000)
     assert b"\n" not in said
     assert said.startswith(b"STATUS=one READY=1 ")
@@ -52,7 +52,7 @@ def test_a_status_is_one_short_line(manager):
 
 def test_nobody_who_does_not_wait_for_the_watchdog_hears_it(manager):
     it, path = manager
-    notify = Notify(path)
+    notify = SystemdNotifier(path)
     notify.alive()
     notify.stopping()
     assert it.recv(500) == b"STOPPING=1"
@@ -61,7 +61,7 @@ def test_nobody_who_does_not_wait_for_the_watchdog_hears_it(manager):
 def test_it_is_taken_from_the_environment_and_out_of_it(manager):
     it, path = manager
     environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2500000", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
-    notify = Notify.take(environment)
+    notify = SystemdNotifier.take(environment)
     assert environment == {"HOME": "/"}
     assert (bool(notify), notify.watchdog) == (True, 2.5)
     notify.ready()
@@ -70,17 +70,17 @@ def test_it_is_taken_from_the_environment_and_out_of_it(manager):
 
 @pytest.mark.parametrize("usec", ["", "soon", "-5", "²", "0"])
 def test_a_watchdog_time_that_is_none_is_no_watchdog(usec):
-    assert Notify.take({"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": usec}).watchdog == 0.0
+    assert SystemdNotifier.take({"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": usec}).watchdog == 0.0
 
 
 def test_a_watchdog_that_waits_for_another_process_is_not_ours():
     environment = {"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
-    assert Notify.take(environment).watchdog == 0.0
+    assert SystemdNotifier.take(environment).watchdog == 0.0
 
 
 @pytest.mark.parametrize("path", ["", "vsock:2:1234", "relative", "/nowhere/at/all", "/" + "long" * 100, "/with\0nul"])
 def test_without_anybody_who_listens_nothing_is_said_and_nothing_raises(path):
-    notify = Notify(path, 1.0)
+    notify = SystemdNotifier(path, 1.0)
     notify.ready()
     notify.status("…")
     notify.alive()
@@ -88,14 +88,14 @@ def test_without_anybody_who_listens_nothing_is_said_and_nothing_raises(path):
 
 
 def test_without_a_service_manager_there_is_no_watchdog():
-    notify = Notify.take({"WATCHDOG_USEC": "1000000"})
+    notify = SystemdNotifier.take({"WATCHDOG_USEC": "1000000"})
     assert (bool(notify), notify.watchdog) == (False, 0.0)
 
 
 def test_a_manager_that_does_not_read_delays_nobody_for_ever(manager, monkeypatch):
     monkeypatch.setattr("proxy.health.systemd.TIMEOUT", 0.0001)
     it, path = manager
-    notify = Notify(path)
+    notify = SystemdNotifier(path)
     queued = 0
     it.setblocking(False)
     for _ in range(2_000):  # more than any queue of datagrams holds

@@ -8,13 +8,13 @@ import pytest
 
 from fabric.config.settings import load, parse_address
 from fabric.testing import wait_until
-from proxy.health.systemd import Notify
-from proxy.health.watchdog import EVERY, SOON, TURN, Watch
+from proxy.health.systemd import SystemdNotifier
+from proxy.health.watchdog import EVERY, SOON, TURN, Watchdog
 from proxy.server import Server
 from proxy.settings import ProxySettings
 
 
-class Told(Notify):
+class Told(SystemdNotifier):
     """A service manager that writes down what it is told."""
 
     def __init__(self, watchdog=0.0):
@@ -29,16 +29,16 @@ class Told(Notify):
 @pytest.fixture
 def watch(fabric_proxy):
     told = Told(0.1)
-    watch = Watch(parse_address(fabric_proxy.url), told, bound=lambda: True, summary=lambda: "well")
+    watch = Watchdog(parse_address(fabric_proxy.url), told, bound=lambda: True, summary=lambda: "well")
     with contextlib.closing(watch):
         yield watch, told
 
 
 def test_it_waits_until_the_planes_listen(lonely_url):
     told = Told()
-    with contextlib.closing(Watch(parse_address(lonely_url), told, bound=lambda: False, summary=str)) as watch:
+    with contextlib.closing(Watchdog(parse_address(lonely_url), told, bound=lambda: False, summary=str)) as watch:
         assert watch.turn() == SOON
-        assert watch.pulse.last == (None, None)
+        assert watch.self_check.last == (None, None)
         assert told.words == []
 
 
@@ -78,7 +78,7 @@ def test_silence_is_told_once_and_its_end_too(watch, fabric_proxy, caplog):
 
 def test_its_end_is_told(fabric_proxy):
     told = Told()
-    Watch(parse_address(fabric_proxy.url), told, bound=lambda: True, summary=str).close()
+    Watchdog(parse_address(fabric_proxy.url), told, bound=lambda: True, summary=str).close()
     assert told.words == ["STOPPING=1"]
 
 
@@ -87,7 +87,7 @@ def test_a_server_in_a_thread_has_its_pulse(lonely_url):
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        wait_until(lambda: server.pulse is not None and server.pulse.alive)
+        wait_until(lambda: server.self_check is not None and server.self_check.alive)
         wait_until(lambda: server.stats().plane.alive)
         assert 0 < server.stats().plane.round_trip < 10
     finally:

@@ -2,45 +2,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabric.protocol.node_report import MAX_CAUSES, MAX_COUNT, Report
-from proxy.messages.node_reports import Reports
+from proxy.messages.node_reports import NodeReports
 
 A, B = b"origin-a", b"origin-b"
 
 
 def test_of_a_node_that_has_not_reported_nothing_is_known():
-    assert Reports().of(A) == (None, (0, 0))
+    assert NodeReports().of(A) == (None, (0, 0))
 
 
 def test_the_last_report_counts():
-    reports = Reports()
+    reports = NodeReports()
     reports.heard(A, Report(sent=1), 0.0)
     reports.heard(A, Report(sent=5), 1.0)
     assert (reports.of(A)[0], reports.totals().sent) == (Report(sent=5), 5)
 
 
 def test_rates_are_between_the_last_two_reports():
-    reports = Reports()
+    reports = NodeReports()
     reports.heard(A, Report(sent=10, delivered=4), 0.0)
     reports.heard(A, Report(sent=30, delivered=4), 5.0)
     assert reports.of(A)[1] == (4.0, 0.0)
 
 
 def test_totals_are_over_all_nodes_and_causes():
-    reports = Reports()
+    reports = NodeReports()
     reports.heard(A, Report(published=3, sent=2, gaps=1, dropped={"outbox": 1}), 0.0)
     reports.heard(B, Report(published=4, delivered=2, dropped={"outbox": 2, "missed": 5}), 0.0)
     assert reports.totals() == (7, 2, 2, 1, {"outbox": 3, "missed": 5})
 
 
 def test_what_a_node_lost_stays_known_when_it_is_gone():
-    reports = Reports()
+    reports = NodeReports()
     reports.heard(A, Report(dropped={"outbox": 1}), 0.0)
     reports.gone(A)
     assert (reports.of(A)[0], reports.totals().dropped) == (None, {"outbox": 1})
 
 
 def test_a_node_that_comes_back_is_counted_once():
-    reports = Reports()
+    reports = NodeReports()
     reports.heard(A, Report(sent=3, dropped={"outbox": 1}), 0.0)
     reports.gone(A)
     reports.heard(A, Report(sent=4, dropped={"outbox": 1}), 1.0)
@@ -48,7 +48,7 @@ def test_a_node_that_comes_back_is_counted_once():
 
 
 def test_a_node_that_begins_anew_adds_to_what_it_was():
-    reports = Reports()
+    reports = NodeReports()
     reports.heard(A, Report(sent=3), 0.0)
     reports.gone(A)
     reports.heard(A, Report(sent=1), 1.0)
@@ -56,13 +56,13 @@ def test_a_node_that_begins_anew_adds_to_what_it_was():
 
 
 def test_one_that_leaves_without_a_report_leaves_nothing():
-    reports = Reports()
+    reports = NodeReports()
     reports.gone(A)
     assert reports.totals().sent == 0
 
 
 def test_the_subscriptions_are_of_those_who_are_here():
-    reports = Reports()
+    reports = NodeReports()
     reports.heard(A, Report(subscriptions=2), 0.0)
     reports.heard(B, Report(subscriptions=3), 0.0)
     reports.gone(A)
@@ -71,7 +71,7 @@ def test_the_subscriptions_are_of_those_who_are_here():
 
 @given(st.integers(1, 50), st.integers(1, 5))
 def test_however_many_come_and_go_the_memory_is_bounded_and_the_sum_is_right(nodes, limit):
-    reports = Reports(limit)
+    reports = NodeReports(limit)
     for number in range(nodes):
         reports.heard(b"%08d" % number, Report(sent=1, dropped={"outbox": 1}), 0.0)
         reports.gone(b"%08d" % number)
@@ -80,7 +80,7 @@ def test_however_many_come_and_go_the_memory_is_bounded_and_the_sum_is_right(nod
 
 
 def test_sums_stay_what_json_can_carry():
-    reports = Reports()
+    reports = NodeReports()
     for number in range(3_000):
         reports.heard(b"%08d" % number, Report(sent=MAX_COUNT, subscriptions=MAX_COUNT, dropped={"x": MAX_COUNT}), 0.0)
     assert (reports.totals().sent, reports.subscriptions) == (MAX_COUNT, MAX_COUNT)
@@ -88,7 +88,7 @@ def test_sums_stay_what_json_can_carry():
 
 
 def test_causes_that_strangers_invent_are_added_up_under_one_name():
-    reports = Reports(limit=1)
+    reports = NodeReports(limit=1)
     for number in range(1_000):
         origin = b"%08d" % number
         reports.heard(origin, Report(dropped={f"cause-{number}": 1, "missed": 1}), 0.0)

@@ -20,7 +20,7 @@ from fabric.protocol.node_report import Report
 from fabric.testing import ProxyProcess, wait_until
 from proxy.metrics.app import GRACE, Metrics
 from proxy.metrics.table import METRICS
-from proxy.stats import NodeStats, Stats
+from proxy.stats import NodeStats, ProxyStats
 
 
 def ask(url, page="/metrics", *, method="GET", data=None, headers=()):
@@ -254,7 +254,7 @@ def test_a_proxy_without_metrics_imports_neither_the_library_nor_a_server():
 
 
 def record(uptime=100.0, **facts):
-    return Stats(pid=7, host="here", url="ipc:///run/fabric", boot="b", version="1", uptime=uptime, **facts)
+    return ProxyStats(pid=7, host="here", url="ipc:///run/fabric", boot="b", version="1", uptime=uptime, **facts)
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 
 from fabric.protocol.node_report import MAX_CAUSES, Report
 from proxy.metrics.table import CAUSES, MAX_NODES, MAX_TOPICS, METRICS, OUTCOMES, exposition
-from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats, TopicStats
+from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats, TopicStats
 
 
 def stats(**facts):
-    return Stats(pid=7, host="here", url="ipc:///run/fabric", boot="b0", version="1.2.3", **facts)
+    return ProxyStats(pid=7, host="here", url="ipc:///run/fabric", boot="b0", version="1.2.3", **facts)
 
 
 def read(record):
@@ -60,7 +60,7 @@ def test_every_number_of_the_record_is_shown_but_rates_and_what_every_process_ha
     topic = filled(TopicStats, "rate", "byte_rate", topic="a")
     node = filled(NodeStats, "pid", "sent_rate", "delivered_rate", node="n", report=report)
     record = filled(
-        Stats,
+        ProxyStats,
         "pid",
         "now",
         pid=7,

@@ -9,7 +9,7 @@ from cli.terminal.text import cells
 from fabric.bus.bus import Bus
 from fabric.node.connect import connect
 from fabric.testing import ProxyProcess
-from proxy.stats import PlaneStats, Stats, TopicStats
+from proxy.stats import PlaneStats, ProxyStats, TopicStats
 from tests.cli.fabrics import wait_for_report
 
 #: Topic, events, and the size of a payload: the most events are not the most bytes, nor the latest.
@@ -113,7 +113,7 @@ def test_a_pattern_that_is_none_is_wrong_usage(capfd):
 
 
 def test_what_is_estimated_is_marked_and_never_said_to_be_everything():
-    stats = Stats(1, "h", "ipc:///x", "b", "1", now=9.0, plane=PlaneStats(observed=0.99999))
+    stats = ProxyStats(1, "h", "ipc:///x", "b", "1", now=9.0, plane=PlaneStats(observed=0.99999))
     assert topics.table([TopicStats("a", 7, 8, 9.0, 10.0, last=1.0)], stats, 80)[1].split() == [
         "a", "~7", "~9.0", "~8", "B", "~10", "B", "8.0s",
     ]  # fmt: skip
@@ -121,7 +121,7 @@ def test_what_is_estimated_is_marked_and_never_said_to_be_everything():
 
 
 def test_nothing_of_others_acts_on_a_terminal():
-    stats = Stats(1, "h", "ipc:///x", "b", "1")
+    stats = ProxyStats(1, "h", "ipc:///x", "b", "1")
     rows = [TopicStats("\x1b[2J" + "名" * 90, 10**15, 10**15, 1e9, 1e12, last=-1e9), TopicStats("\u202e")]
     lines = topics.table(rows, stats, 80)
     assert all(line.isprintable() for line in lines)

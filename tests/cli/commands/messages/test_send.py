@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cli import options as joining
 from cli.main import run
 from fabric.testing import ProxyProcess
+from tests.processes import stop
 
 SIX = [f"name-{number}" for number in range(6)]
 
@@ -113,12 +115,12 @@ def test_a_holder_that_is_full_ends_with_1(send, root, node, capfd):
 def test_no_acknowledgement_in_time_ends_with_5(send, start, root, url, capfd):
     listening = start("listen", root, "--url", url, terminal=True)
     listening.wait_for("listening as")
-    os.kill(listening.pid, 19)
+    stop(listening.pid)
     try:
         assert send(root, "x", "--timeout", "0.3") == 5
         assert capfd.readouterr().err.startswith(f"fabric: {root!r} did not acknowledge within 0.3")
     finally:
-        os.kill(listening.pid, 18)
+        os.kill(listening.pid, signal.SIGCONT)
 
 
 def test_a_broadcast_tells_how_many_have_it(send, fabric_node, capfd):

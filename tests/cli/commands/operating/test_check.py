@@ -12,7 +12,7 @@ from cli.main import run
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess
 from proxy.events.plane import EventPlane
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 from tests.cli.fabrics import TIMEOUT, directory, full_backlog, lose, record, router, wait_for_report
 
 #: Short, where an answer is not expected.
@@ -125,7 +125,7 @@ def test_a_zeromq_program_that_talks_nonsense_is_unhealthy(check):
 
 
 def test_a_proxy_whose_event_plane_is_dead_is_unhealthy_although_it_answers_messages(check):
-    healthy = Stats(pid=1, host="h", url="ipc:///x", boot="b", version="1").as_json()
+    healthy = ProxyStats(pid=1, host="h", url="ipc:///x", boot="b", version="1").as_json()
 
     def answer(frames):
         return [b"PONG", frames[1], b"0"] if frames[0] == b"PING" else [b"RECORD", frames[1], orjson.dumps(healthy)]

@@ -12,7 +12,7 @@ from cli.commands.operating.daemon import described
 from cli.main import run
 from proxy import client as probe
 from proxy import daemon
-from proxy.stats import Stats
+from proxy.stats import ProxyStats
 from tests.processes import stop
 
 
@@ -148,6 +148,8 @@ def test_each_has_help_with_examples(command, capfd):
 
 def test_what_a_proxy_says_of_itself_is_shown_harmlessly():
     nasty = "\x1b[2J\n"
-    stats = Stats(1, nasty, nasty, nasty, nasty, log=nasty, messages={nasty: 1}, hooks={nasty: 2}, programs=(nasty,))
+    stats = ProxyStats(
+        1, nasty, nasty, nasty, nasty, log=nasty, messages={nasty: 1}, hooks={nasty: 2}, programs=(nasty,)
+    )
     found = probe.Status(stats, [{"endpoint": nasty}, {}], [], True)
     assert all(line.isprintable() for line in described(found, 0.0))

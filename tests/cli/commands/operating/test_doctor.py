@@ -19,10 +19,12 @@ from cli.main import run
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import client as probe
-from proxy.stats import NodeStats, PlaneStats, ProcessStats, Stats
+from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats
 from tests.cli.running import FABRIC
 
-STATS = Stats(1, "h", "u", "b", examination.__version__, uptime=60.0, now=1_000.0, plane=PlaneStats(True, 0.1, 0.001))
+STATS = ProxyStats(
+    1, "h", "u", "b", examination.__version__, uptime=60.0, now=1_000.0, plane=PlaneStats(True, 0.1, 0.001)
+)
 
 
 @pytest.fixture
@@ -324,7 +326,7 @@ def test_a_node_that_is_not_heard_any_more_is_told():
 
 
 def test_a_plane_through_which_nothing_comes_is_wrong(monkeypatch):
-    monkeypatch.setattr(examination, "_pulse", lambda address, timeout: examination.Beat(None, 0.001))
+    monkeypatch.setattr(examination, "_pulse", lambda address, timeout: examination.CheckResult(None, 0.001))
     (problem,) = examination._round_trips(parse_address("ipc:///x"), STATS, 0.001, 1.0)
     assert (problem.level, problem.text) == (WRONG, "nothing came through the plane of events within 1 s")
 
