@@ -11,7 +11,7 @@ import click
 from cli.exits import FAILED, NO_PROXY, Failure
 from cli.terminal.text import safe, to_json
 from fabric.config.settings import Address, Settings, load
-from proxy import client as probe
+from proxy import client
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Seconds = click.FloatRange(min=0, min_open=True)
@@ -22,9 +22,9 @@ def ask_options(command: _Command) -> _Command:
     command = click.option(
         "--timeout",
         type=_Seconds,
-        default=probe.TIMEOUT,
+        default=client.TIMEOUT,
         metavar="S",
-        help=f"Wait S seconds for an answer.  [default: {probe.TIMEOUT:g}]",
+        help=f"Wait S seconds for an answer.  [default: {client.TIMEOUT:g}]",
     )(command)
     return click.option("--url", metavar="URL", help="The proxy's address: tcp://127.0.0.1:7400 or ipc:///run/fabric.")(
         command
@@ -44,11 +44,11 @@ def answered(address: Address, json_: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except probe.NoAnswer as error:
+    except client.NoAnswer as error:
         if json_:
             click.echo(to_json({"state": error.state, "url": error.url, "why": str(error)}))
         hint(address, error)
-        raise Failure(FAILED if isinstance(error, probe.NotAnswering) else NO_PROXY, safe(str(error))) from None
+        raise Failure(FAILED if isinstance(error, client.NotAnswering) else NO_PROXY, safe(str(error))) from None
 
 
 def hint(address: Address, error: Exception) -> None:
@@ -56,5 +56,5 @@ def hint(address: Address, error: Exception) -> None:
     from cli.options import note  # they bring all that joining and starting need,
     from proxy.daemon import lock_says  # and `fabric check` runs every few seconds
 
-    if isinstance(error, probe.NotAnswering) and (says := lock_says(address)):
+    if isinstance(error, client.NotAnswering) and (says := lock_says(address)):
         note(f"its lock was taken by {safe(says)}")

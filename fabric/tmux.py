@@ -1,6 +1,6 @@
 """Types a text into a tmux pane: as text and nothing else, and says so when that did not happen.
 
-    panes.type_text("work", "the build is green")            # and Enter
+    tmux.type_text("work", "the build is green")            # and Enter
 
 tmux would take key names for keys, a semicolon at the end of an argument for the end of a command, a session's name for the
 beginning of another one's, and an Enter that comes too soon for a part of a paste. None of that happens here: the text goes

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from fabric.config.settings import Address, default_url, parse_address
 from fabric.errors import ProxyError
 from fabric.system.autostart import LOG_NAME, START_TIMEOUT, private_directory, spawn
-from proxy import client as probe
+from proxy import client
 from proxy.server import LOCK_NAME
 from proxy.settings import ProxySettings
 
@@ -36,7 +36,7 @@ _TAIL = 16 * 1024
 class Started(NamedTuple):
     """A proxy that is there; `fresh` if this call has started it."""
 
-    status: probe.Status
+    status: client.Status
     fresh: bool
 
 
@@ -60,13 +60,13 @@ def start(settings: ProxySettings, timeout: float = START_TIMEOUT) -> Started:
         private_directory(log.parent)
     while True:
         try:
-            return Started(probe.status(address), False)
-        except probe.NotRunning:
+            return Started(client.status(address), False)
+        except client.NotRunning:
             pass
         fresh = _spawn(settings, log, max(deadline - monotonic(), 1.0))
         try:
-            return Started(probe.status(address), fresh)
-        except probe.NotRunning:
+            return Started(client.status(address), fresh)
+        except client.NotRunning:
             # Another one held the lock, and was about to end; or has it, and is about to listen.
             if fresh or monotonic() > deadline:
                 raise
@@ -78,23 +78,23 @@ def _spawn(settings: ProxySettings, log: Path, timeout: float) -> bool:
     try:
         return spawn(replace(settings, log_file=str(log)).arguments(), log, timeout=timeout)
     except ProxyError as error:
-        with contextlib.suppress(probe.NoAnswer):
+        with contextlib.suppress(client.NoAnswer):
             # At a tcp address there is no lock: of two, the one that is late fails to bind.
-            probe.status(settings.address())
+            client.status(settings.address())
             return False
         raise StartFailed(str(error), _last_lines(log, before)) from None
 
 
-def stop(address: Address, timeout: float = STOP_TIMEOUT) -> probe.Status | None:
+def stop(address: Address, timeout: float = STOP_TIMEOUT) -> client.Status | None:
     """Stop the proxy at `address`, and return when it is gone: what it last said. None if there is none.
 
     NotReachable or NotAnswering if it cannot be asked, ProxyError if it will not, or has not ended in time.
     """
     deadline = monotonic() + timeout
     try:
-        status = probe.status(address)
-        probe.stop(address)
-    except probe.NotRunning:
+        status = client.status(address)
+        client.stop(address)
+    except client.NotRunning:
         return None
     while not _is_gone(address):
         if monotonic() > deadline:
@@ -105,10 +105,10 @@ def stop(address: Address, timeout: float = STOP_TIMEOUT) -> probe.Status | None
 
 def _is_gone(address: Address) -> bool:
     try:
-        probe.check(address)
-    except probe.NotRunning:
+        client.check(address)
+    except client.NotRunning:
         return address.directory is None or _is_free(address.directory / LOCK_NAME)
-    except probe.NoAnswer:
+    except client.NoAnswer:
         pass
     return False
 

@@ -30,7 +30,7 @@ from typing import Any
 from fabric.config.settings import Address
 from fabric.errors import AddressInUse, ProxyError
 from fabric.system.autostart import answers, private_directory
-from proxy import client as probe
+from proxy import client
 from proxy.collect import NODES, TOPICS, Collector, EventPlaneHealth
 from proxy.events.plane import EventPlane
 from proxy.events.retained import NOTHING, RetainedAnswer
@@ -228,10 +228,10 @@ def _lock(address: Address) -> Iterator[None]:
 def _check_free(address: Address) -> None:
     """tcp needs no lock, for a port cannot be bound twice; but who has it should be said, and before anything is bound."""
     try:
-        holder = probe.status(address, timeout=1.0).who
-    except (probe.NotRunning, probe.NotReachable):
+        holder = client.status(address, timeout=1.0).who
+    except (client.NotRunning, client.NotReachable):
         return
-    except probe.NotAnswering as error:
+    except client.NotAnswering as error:
         raise ProxyError(f"cannot listen on {address.url}: {error}") from None
     raise AddressInUse(address.url, holder)
 

@@ -134,10 +134,10 @@ def _required(name: str, wanted: str) -> list[Finding]:
 def _is_older(version: str, wanted: str) -> bool:
     """Whether `version` is below the lowest that `wanted` (`>=…`) names."""
     match = re.search(r">=\s*([0-9.]+)", wanted)
-    return match is not None and numbers(version) < numbers(match[1])
+    return match is not None and version_numbers(version) < version_numbers(match[1])
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """The leading numbers of a version."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(part) for part in match[0].split(".")) if match else ()

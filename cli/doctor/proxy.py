@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from time import monotonic, time
 from typing import NamedTuple
 
-from cli.doctor import environment as surroundings
+from cli.doctor import environment
 from cli.doctor.environment import Place
 from cli.doctor.findings import Finding, ok, warning, wrong
-from cli.doctor.installation import numbers
-from cli.terminal import numbers as figures
+from cli.doctor.installation import version_numbers
+from cli.terminal import numbers
 from cli.views.losses import losses
 from cli.views.status import is_silent
 from fabric import __version__
 from fabric.config.settings import Address, default_url, parse_address
 from fabric.errors import FabricError
-from proxy import client as probe
+from proxy import client
 from proxy.daemon import lock_says
 from proxy.health.self_check import CheckResult, SelfCheck
 from proxy.server import MIN_DESCRIPTORS
@@ -55,24 +55,24 @@ class Answered(NamedTuple):
     skew: float
 
 
-def proxy(place: Place, timeout: float = probe.TIMEOUT) -> list[Finding]:
+def proxy(place: Place, timeout: float = client.TIMEOUT) -> list[Finding]:
     """Everything about the proxy at `place`."""
     address = place.address
     try:
         answered = _ask(address, timeout)
-    except probe.NotRunning as error:
+    except client.NotRunning as error:
         return [*_not_running(place, error), *_another(place)]
     except FabricError as error:
         return [_no_answer(address, error), *_another(place)]
     stats = answered.stats
-    found = [ok("proxy", f"answers: {stats.who}, up {figures.duration(stats.uptime)}, version {stats.version}")]
+    found = [ok("proxy", f"answers: {stats.who}, up {numbers.duration(stats.uptime)}, version {stats.version}")]
     found += [*_versions(stats), _clock(answered), *_round_trips(address, stats, answered.round_trip, timeout)]
     found += [*_proxy_limits(stats), *_quiet(stats), *_lost(stats), *_another(place)]
     return found
 
 
 def _ask(address: Address, timeout: float) -> Answered:
-    asker = probe.StatsClient(address)
+    asker = client.StatsClient(address)
     best: Answered | None = None
     try:
         for _ in range(TRIES):
@@ -100,23 +100,23 @@ def _not_running(place: Place, error: Exception) -> list[Finding]:
         found = [wrong("proxy", f"{error}, and autostart is off", f"{start}; or switch autostart on")]
     else:
         found = [ok("proxy", "none runs; one is started when it is needed")]
-    if surroundings.is_locked(address):
+    if environment.is_locked(address):
         said = lock_says(address) or "somebody who has not said who it is"
         found.append(
             warning("proxy", f"its lock is held by {said}: it starts, ends, or is stuck", "look again in a moment")
         )
-    elif left := surroundings.leftovers(address):
-        text = f"a proxy was killed here, and left {figures.plural(len(left), 'socket')} behind: {', '.join(left)}"
+    elif left := environment.leftovers(address):
+        text = f"a proxy was killed here, and left {numbers.plural(len(left), 'socket')} behind: {', '.join(left)}"
         found.append(warning("proxy", text, "nothing need be done: the next proxy takes them over"))
     return found
 
 
 def _no_answer(address: Address, error: Exception) -> Finding:
-    if not isinstance(error, probe.NotAnswering):
+    if not isinstance(error, client.NotAnswering):
         return wrong("proxy", str(error), "check the address, the network, and your rights to it")
     said = lock_says(address)
     match = re.fullmatch(r"pid (\d+) on (\S+)", said)
-    if match and match[2] == socket.gethostname() and surroundings.is_stopped(int(match[1])):
+    if match and match[2] == socket.gethostname() and environment.is_stopped(int(match[1])):
         return wrong("proxy", f"{error}; its process {match[1]} was stopped", f"kill -CONT {match[1]}")
     told = f"; its lock was taken by {said}" if said else ""
     return wrong("proxy", f"{error}{told}", "look at its log, and restart it; or name another address")
@@ -130,10 +130,10 @@ def _another(place: Place) -> list[Finding]:
         default = parse_address(default_url())
         if default.url == place.address.url:
             return []
-        other = probe.stats(default, 1.0)
+        other = client.stats(default, 1.0)
     except FabricError:
         return []
-    who = f"{other.who}, {figures.plural(other.nodes, 'node')}"
+    who = f"{other.who}, {numbers.plural(other.nodes, 'node')}"
     text = f"another proxy of yours ({who}) runs at the embedded default, {default.url}"
     fix = f"tell {place.address.url} to programs that join that one, or: fabric proxy stop --url {default.url}"
     return [warning("two proxies", text, fix)]
@@ -143,7 +143,7 @@ def _another(place: Place) -> list[Finding]:
 
 
 def _versions(stats: ProxyStats) -> list[Finding]:
-    here = _parsed(probe.libraries())
+    here = _parsed(client.libraries())
     there = _parsed(stats.libraries)
     found = []
     if stats.version != __version__:
@@ -151,7 +151,7 @@ def _versions(stats: ProxyStats) -> list[Finding]:
         found.append(warning("versions", text, "fabric proxy restart, or upgrade what is older"))
     for name, (below, why) in _BAD.items():
         for side, versions in (("here", here), ("at the proxy", there)):
-            if name in versions and numbers(versions[name]) < below:
+            if name in versions and version_numbers(versions[name]) < below:
                 fix = f"upgrade it to {'.'.join(map(str, below))} or later: pip install -U pyzmq"
                 found.append(warning("versions", f"{name} {versions[name]} {side} {why}", fix))
     told = ", ".join(f"{name} {version}" for name, version in here.items())
@@ -168,9 +168,9 @@ def _clock(answered: Answered) -> Finding:
     error = answered.round_trip / 2
     if abs(answered.skew) - error > SKEW:
         ahead = "ahead of" if answered.skew > 0 else "behind"
-        text = f"the proxy's clock is {figures.took(abs(answered.skew))} {ahead} ours: delays and lags are wrong by as much"
+        text = f"the proxy's clock is {numbers.took(abs(answered.skew))} {ahead} ours: delays and lags are wrong by as much"
         return warning("clocks", text, "let both machines set their clocks by NTP")
-    return ok("clocks", f"agree within {figures.took(abs(answered.skew) + error)}")
+    return ok("clocks", f"agree within {numbers.took(abs(answered.skew) + error)}")
 
 
 def _round_trips(address: Address, stats: ProxyStats, asked: float, timeout: float) -> list[Finding]:
@@ -182,11 +182,11 @@ def _round_trips(address: Address, stats: ProxyStats, asked: float, timeout: flo
             text = f"nothing came through the plane of {what} within {timeout:g} s"
             found.append(wrong("round trip", text, "fabric proxy restart; its log says what it found"))
         elif took > SLOW:
-            text = f"{what} take {figures.took(took)} there and back"
+            text = f"{what} take {numbers.took(took)} there and back"
             found.append(warning("round trip", text, "the machine or the network is busy, or far away"))
     if not found:
-        told = [f"{what} {figures.took(took)}" for what, took in trips if took is not None]
-        found.append(ok("round trip", ", ".join([*told, f"its record {figures.took(asked)}"])))
+        told = [f"{what} {numbers.took(took)}" for what, took in trips if took is not None]
+        found.append(ok("round trip", ", ".join([*told, f"its record {numbers.took(asked)}"])))
     if is_silent(stats) and best.events is not None:
         found.append(warning("round trip", "the proxy's own probes do not come through, ours do", "look at its log"))
     return found
@@ -219,12 +219,12 @@ def _proxy_limits(stats: ProxyStats) -> list[Finding]:
             warning("limits", text, f"raise its limit to {MIN_DESCRIPTORS:,} or more (ulimit -n, LimitNOFILE)")
         )
     if process.memory > MEMORY:
-        text = f"the proxy uses {figures.size(process.memory)} of memory"
+        text = f"the proxy uses {numbers.size(process.memory)} of memory"
         found.append(warning("limits", text, "see who does not read: fabric top --nodes --sort backlog"))
     if not found:
         limit = "any number" if process.descriptor_limit < 0 else f"{process.descriptor_limit:,}"
         told = (
-            f"the proxy uses {figures.size(process.memory)} of memory, {process.descriptors:,} of {limit} descriptors"
+            f"the proxy uses {numbers.size(process.memory)} of memory, {process.descriptors:,} of {limit} descriptors"
         )
         found.append(ok("limits", told))
     return found
@@ -235,7 +235,7 @@ def _quiet(stats: ProxyStats) -> list[Finding]:
     return [
         warning(
             "nodes",
-            f"{member.node} (pid {member.pid} on {member.host}) has not been heard for {figures.duration(silent)}",
+            f"{member.node} (pid {member.pid} on {member.host}) has not been heard for {numbers.duration(silent)}",
             "it is stopped or stuck, or the way to it is cut; the proxy gives it up soon",
         )
         for silent, member in sorted(quiet, key=lambda each: -each[0])
@@ -246,9 +246,9 @@ def _lost(stats: ProxyStats) -> list[Finding]:
     found = []
     for loss in losses(stats):
         where = f"; of these {', '.join(f'{name} {count:,}' for name, count in loss.where[:4])}" if loss.where else ""
-        text = f"{figures.plural(loss.number, loss.what)} {loss.why}{where}"
+        text = f"{numbers.plural(loss.number, loss.what)} {loss.why}{where}"
         found.append(warning("lost", text, _CURES.get(loss.cause, "fabric status shows where")))
     if malformed := stats.messages.get("malformed", 0):
-        text = f"{figures.plural(malformed, 'message')} to the proxy made no sense"
+        text = f"{numbers.plural(malformed, 'message')} to the proxy made no sense"
         found.append(warning("lost", text, "look for a peer of another version, or one that is none of ours"))
     return found or [ok("lost", "nothing was lost")]

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from cli.exits import DONE, FAILED, NO_PROXY, USAGE
-from cli.terminal import numbers as figures
+from cli.terminal import numbers
 from cli.terminal.text import safe, to_json
 from proxy.stats import ProxyStats
 
@@ -59,10 +59,10 @@ class Verdict(NamedTuple):
 def judged(url: str, events: float, messages: float, stats: ProxyStats, max_lost: int | None) -> Verdict:
     """Of a proxy whose planes both answered."""
     lost = stats.lost
-    heard = f"events {figures.took(events)}, messages {figures.took(messages)}"
-    facts = f"up {figures.duration(stats.uptime)}, {figures.plural(stats.nodes, 'node')}, {lost:,} lost"
+    heard = f"events {numbers.took(events)}, messages {numbers.took(messages)}"
+    facts = f"up {numbers.duration(stats.uptime)}, {numbers.plural(stats.nodes, 'node')}, {lost:,} lost"
     if max_lost is not None and lost > max_lost:
-        why = f"{url} answers, but {figures.plural(lost, 'event')} were lost since its start, more than {max_lost:,}"
+        why = f"{url} answers, but {numbers.plural(lost, 'event')} were lost since its start, more than {max_lost:,}"
         return Verdict(Level.WARNING, url, why, events=events, messages=messages, stats=stats)
     why = f"{url} answers ({heard}), {facts}"
     return Verdict(Level.OK, url, why, events=events, messages=messages, stats=stats)

@@ -7,7 +7,7 @@ from collections import deque
 import orjson
 
 from cli.tap.reader import Event
-from cli.terminal import numbers as figures
+from cli.terminal import numbers
 from cli.terminal.text import cells, fit, safe
 
 #: Topics told apart; the rest is counted together.
@@ -95,14 +95,14 @@ class CountsTable:
         width = max(min(max(longest, _MIN_TOPIC), columns - len(_NUMBERS) - 2), 5)
         shown = [f"{fit('TOPIC', width)} {_NUMBERS}"]
         for topic, row in rows[:room]:
-            shown.append(_line(topic, width, row.count, rates[topic], row.bytes, figures.ago(now - row.last)))
+            shown.append(_line(topic, width, row.count, rates[topic], row.bytes, numbers.ago(now - row.last)))
         if len(rows) > room:
             shown.append(f"… and {len(rows) - room:,} more")
         count, size = sum(row.count for _, row in rows), sum(row.bytes for _, row in rows)
         title = f"{len(rows):,} topic{'' if len(rows) == 1 else 's'}"
-        shown.append(_line(title, width, count, sum(rates.values()), size, figures.ago(now - self._started)))
+        shown.append(_line(title, width, count, sum(rates.values()), size, numbers.ago(now - self._started)))
         return shown
 
 
 def _line(topic: str, width: int, count: int, rate: float, size: int, age: str) -> str:
-    return f"{fit(safe(topic), width)} {count:>10,} {figures.rate(rate):>9} {figures.size(size):>9} {age:>7}"
+    return f"{fit(safe(topic), width)} {count:>10,} {numbers.rate(rate):>9} {numbers.size(size):>9} {age:>7}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cli.tap.event_line import bare
-from cli.terminal import numbers as figures
+from cli.terminal import numbers
 from cli.terminal.text import cells, fit
 
 Facts = dict[str, Any]
@@ -58,4 +58,4 @@ def age(since: Any, now: float) -> str:
     """How long ago `since` (unix seconds) was."""
     if isinstance(since, bool) or not isinstance(since, int | float):
         return "?"
-    return figures.duration(now - since)
+    return numbers.duration(now - since)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from cli.commands.events import topics
 from cli.tap.event_line import bare
-from cli.terminal import numbers as figures
+from cli.terminal import numbers
 from cli.terminal.table import RedCell, grid, red, wrapped
 from cli.terminal.text import cells, fit, safe
 from cli.views.losses import Loss, losses
@@ -83,9 +83,9 @@ def is_silent(stats: ProxyStats) -> bool:
 
 def _proxy(stats: ProxyStats, address: Address) -> list[str]:
     process = stats.process
-    facts = [f"up {figures.duration(stats.uptime)} at {address.url}", f"pid {stats.pid} on {bare(stats.host)}"]
+    facts = [f"up {numbers.duration(stats.uptime)} at {address.url}", f"pid {stats.pid} on {bare(stats.host)}"]
     facts.append(f"version {bare(stats.version)}")
-    facts.append(f"{figures.size(process.memory)} of memory")
+    facts.append(f"{numbers.size(process.memory)} of memory")
     limit = "" if process.descriptor_limit < 0 else f" of {process.descriptor_limit:,}"
     facts.append(f"{process.descriptors:,}{limit} descriptors")
     facts.append(f"log {bare(stats.log or 'stderr')}")
@@ -95,15 +95,15 @@ def _proxy(stats: ProxyStats, address: Address) -> list[str]:
 def _plane(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
     plane, rough = stats.plane, topics.is_estimated(stats)
     if is_silent(stats):
-        heard = f"for {figures.duration(plane.probed)}" if plane.probed else "since it started"
+        heard = f"for {numbers.duration(plane.probed)}" if plane.probed else "since it started"
         text = f"silent: nothing that the proxy sends itself has come through {heard}"
         return [red(line, colour) for line in wrapped("events", [text], columns)]
-    state = f"alive (round trip {figures.took(plane.round_trip)})" if plane.round_trip else "not proven yet"
+    state = f"alive (round trip {numbers.took(plane.round_trip)})" if plane.round_trip else "not proven yet"
     facts = [
         state,
-        f"{figures.rate(plane.rate, rough)}/s",
-        f"{figures.size(plane.byte_rate, rough)}/s",
-        f"{figures.count(plane.events, rough)} so far",
+        f"{numbers.rate(plane.rate, rough)}/s",
+        f"{numbers.size(plane.byte_rate, rough)}/s",
+        f"{numbers.count(plane.events, rough)} so far",
     ]
     if rough:
         facts[-1] += f" (estimated: {topics.share(stats)} was looked at)"
@@ -116,7 +116,7 @@ def _plane(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
 
 
 def _retained(plane: PlaneStats) -> list[str]:
-    facts = [figures.plural(plane.retained, "last event"), figures.size(plane.retained_bytes)]
+    facts = [numbers.plural(plane.retained, "last event"), numbers.size(plane.retained_bytes)]
     if plane.retained_evicted:
         facts.append(f"{plane.retained_evicted:,} evicted")
     if plane.retained_missed:
@@ -149,10 +149,10 @@ def _lost(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
 
 
 def _loss(loss: Loss, columns: int) -> list[str]:
-    lines = wrapped("", [f"{figures.plural(loss.number, loss.what)} {loss.why} ({_name(loss.cause)})"], columns)
+    lines = wrapped("", [f"{numbers.plural(loss.number, loss.what)} {loss.why} ({_name(loss.cause)})"], columns)
     where = [f"{_name(name)} {count:,}" for name, count in loss.where[:NAMED]]
     if more := loss.where[NAMED:]:
-        where.append(f"{figures.plural(len(more), 'more node')} {sum(count for _, count in more):,}")
+        where.append(f"{numbers.plural(len(more), 'more node')} {sum(count for _, count in more):,}")
     if loss.elsewhere:
         where.append(f"{'nodes that are gone' if loss.what == 'event' else 'elsewhere'} {loss.elsewhere:,}")
     return lines + (wrapped("", where, columns, margin=14) if where and loss.what == "event" else [])
@@ -182,24 +182,24 @@ def _weight(member: NodeStats) -> tuple[float, float, float, str]:
 
 def _node(member: NodeStats, where: Sequence[str]) -> _Row:
     facts = {"HOST": fit(host, _HOST) if cells(host := safe(member.host)) > _HOST else host, "PID": str(member.pid)}
-    head = (safe(member.node), *(facts[name] for name in where), figures.short(member.endpoints))
+    head = (safe(member.node), *(facts[name] for name in where), numbers.short(member.endpoints))
     if (report := member.report) is None:  # it came a moment ago
         return (*head, *("-" for _ in range(7)))
-    lost = figures.short(report.lost)
+    lost = numbers.short(report.lost)
     return (
         *head,
-        figures.short(report.subscriptions),
+        numbers.short(report.subscriptions),
         _rate(member.sent_rate),
         _rate(member.delivered_rate),
-        figures.short(report.waiting),
-        figures.short(report.backlog),
-        figures.took(report.lag).replace(" ", "") if report.delivered else "-",
+        numbers.short(report.waiting),
+        numbers.short(report.backlog),
+        numbers.took(report.lag).replace(" ", "") if report.delivered else "-",
         RedCell(lost) if report.lost else lost,
     )
 
 
 def _rate(rate: float) -> str:
-    return figures.short(rate) if rate >= 10 else figures.rate(rate)
+    return numbers.short(rate) if rate >= 10 else numbers.rate(rate)
 
 
 def _endpoints(found: Status, columns: int, everything: bool) -> list[str]:
@@ -207,7 +207,7 @@ def _endpoints(found: Status, columns: int, everything: bool) -> list[str]:
     if not count:
         return ["no endpoint is registered"]
     names = sorted(_name(each.get("endpoint")) for each in found.endpoints)
-    title = f"{figures.plural(count, 'endpoint')}: "
+    title = f"{numbers.plural(count, 'endpoint')}: "
     margin = cells(title)
     if not everything:
         # One line of them; what is left out is said, and has its room.

@@ -15,7 +15,7 @@ from time import localtime, strftime
 from typing import Any, NamedTuple
 
 from cli.tap.event_line import bare
-from cli.terminal import numbers as figures
+from cli.terminal import numbers
 from cli.terminal.text import cells, fit, safe
 from cli.views.status import is_silent
 from cli.views.top_keys import HELP, NODES, TOPICS, TopView
@@ -48,7 +48,7 @@ def _reported(name: str, title: str, rank: int, width: int = 7) -> Column:
     def value(row: NodeStats) -> float:
         return -1.0 if row.report is None else float(getattr(row.report, name))
 
-    return Column(name, title, width, rank, value, lambda row, _stats: figures.short(value(row)) if row.report else "-")
+    return Column(name, title, width, rank, value, lambda row, _stats: numbers.short(value(row)) if row.report else "-")
 
 
 def _rate(name: str, title: str, attribute: str, rank: int) -> Column:
@@ -59,22 +59,22 @@ def _rate(name: str, title: str, attribute: str, rank: int) -> Column:
 
 
 def _short_rate(rate: float) -> str:
-    return figures.short(rate) if rate >= 10 else figures.rate(rate)
+    return numbers.short(rate) if rate >= 10 else numbers.rate(rate)
 
 
 def _lag(row: NodeStats, _stats: ProxyStats) -> str:
-    return figures.took(row.report.lag).replace(" ", "") if row.report and row.report.delivered else "-"
+    return numbers.took(row.report.lag).replace(" ", "") if row.report and row.report.delivered else "-"
 
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     TOPICS: (
         Column("topic", "TOPIC", 0, 0, lambda row: row.topic, lambda row, _stats: safe(row.topic)),
-        _topic_number("rate", "/S", 9, 1, figures.rate),
-        _topic_number("byte_rate", "BYTES/S", 9, 2, figures.size),
-        _topic_number("events", "COUNT", 13, 3, figures.count),
-        _topic_number("bytes", "BYTES", 9, 4, figures.size),
+        _topic_number("rate", "/S", 9, 1, numbers.rate),
+        _topic_number("byte_rate", "BYTES/S", 9, 2, numbers.size),
+        _topic_number("events", "COUNT", 13, 3, numbers.count),
+        _topic_number("bytes", "BYTES", 9, 4, numbers.size),
         Column(
-            "last", "AGE", 6, 5, lambda row: row.last, lambda row, stats: figures.ago(max(stats.now - row.last, 0.0))
+            "last", "AGE", 6, 5, lambda row: row.last, lambda row, stats: numbers.ago(max(stats.now - row.last, 0.0))
         ),
     ),
     NODES: (
@@ -88,7 +88,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         _reported("waiting", "WAITING", 6),
         _reported("subscriptions", "SUBS", 7, 5),
         Column(
-            "seen", "SEEN", 6, 9, lambda row: row.seen, lambda row, stats: figures.ago(max(stats.now - row.seen, 0.0))
+            "seen", "SEEN", 6, 9, lambda row: row.seen, lambda row, stats: numbers.ago(max(stats.now - row.seen, 0.0))
         ),
     ),
 }
@@ -155,7 +155,7 @@ def _title(known: Snapshot, view: TopView, now: float) -> str:
 def _trouble(known: Snapshot, now: float) -> str:
     told = known.trouble
     if known.stats is not None:
-        told += f"; this is {figures.duration(now - known.answered)} old"
+        told += f"; this is {numbers.duration(now - known.answered)} old"
     return f"{safe(told)}; waiting for it"
 
 
@@ -163,22 +163,22 @@ def _head(stats: ProxyStats, before: ProxyStats | None, paint: _Paint) -> list[s
     plane, process, rough = stats.plane, stats.process, stats.plane.observed < 1
     limit = "" if process.descriptor_limit < 0 else f" of {process.descriptor_limit:,}"
     silent = is_silent(stats)
-    events = f"{figures.rate(plane.rate, rough)}/s  {figures.size(plane.byte_rate, rough)}/s"
-    events += f"  {figures.count(plane.events, rough)} in all"
+    events = f"{numbers.rate(plane.rate, rough)}/s  {numbers.size(plane.byte_rate, rough)}/s"
+    events += f"  {numbers.count(plane.events, rough)} in all"
     if plane.round_trip and not silent:
-        events += f"  round trip {figures.took(plane.round_trip)}"
+        events += f"  round trip {numbers.took(plane.round_trip)}"
     return [
         paint(
-            f"proxy   up {figures.duration(stats.uptime)}  pid {stats.pid} on {bare(stats.host)}  "
+            f"proxy   up {numbers.duration(stats.uptime)}  pid {stats.pid} on {bare(stats.host)}  "
             f"version {bare(stats.version)}"
         ),
         paint(
-            f"uses    {figures.size(process.memory)} of memory  {_cpu(stats, before)} of a core  "
+            f"uses    {numbers.size(process.memory)} of memory  {_cpu(stats, before)} of a core  "
             f"{process.descriptors:,}{limit} descriptors"
         ),
         paint(
-            f"here    {figures.plural(stats.nodes, 'node')}  {figures.plural(stats.endpoints, 'endpoint')}  "
-            f"{figures.plural(stats.subscriptions, 'subscription')}  {stats.messages.get('messages', 0):,} messages"
+            f"here    {numbers.plural(stats.nodes, 'node')}  {numbers.plural(stats.endpoints, 'endpoint')}  "
+            f"{numbers.plural(stats.subscriptions, 'subscription')}  {stats.messages.get('messages', 0):,} messages"
         ),
         paint("events  the event plane passes nothing on", _RED) if silent else paint(f"events  {events}"),
         _lost(stats, paint),
@@ -192,7 +192,7 @@ def _lost(stats: ProxyStats, paint: _Paint) -> str:
         ((count, cause) for cause, count in stats.dropped.items() if count), key=lambda one: (-one[0], one[1])
     )
     told = "  ".join(f"{safe(cause)} {count:,}" for count, cause in causes)
-    return paint(f"lost    {figures.plural(stats.lost, 'event')}: {told}", _RED)
+    return paint(f"lost    {numbers.plural(stats.lost, 'event')}: {told}", _RED)
 
 
 def _cpu(stats: ProxyStats, before: ProxyStats | None) -> str:

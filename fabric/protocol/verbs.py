@@ -67,7 +67,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fabric.errors import WireError as WireError
-from fabric.protocol import fields as frame
+from fabric.protocol import fields
 from fabric.protocol.bodies import ANONYMOUS as ANONYMOUS
 from fabric.protocol.bodies import EVERYBODY as EVERYBODY
 from fabric.protocol.bodies import check_claim as check_claim
@@ -364,39 +364,39 @@ class Bye(NamedTuple):
 _Row = tuple[type, tuple[Kind, ...]]
 
 TO_PROXY: dict[bytes, _Row] = {
-    HELLO: (Hello, (frame.number, frame.number, frame.identity)),
-    REGISTER: (Register, (frame.number, frame.name, frame.policy, frame.optional_id, frame.optional_name)),
-    UNREGISTER: (Unregister, (frame.number,)),
-    FIND: (Find, (frame.name, frame.optional_id)),
-    SEND: (Send, (frame.id_, frame.to, frame.optional_id, frame.sender, frame.meta, frame.body)),
-    GOT: (Got, (frame.id_, frame.id_, frame.back)),
-    REFUSED: (RefusedByHolder, (frame.id_, frame.id_, frame.back, frame.code, frame.detail)),
-    REPLY: (Reply, (frame.id_, frame.back, frame.reply_meta, frame.body)),
-    ASK: (Ask, (frame.id_, frame.origin_or_all, frame.body)),
-    TELL: (Tell, (frame.id_, frame.back, frame.body)),
-    LIST: (List, (frame.id_, frame.query)),
-    LAST: (Last, (frame.id_, frame.query)),
-    PING: (Ping, (frame.id_, frame.report)),
-    STATS: (Stats, (frame.id_, frame.query)),
-    STOP: (Stop, (frame.id_,)),
-    BYE: (Bye, (frame.code, frame.optional_id)),
+    HELLO: (Hello, (fields.number, fields.number, fields.identity)),
+    REGISTER: (Register, (fields.number, fields.name, fields.policy, fields.optional_id, fields.optional_name)),
+    UNREGISTER: (Unregister, (fields.number,)),
+    FIND: (Find, (fields.name, fields.optional_id)),
+    SEND: (Send, (fields.id_, fields.to, fields.optional_id, fields.sender, fields.meta, fields.body)),
+    GOT: (Got, (fields.id_, fields.id_, fields.back)),
+    REFUSED: (RefusedByHolder, (fields.id_, fields.id_, fields.back, fields.code, fields.detail)),
+    REPLY: (Reply, (fields.id_, fields.back, fields.reply_meta, fields.body)),
+    ASK: (Ask, (fields.id_, fields.origin_or_all, fields.body)),
+    TELL: (Tell, (fields.id_, fields.back, fields.body)),
+    LIST: (List, (fields.id_, fields.query)),
+    LAST: (Last, (fields.id_, fields.query)),
+    PING: (Ping, (fields.id_, fields.report)),
+    STATS: (Stats, (fields.id_, fields.query)),
+    STOP: (Stop, (fields.id_,)),
+    BYE: (Bye, (fields.code, fields.optional_id)),
 }
 TO_NODE: dict[bytes, _Row] = {
-    WELCOME: (Welcome, (frame.number, frame.number, frame.terms)),
-    REGISTERED: (Registered, (frame.number, frame.name, frame.id_)),
-    FOUND: (Found, (frame.name, frame.optional_id, frame.id_, frame.flag)),
-    GONE: (Gone, (frame.name, frame.id_, frame.code)),
-    DELIVER: (Deliver, (frame.id_, frame.id_, frame.to, frame.sender, frame.back, frame.meta, frame.body)),
-    ACK: (Ack, (frame.id_, frame.number)),
-    REPLIED: (Replied, (frame.id_, frame.reply_meta, frame.body)),
-    ASK: (Asking, (frame.id_, frame.back, frame.body)),
-    TELL: (Telling, (frame.id_, frame.origin, frame.body)),
-    LISTED: (Listed, (frame.id_, frame.listing)),
-    KEPT: (Kept, (frame.id_, frame.listing)),
-    PONG: (Pong, (frame.id_, frame.flag)),
-    RECORD: (Record, (frame.id_, frame.listing)),
-    ERROR: (Error, (frame.code, frame.subject, frame.code, frame.detail)),
-    BYE: (Bye, (frame.code, frame.optional_id)),
+    WELCOME: (Welcome, (fields.number, fields.number, fields.terms)),
+    REGISTERED: (Registered, (fields.number, fields.name, fields.id_)),
+    FOUND: (Found, (fields.name, fields.optional_id, fields.id_, fields.flag)),
+    GONE: (Gone, (fields.name, fields.id_, fields.code)),
+    DELIVER: (Deliver, (fields.id_, fields.id_, fields.to, fields.sender, fields.back, fields.meta, fields.body)),
+    ACK: (Ack, (fields.id_, fields.number)),
+    REPLIED: (Replied, (fields.id_, fields.reply_meta, fields.body)),
+    ASK: (Asking, (fields.id_, fields.back, fields.body)),
+    TELL: (Telling, (fields.id_, fields.origin, fields.body)),
+    LISTED: (Listed, (fields.id_, fields.listing)),
+    KEPT: (Kept, (fields.id_, fields.listing)),
+    PONG: (Pong, (fields.id_, fields.flag)),
+    RECORD: (Record, (fields.id_, fields.listing)),
+    ERROR: (Error, (fields.code, fields.subject, fields.code, fields.detail)),
+    BYE: (Bye, (fields.code, fields.optional_id)),
 }
 _WRITERS = {kind: (verb, parts) for table in (TO_PROXY, TO_NODE) for verb, (kind, parts) in table.items()}
 

@@ -10,7 +10,7 @@ import zmq
 
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
-from proxy import client as probe
+from proxy import client
 
 #: Seconds without a word until a node counts as lost: it reports three times as often.
 TIMEOUT = 1.5
@@ -18,7 +18,7 @@ TIMEOUT = 1.5
 
 def record(url, **limits):
     """What the proxy says of itself."""
-    return probe.stats(parse_address(url), 10, **{"nodes": 100, "topics": 100, **limits})
+    return client.stats(parse_address(url), 10, **{"nodes": 100, "topics": 100, **limits})
 
 
 def lose(node, count=3):

@@ -7,7 +7,7 @@ import pytest
 from cli.exits import FAILED, NO_PROXY, Failure
 from cli.query import address_of, answered
 from fabric.errors import SettingsError
-from proxy import client as probe
+from proxy import client
 
 
 def test_the_address_is_the_argument_else_the_environment_else_the_default(monkeypatch, runtime_dir):
@@ -22,7 +22,7 @@ def test_the_address_is_the_argument_else_the_environment_else_the_default(monke
 def test_no_proxy_and_a_proxy_that_does_not_answer_end_differently(lonely_url, fabric_proxy, capfd):
     def ends(url):
         with pytest.raises(Failure) as failure, answered(address_of(url), json_=True):
-            probe.status(address_of(url), 0.2)
+            client.status(address_of(url), 0.2)
         return failure.value.code
 
     assert ends(lonely_url) == NO_PROXY

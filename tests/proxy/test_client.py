@@ -13,7 +13,7 @@ import zmq
 from fabric.config.settings import parse_address
 from fabric.errors import AddressInUse, ProxyError
 from fabric.testing import ProxyProcess, wait_until
-from proxy import client as probe
+from proxy import client
 from proxy.messages.plane import MessagePlane
 from proxy.server import Server
 from proxy.settings import ProxySettings
@@ -31,7 +31,7 @@ def directory(runtime_dir):
 def test_a_proxy_says_who_it_is_and_who_is_there(fabric_proxy, fabric_node):
     node = fabric_node("app")
     session = node.endpoint("worker").session
-    found = probe.status(parse_address(fabric_proxy.url))
+    found = client.status(parse_address(fabric_proxy.url))
     assert (found.stats.pid, found.stats.url) == (fabric_proxy.pid, fabric_proxy.url)
     assert found.who == f"pid {fabric_proxy.pid} on {socket.gethostname()}"
     assert 0 <= found.stats.uptime < 60
@@ -46,16 +46,16 @@ def test_a_proxy_says_who_it_is_and_who_is_there(fabric_proxy, fabric_node):
 
 def test_asking_leaves_no_node_no_thread_and_no_descriptor_behind(fabric_proxy):
     address = parse_address(fabric_proxy.url)
-    probe.status(address)
+    client.status(address)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
-        assert probe.status(address).nodes == []
+        assert client.status(address).nodes == []
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
 def test_a_proxy_that_is_asked_to_stop_ends_cleanly_and_tells_its_nodes(fabric_proxy, fabric_node):
     node = fabric_node("app")
-    probe.stop(parse_address(fabric_proxy.url))
+    client.stop(parse_address(fabric_proxy.url))
     wait_until(lambda: not fabric_proxy.running)
     assert fabric_proxy.stop() == 0
     assert "ended: asked to" in fabric_proxy.log
@@ -64,7 +64,7 @@ def test_a_proxy_that_is_asked_to_stop_ends_cleanly_and_tells_its_nodes(fabric_p
 
 def test_a_tcp_proxy_can_be_stopped_from_its_own_machine():
     with ProxyProcess(f"tcp://127.0.0.1:{free_port()}") as proxy:
-        probe.stop(parse_address(proxy.url))
+        client.stop(parse_address(proxy.url))
         wait_until(lambda: not proxy.running)
 
 
@@ -73,22 +73,22 @@ def test_a_tcp_proxy_can_be_stopped_from_its_own_machine():
 
 def test_where_nothing_listens_no_proxy_is_running(directory):
     for url in (f"ipc://{directory}", f"ipc://{directory}/none", f"tcp://127.0.0.1:{free_port()}"):
-        with pytest.raises(probe.NotRunning, match=f"no proxy is running at {url}"):
-            probe.status(parse_address(url))
+        with pytest.raises(client.NotRunning, match=f"no proxy is running at {url}"):
+            client.status(parse_address(url))
 
 
 def test_sockets_that_a_crash_left_behind_are_no_proxy(fabric_proxy):
     fabric_proxy.kill()
-    with pytest.raises(probe.NotRunning):
-        probe.status(parse_address(fabric_proxy.url))
+    with pytest.raises(client.NotRunning):
+        client.status(parse_address(fabric_proxy.url))
 
 
 def test_a_proxy_that_is_stopped_by_a_signal_is_running_but_not_answering(fabric_proxy):
     fabric_proxy.signal(signal.SIGSTOP)
-    with pytest.raises(probe.NotAnswering, match=r"did not answer within 0\.2 s: it is stopped or stuck"):
-        probe.status(parse_address(fabric_proxy.url), timeout=0.2)
+    with pytest.raises(client.NotAnswering, match=r"did not answer within 0\.2 s: it is stopped or stuck"):
+        client.status(parse_address(fabric_proxy.url), timeout=0.2)
     fabric_proxy.signal(signal.SIGCONT)
-    assert probe.status(parse_address(fabric_proxy.url)).stats.pid == fabric_proxy.pid
+    assert client.status(parse_address(fabric_proxy.url)).stats.pid == fabric_proxy.pid
 
 
 def test_an_ipc_listener_that_takes_no_more_connections_is_not_answering(directory):
@@ -96,15 +96,15 @@ def test_an_ipc_listener_that_takes_no_more_connections_is_not_answering(directo
         listener.bind(str(directory / "messages"))
         listener.listen(0)
         first.connect(str(directory / "messages"))
-        with pytest.raises(probe.NotAnswering, match="takes no more connections"):
-            probe.status(parse_address(f"ipc://{directory}"), timeout=0.2)
+        with pytest.raises(client.NotAnswering, match="takes no more connections"):
+            client.status(parse_address(f"ipc://{directory}"), timeout=0.2)
 
 
 def test_another_program_at_the_port_is_not_answering():
     with socket.create_server(("127.0.0.1", 0)) as other:
         url = f"tcp://127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(probe.NotAnswering, match="or it is no proxy"):
-            probe.status(parse_address(url), timeout=0.2)
+        with pytest.raises(client.NotAnswering, match="or it is no proxy"):
+            client.status(parse_address(url), timeout=0.2)
 
 
 @pytest.mark.parametrize(
@@ -121,16 +121,16 @@ def test_a_zeromq_program_that_says_something_else_is_not_answering(answer, prob
     thread = threading.Thread(target=lambda: router.send_multipart([router.recv_multipart()[0], *answer]))
     thread.start()
     try:
-        with pytest.raises(probe.NotAnswering, match=problem):
-            probe.status(parse_address(f"tcp://127.0.0.1:{port}"))
+        with pytest.raises(client.NotAnswering, match=problem):
+            client.status(parse_address(f"tcp://127.0.0.1:{port}"))
     finally:
         thread.join()
         context.destroy(linger=0)
 
 
 def test_a_host_that_does_not_exist_is_not_reachable():
-    with pytest.raises(probe.NotReachable, match=r"there is no host 'nobody\.invalid'"):
-        probe.status(parse_address("tcp://nobody.invalid:7400"))
+    with pytest.raises(client.NotReachable, match=r"there is no host 'nobody\.invalid'"):
+        client.status(parse_address("tcp://nobody.invalid:7400"))
 
 
 def test_a_directory_that_may_not_be_entered_is_not_reachable(monkeypatch):
@@ -139,8 +139,8 @@ def test_a_directory_that_may_not_be_entered_is_not_reachable(monkeypatch):
 
     # The tests may be run by root, whom nothing is forbidden.
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(probe.NotReachable, match="cannot reach ipc:///run/x: permission denied"):
-        probe.status(parse_address("ipc:///run/x"))
+    with pytest.raises(client.NotReachable, match="cannot reach ipc:///run/x: permission denied"):
+        client.status(parse_address("ipc:///run/x"))
 
 
 def test_a_tcp_host_that_takes_no_connection_in_time_is_not_reachable(monkeypatch):
@@ -148,8 +148,8 @@ def test_a_tcp_host_that_takes_no_connection_in_time_is_not_reachable(monkeypatc
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", be_silent)
-    with pytest.raises(probe.NotReachable, match=r"takes no connection within 0\.1 s"):
-        probe.status(parse_address("tcp://10.255.255.1:7400"), timeout=0.1)
+    with pytest.raises(client.NotReachable, match=r"takes no connection within 0\.1 s"):
+        client.status(parse_address("tcp://10.255.255.1:7400"), timeout=0.1)
 
 
 # Who has the address
@@ -205,8 +205,8 @@ def test_a_peer_that_may_not_is_told_so(directory, monkeypatch):
     try:
         assert ready.wait(10)
         with pytest.raises(ProxyError, match="can only be stopped from the machine it runs on"):
-            probe.stop(address)
-        assert probe.status(address).stats.pid == os.getpid()
+            client.stop(address)
+        assert client.status(address).stats.pid == os.getpid()
     finally:
         server.stop()
         thread.join()
@@ -224,7 +224,7 @@ def test_malformed_questions_are_answered_and_the_proxy_goes_on(fabric_proxy):
             assert dealer.recv_multipart()[:4:3] == [b"ERROR", b"malformed"]
     finally:
         context.destroy(linger=0)
-    assert probe.status(address).stats.pid == fabric_proxy.pid
+    assert client.status(address).stats.pid == fabric_proxy.pid
 
 
 # Asking again and again
@@ -232,7 +232,7 @@ def test_malformed_questions_are_answered_and_the_proxy_goes_on(fabric_proxy):
 
 @pytest.fixture
 def asker(fabric_proxy):
-    made = probe.StatsClient(parse_address(fabric_proxy.url))
+    made = client.StatsClient(parse_address(fabric_proxy.url))
     yield made
     made.close()
 
@@ -247,7 +247,7 @@ def test_an_asker_keeps_its_connection(asker, fabric_proxy, fabric_node):
 def test_an_asker_finds_the_next_proxy_and_says_when_there_is_none(asker, fabric_proxy):
     first = asker.stats().boot
     fabric_proxy.kill()
-    with pytest.raises(probe.NotRunning):
+    with pytest.raises(client.NotRunning):
         asker.stats()
     fabric_proxy.restart(settle=0)
     second = asker.stats().boot
@@ -264,7 +264,7 @@ def test_an_asker_of_a_proxy_that_is_stopped_gives_up_and_asks_again_when_it_goe
     asker.stats()
     fabric_proxy.signal(signal.SIGSTOP)
     wait_until(lambda: is_stopped(fabric_proxy.pid))
-    with pytest.raises(probe.NotAnswering):
+    with pytest.raises(client.NotAnswering):
         asker.stats(timeout=0.2)
     fabric_proxy.signal(signal.SIGCONT)
     assert asker.stats(topics=3).pid == fabric_proxy.pid
@@ -279,5 +279,5 @@ def test_an_asker_that_is_closed_leaves_no_descriptor_behind(asker):
 
 
 def test_a_proxy_says_what_it_runs_on(asker):
-    assert asker.stats().libraries == probe.libraries()
-    assert [each.partition(" ")[0] for each in probe.libraries()] == ["python", "pyzmq", "libzmq", "orjson"]
+    assert asker.stats().libraries == client.libraries()
+    assert [each.partition(" ")[0] for each in client.libraries()] == ["python", "pyzmq", "libzmq", "orjson"]

@@ -8,7 +8,7 @@ import fabric
 from fabric.config.settings import parse_address
 from fabric.protocol import verbs
 from fabric.testing import ProxyProcess, wait_until
-from proxy import client as probe
+from proxy import client
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def address(fabric_proxy):
 
 
 def test_the_proxy_tells_of_itself(fabric_proxy, address):
-    stats = probe.stats(address)
+    stats = client.stats(address)
     assert (stats.pid, stats.url, stats.nodes, stats.endpoints) == (fabric_proxy.pid, fabric_proxy.url, 0, 0)
     assert stats.version == fabric.__version__
     assert stats.process.memory > 2**20
@@ -26,15 +26,15 @@ def test_the_proxy_tells_of_itself(fabric_proxy, address):
 
 def test_rows_are_told_to_who_asks_for_them(address, fabric_node):
     node = fabric_node("worker")
-    assert (probe.stats(address).members, probe.stats(address).busiest) == ((), ())
-    stats = probe.stats(address, nodes=10)
+    assert (client.stats(address).members, client.stats(address).busiest) == ((), ())
+    stats = client.stats(address, nodes=10)
     assert ([member.node for member in stats.members], stats.truncated) == ([node.name], False)
 
 
 def test_a_node_reports_a_second_after_it_came(address, fabric_node):
     fabric_node("worker").subscribe("a.**", print)
-    wait_until(lambda: probe.stats(address, nodes=10).members[0].report is not None)
-    stats = probe.stats(address, nodes=10)
+    wait_until(lambda: client.stats(address, nodes=10).members[0].report is not None)
+    stats = client.stats(address, nodes=10)
     assert (stats.members[0].report.subscriptions, stats.subscriptions) == (1, 1)
 
 
@@ -44,8 +44,8 @@ def test_what_a_node_lost_is_in_the_record_when_the_node_is_gone(address):
         subscription.wait_ready()
         node.publish("a", {"a set": {1}})
         node.publish("a", {"fine": 1})
-    wait_until(lambda: probe.stats(address).nodes == 0)
-    stats = probe.stats(address)
+    wait_until(lambda: client.stats(address).nodes == 0)
+    stats = client.stats(address)
     assert (stats.dropped, stats.lost, stats.sent, stats.published) == ({"unencodable": 1}, 1, 1, 2)
 
 
@@ -56,7 +56,7 @@ def test_more_rows_than_fit_into_a_message_are_left_out_and_that_is_said():
         try:
             for node in nodes:
                 node.wait_ready()
-            stats = probe.stats(address, nodes=100)
+            stats = client.stats(address, nodes=100)
         finally:
             for node in nodes:
                 node.close()
@@ -93,9 +93,9 @@ def test_a_heartbeat_with_a_report_that_is_none_is_refused_and_counted(address):
     finally:
         context.destroy(linger=0)
     assert answers[-1][3] == b"malformed"
-    assert probe.stats(address).messages["malformed"] == 1
+    assert client.stats(address).messages["malformed"] == 1
 
 
 def test_what_passes_is_not_counted_when_that_is_switched_off():
     with ProxyProcess(count="no") as proxy:
-        assert probe.stats(parse_address(proxy.url), topics=10).plane.frames_in == 0
+        assert client.stats(parse_address(proxy.url), topics=10).plane.frames_in == 0

@@ -14,8 +14,7 @@ import pytest
 from fabric.config.settings import default_url, parse_address
 from fabric.errors import ProxyError
 from fabric.testing import wait_until
-from proxy import client as probe
-from proxy import daemon
+from proxy import client, daemon
 from proxy.settings import ProxySettings
 from tests.ports import free_port
 from tests.processes import has_ended, stop
@@ -143,18 +142,18 @@ def test_a_tcp_proxy_logs_in_the_directory_of_the_embedded_default(settings):
     directory = parse_address(default_url()).directory
     assert started.status.stats.log == f"{directory}/proxy-127-0-0-1-{wanted.address().port}.log"
     daemon.stop(wanted.address())
-    with pytest.raises(probe.NotRunning):
-        probe.status(wanted.address())
+    with pytest.raises(client.NotRunning):
+        client.status(wanted.address())
 
 
 def test_a_proxy_that_does_not_answer_is_neither_started_again_nor_signalled(settings, monkeypatch):
-    monkeypatch.setattr(probe, "TIMEOUT", 0.2)
-    monkeypatch.setattr(probe.status, "__defaults__", (0.2,))
+    monkeypatch.setattr(client, "TIMEOUT", 0.2)
+    monkeypatch.setattr(client.status, "__defaults__", (0.2,))
     pid = daemon.start(settings()).status.stats.pid
     stop(pid)
     try:
         for action in (lambda: daemon.start(settings()), lambda: daemon.stop(settings().address())):
-            with pytest.raises(probe.NotAnswering):
+            with pytest.raises(client.NotAnswering):
                 action()
         assert daemon.lock_says(settings().address()) == f"pid {pid} on {socket.gethostname()}"
         assert not has_ended(pid)

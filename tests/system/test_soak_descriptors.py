@@ -11,7 +11,7 @@ import pytest
 import fabric
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
-from proxy import client as probe
+from proxy import client
 from tests.system.soak import full, record, row
 
 CROWD = Path(__file__).parent / "crowd.py"
@@ -62,7 +62,7 @@ def test_more_clients_than_descriptors_are_refused_and_the_proxy_survives(narrow
     with fabric.connect("late", url=url, bus=fabric.Bus(), autostart=False) as late:
         late.wait_ready(20)
         left = monotonic() - begun
-    assert probe.status(parse_address(url)).who
+    assert client.status(parse_address(url)).who
     record(
         "descriptors",
         f"{processes * each} clients at a limit of {limit:,} descriptors",

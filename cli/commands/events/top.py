@@ -19,7 +19,7 @@ from cli.views.top import Snapshot, frame, plain
 from cli.views.top_keys import FIRST, NODES, SORTS, TOPICS, TopView, keys_of, pressed
 from fabric.config.settings import Address
 from fabric.errors import ProxyError
-from proxy import client as probe
+from proxy import client
 from proxy.stats import ProxyStats
 
 #: Rows that are asked for: all nodes, topics where they are sorted by something the proxy does not sort by, else a screen.
@@ -104,7 +104,7 @@ def _wanted(view: TopView) -> tuple[int, int]:
 def _once(address: Address, view: TopView, out: Output) -> int:
     topics, nodes = _wanted(view)
     with answered(address):
-        stats = probe.stats(address, topics=topics, nodes=nodes)
+        stats = client.stats(address, topics=topics, nodes=nodes)
     now = time()
     columns = out.size()[0] if out.is_terminal else _WIDE
     out.write("".join(f"{line}\n" for line in plain(Snapshot(address.url, stats, answered=now), view, columns, now)))
@@ -145,7 +145,7 @@ class _Watching:
         self.known = Snapshot(address.url)
         #: Whether an answer is being waited for.
         self.busy = False
-        self._asker = probe.StatsClient(address)
+        self._asker = client.StatsClient(address)
         self._question: tuple[int, int] | None = None
         self._asked = threading.Event()
         self._ending = False

@@ -10,12 +10,12 @@ import click
 from cli.exits import DONE
 from cli.options import PatternParam
 from cli.query import address_of, answered, ask_options
-from cli.terminal import numbers as figures
+from cli.terminal import numbers
 from cli.terminal.output import Output
 from cli.terminal.table import grid
 from cli.terminal.text import safe, to_json
 from fabric.protocol.topics import PatternTable
-from proxy import client as probe
+from proxy import client
 from proxy.stats import ProxyStats, TopicStats
 
 #: More than any table of topics holds: all of it.
@@ -62,7 +62,7 @@ def topics(pattern: str | None, url: str | None, timeout: float, limit: int, sor
     # The proxy's own order is by rate; for any other, and to filter, all of them must be here.
     everything = pattern is not None or sort != "rate" or not limit
     with answered(address):
-        stats = probe.stats(address, timeout, topics=_ALL if everything else limit)
+        stats = client.stats(address, timeout, topics=_ALL if everything else limit)
     rows = _matching(stats.busiest, pattern)
     rows.sort(key=_ORDERS[sort])
     shown = rows[: limit or None]
@@ -85,11 +85,11 @@ def table(rows: Sequence[TopicStats], stats: ProxyStats, columns: int) -> list[s
         [
             (
                 safe(row.topic),
-                figures.count(row.events, rough),
-                figures.rate(row.rate, rough),
-                figures.size(row.bytes, rough),
-                figures.size(row.byte_rate, rough),
-                figures.ago(max(stats.now - row.last, 0.0)),
+                numbers.count(row.events, rough),
+                numbers.rate(row.rate, rough),
+                numbers.size(row.bytes, rough),
+                numbers.size(row.byte_rate, rough),
+                numbers.ago(max(stats.now - row.last, 0.0)),
             )
             for row in rows
         ],
@@ -128,7 +128,7 @@ def _facts(row: TopicStats, stats: ProxyStats) -> dict[str, Any]:
 
 def _none(pattern: str | None, stats: ProxyStats) -> str:
     if pattern is not None and stats.plane.topics:
-        return f"none of the {figures.plural(stats.plane.topics, 'topic')} matches {safe(pattern)}"
+        return f"none of the {numbers.plural(stats.plane.topics, 'topic')} matches {safe(pattern)}"
     return "nothing has passed yet that somebody subscribed to, or this proxy does not count (--no-count)"
 
 

@@ -10,10 +10,10 @@ import click
 from cli.exits import DONE, NOBODY, complain
 from cli.options import joined, proxy_options
 from cli.tap.event_line import bare
-from cli.terminal import numbers as figures
+from cli.terminal import numbers
 from cli.terminal.output import Output
 from cli.terminal.text import safe, to_json
-from cli.views import endpoints as listing
+from cli.views import endpoints
 from fabric.node.trace import Trace, TraceAnswer, TracedSubscription, near_miss
 from fabric.protocol.topics import check_topic
 
@@ -81,7 +81,7 @@ def described(found: Trace) -> list[str]:
         lines += ["", _title(each)]
         rows = [(f"  {_GETS}", safe(one.pattern), _handler(one)) for one in each.matching]
         rows += [(f"  {_NOT}", safe(one.pattern), f"{_handler(one)}: {_why(one, topic)}") for one in each.near]
-        lines += listing.table(rows[0], rows[1:]) if len(rows) > 1 else ["  ".join(row) for row in rows]
+        lines += endpoints.table(rows[0], rows[1:]) if len(rows) > 1 else ["  ".join(row) for row in rows]
         if (more := each.matched - len(each.matching)) > 0:
             lines.append(f"  … and {more:,} more that get it")
     if found.unclaimed:
@@ -129,7 +129,7 @@ def _summary(found: Trace) -> str:
     matched = sum(each.matched for each in found.answers)
     nodes = sum(1 for each in found.answers if each.matched)
     asked = len(found.answers)
-    who = f"{figures.plural(matched, 'subscriber')} in {figures.plural(nodes, 'node')}"
+    who = f"{numbers.plural(matched, 'subscriber')} in {numbers.plural(nodes, 'node')}"
     return f"{found.topic}: {who}, of {asked:,} that answered"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cli.commands.messages.send import EndpointParam, body_of, deliver
-from fabric import tmux as panes
+from fabric import tmux
 from fabric.protocol.bodies import check_name
 from fabric.protocol.verbs import MAX_TTL
 
@@ -72,7 +72,7 @@ def notify(
       fabric notify --to worker --body '{"type": "directive", "job": 7}'
     """
     body = body_of(text, json_, type, channel)
-    said = claim or panes.session_name()
+    said = claim or tmux.session_name()
     name = called(said, _names(file))
     if name:
         try:

@@ -7,7 +7,7 @@ import click
 from cli.commands.messages.send import stdin_text
 from cli.exits import NOBODY, Failure
 from cli.terminal.text import safe
-from fabric import tmux as panes
+from fabric import tmux
 
 
 @click.command(short_help="Type a text into a tmux pane.")
@@ -18,7 +18,7 @@ from fabric import tmux as panes
 @click.option("--interrupt", is_flag=True, help="Press Ctrl-C first: this ends what runs there.")
 @click.option(
     "--lines",
-    type=click.Choice(panes.LINES),
+    type=click.Choice(tmux.LINES),
     default="join",
     help="What line breaks become: spaces, a paste, or an Enter each.  [default: join]",
 )
@@ -26,9 +26,9 @@ from fabric import tmux as panes
 @click.option(
     "--delay",
     type=click.FloatRange(min=0, max=60),
-    default=panes.DELAY,
+    default=tmux.DELAY,
     metavar="S",
-    help=f"Seconds between the text and Enter.  [default: {panes.DELAY:g}]",
+    help=f"Seconds between the text and Enter.  [default: {tmux.DELAY:g}]",
 )
 def pane(
     session: str, text: str, sender: str | None, enter: bool, interrupt: bool, lines: str, raw: bool, delay: float
@@ -57,7 +57,7 @@ def pane(
         raise click.UsageError("There is nothing to type: TEXT is empty.")
     typed = f"[{sender}] {text}" if sender else text
     try:
-        where = panes.type_text(session, typed, enter=enter, interrupt=interrupt, lines=lines, raw=raw, delay=delay)
-    except panes.NoSuchPane as error:
+        where = tmux.type_text(session, typed, enter=enter, interrupt=interrupt, lines=lines, raw=raw, delay=delay)
+    except tmux.NoSuchPane as error:
         raise Failure(NOBODY, str(error)) from None
     click.echo(f"typed into {safe(session)} {where}")

@@ -22,7 +22,7 @@ from cli.query import address_of
 from cli.terminal.output import Output
 from fabric.config.settings import Address
 from fabric.errors import FabricError, SettingsError
-from proxy import client as probe
+from proxy import client
 from proxy.health.self_check import CheckResult, SelfCheck
 from proxy.stats import ProxyStats
 
@@ -126,15 +126,15 @@ class _Look:
     def _run(self) -> None:
         self_check: SelfCheck | None = None
         try:
-            probe.check(self._address, _round(self._left()))
+            client.check(self._address, _round(self._left()))
             self._listens = True
             self_check = SelfCheck(self._address)
             self._check = self_check.check(self._left())
             if self._check.good and (second := self_check.check(self._left())).good:
                 self._check = second  # the first has waited for connections, too
             self._verdict = self._judge(self._check)
-        except probe.NoAnswer as error:
-            level = Level.CRITICAL if isinstance(error, probe.NotAnswering) else Level.DOWN
+        except client.NoAnswer as error:
+            level = Level.CRITICAL if isinstance(error, client.NotAnswering) else Level.DOWN
             self._verdict = self._wrong(level, str(error), error.state)
         except FabricError as error:
             self._verdict = self._wrong(Level.CRITICAL, str(error), "not answering")
@@ -146,9 +146,9 @@ class _Look:
 
     def _judge(self, result: CheckResult) -> Verdict:
         if result.events is None or result.messages is None:
-            probe.check(self._address, _round(self._left()))  # it may have ended meanwhile
-            raise probe.NotAnswering(self._address.url, _silent(result, monotonic() - self._begun))
-        stats: ProxyStats = probe.stats(self._address, _round(self._left()))
+            client.check(self._address, _round(self._left()))  # it may have ended meanwhile
+            raise client.NotAnswering(self._address.url, _silent(result, monotonic() - self._begun))
+        stats: ProxyStats = client.stats(self._address, _round(self._left()))
         return judged(self._address.url, result.events, result.messages, stats, self._max_lost)
 
     def _left(self) -> float:
@@ -162,9 +162,9 @@ class _Look:
         seconds = monotonic() - self._begun
         if not self._listens:
             why = f"cannot reach {self._address.url}: no connection within {seconds:.1f} s, nor an address for its host"
-            return self._wrong(Level.DOWN, why, probe.NotReachable.state)
+            return self._wrong(Level.DOWN, why, client.NotReachable.state)
         why = f"something listens at {self._address.url}, but {_silent(self._check, seconds)}"
-        return self._wrong(Level.CRITICAL, why, probe.NotAnswering.state)
+        return self._wrong(Level.CRITICAL, why, client.NotAnswering.state)
 
 
 def _round(seconds: float) -> float:

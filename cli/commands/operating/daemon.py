@@ -13,10 +13,9 @@ from cli.exits import DONE
 from cli.query import answered, hint
 from cli.tap.event_line import bare
 from cli.terminal.text import safe, to_json
-from cli.views import endpoints as listing
+from cli.views import endpoints
 from fabric.config.settings import Address, load
-from proxy import client as probe
-from proxy import daemon
+from proxy import client, daemon
 from proxy.settings import ProxySettings
 
 _url = click.option("--url", metavar="URL", help="Its address; see fabric proxy --help for where it is without.")
@@ -80,7 +79,7 @@ def stop(ctx: click.Context, url: str | None, timeout: float) -> int:
 @click.command(short_help="Tell whether it runs, and who is there.")
 @_url
 @click.option("--json", "json_", is_flag=True, help="All of it, as one line of JSON.")
-@click.option("--timeout", type=_Seconds, default=probe.TIMEOUT, metavar="S", help="Wait S seconds.  [default: 3]")
+@click.option("--timeout", type=_Seconds, default=client.TIMEOUT, metavar="S", help="Wait S seconds.  [default: 3]")
 @click.pass_context
 def status(ctx: click.Context, url: str | None, json_: bool, timeout: float) -> int:
     """Tell whether a proxy runs: pid, address, uptime, version, what it counted, and the endpoints with their sessions.
@@ -100,7 +99,7 @@ def status(ctx: click.Context, url: str | None, json_: bool, timeout: float) -> 
     """
     address = _address(ctx, url)
     with answered(address, json_):
-        found = probe.status(address, timeout)
+        found = client.status(address, timeout)
     if json_:
         listed = {"endpoints": found.endpoints, "nodes": found.nodes, "truncated": found.truncated}
         click.echo(to_json({"state": "up", **found.stats.as_json(), "listing": listed}))
@@ -130,13 +129,13 @@ def restart(ctx: click.Context, /, **options: Any) -> int:
 COMMANDS = {"run": run, "start": start, "stop": stop, "status": status, "restart": restart}
 
 
-def described(found: probe.Status, now: float) -> list[str]:
+def described(found: client.Status, now: float) -> list[str]:
     """What `status` shows of a proxy that answers."""
     stats = found.stats
     rows = {
         "proxy": f"up at {bare(stats.url)}",
         "pid": f"{stats.pid} on {bare(stats.host)}",
-        "uptime": listing.age(now - stats.uptime, now),
+        "uptime": endpoints.age(now - stats.uptime, now),
         "version": bare(stats.version),
         "log": bare(stats.log or "stderr"),
         "counts": _counts({"nodes": stats.nodes, "endpoints": stats.endpoints, **stats.messages}),
@@ -144,7 +143,7 @@ def described(found: probe.Status, now: float) -> list[str]:
     if stats.programs:
         rows["hooks"] = f"{', '.join(bare(each) for each in stats.programs)}: {_counts(stats.hooks)}"
     lines = [f"{name:<9} {text}" for name, text in rows.items()]
-    shown = listing.endpoints(found.endpoints, now)
+    shown = endpoints.endpoints(found.endpoints, now)
     lines += ["", *shown] if shown else ["", "no endpoint is registered"]
     return [*lines, "… and more than fit into one message"] if found.truncated else lines
 
@@ -160,7 +159,7 @@ def _start(settings: ProxySettings) -> int:
         for line in error.lines:
             click.echo(f"  {safe(line)}", err=True)
         raise
-    except probe.NoAnswer as error:
+    except client.NoAnswer as error:
         hint(settings.address(), error)
         raise
     url, who = settings.address().url, safe(started.status.who)
@@ -174,7 +173,7 @@ def _start(settings: ProxySettings) -> int:
 def _stop(address: Address, timeout: float) -> None:
     try:
         stopped = daemon.stop(address, timeout)
-    except probe.NoAnswer as error:
+    except client.NoAnswer as error:
         hint(address, error)
         raise
     if stopped is None:

@@ -50,14 +50,13 @@ def doctor(url: str | None, timeout: float, json_: bool) -> int:
 
 
 def _everything_else(url: str | None, timeout: float) -> list[Finding]:
-    from cli.doctor import environment as surroundings
-    from cli.doctor import proxy as examination
+    from cli.doctor import environment, proxy
 
-    place, found = surroundings.settings(url)
-    found += surroundings.limits()
+    place, found = environment.settings(url)
+    found += environment.limits()
     if place is not None:
-        found += surroundings.directory(place)
-        found += examination.proxy(place, timeout)
+        found += environment.directory(place)
+        found += proxy.proxy(place, timeout)
     return found
 
 

@@ -10,7 +10,7 @@ from cli.terminal.output import Output
 from cli.terminal.text import to_json
 from cli.views import status as overview
 from cli.views.losses import losses
-from proxy import client as probe
+from proxy import client
 from proxy.stats import ProxyStats
 
 #: More nodes and topics than any proxy has: all of them.
@@ -52,7 +52,7 @@ def status(url: str | None, timeout: float, everything: bool, strict: bool, json
     address = address_of(url)
     limits = (_ALL, _ALL) if everything else (_TOPICS, _NODES)
     with answered(address, json_):
-        found = probe.status(address, timeout, topics=limits[0], nodes=limits[1])
+        found = client.status(address, timeout, topics=limits[0], nodes=limits[1])
     out = Output()
     if json_:
         out.write(f"{to_json({'state': 'up', **found.stats.as_json(), 'lost': found.stats.lost})}\n")

@@ -2,13 +2,13 @@
 
 import pytest
 
-from cli.views import endpoints as listing
+from cli.views import endpoints
 
 FACTS = {"endpoint": "b", "node": "n", "pid": 7, "host": "h", "session": "s-1", "since": 90.0, "shared": False}
 
 
 def test_endpoints_are_sorted_and_in_columns():
-    assert listing.endpoints([FACTS, {**FACTS, "endpoint": "aaa", "shared": True, "pid": 12345}], 100.0) == [
+    assert endpoints.endpoints([FACTS, {**FACTS, "endpoint": "aaa", "shared": True, "pid": 12345}], 100.0) == [
         "ENDPOINT      NODE  PID    HOST  AGE  SESSION",
         "aaa (shared)  n     12345  h     10s  s-1",
         "b             n     7      h     10s  s-1",
@@ -17,22 +17,22 @@ def test_endpoints_are_sorted_and_in_columns():
 
 def test_nodes_have_their_program_and_how_many_endpoints():
     facts = {"node": "n", "pid": 7, "host": "h", "program": "app.py", "endpoints": 2, "since": 40.0}
-    assert listing.nodes([facts], 100.0) == [
+    assert endpoints.nodes([facts], 100.0) == [
         "NODE  PID  HOST  PROGRAM  ENDPOINTS  AGE",
         "n     7    h     app.py   2          1m",
     ]
 
 
 def test_nobody_is_no_table():
-    assert listing.endpoints([], 0.0) == listing.nodes([], 0.0) == []
+    assert endpoints.endpoints([], 0.0) == endpoints.nodes([], 0.0) == []
 
 
 @pytest.mark.parametrize("facts", [{}, {"endpoint": {"a": 1}, "since": "x", "pid": None}, {"endpoint": "\x1b[2J\n"}])
 def test_facts_of_any_kind_are_one_harmless_line(facts):
-    _header, row = listing.endpoints([facts], 0.0)
+    _header, row = endpoints.endpoints([facts], 0.0)
     assert row.isprintable()
 
 
 @pytest.mark.parametrize("since", [None, "x", True, []])
 def test_an_age_that_nobody_knows_is_a_question_mark(since):
-    assert listing.age(since, 1.0) == "?"
+    assert endpoints.age(since, 1.0) == "?"

@@ -4,7 +4,7 @@ import threading
 from time import monotonic
 
 from fabric.bus.bus import Bus
-from fabric.routes import dead_letters as undelivered
+from fabric.routes import dead_letters
 from fabric.routes.dead_letters import DEAD_LETTER, DeadLetter, DeadLetters, line
 from fabric.testing import wait_until
 
@@ -40,7 +40,7 @@ def test_a_long_text_is_cut_and_says_so():
 
 
 def test_a_writer_that_fails_or_stands_still_costs_nobody_else_anything(monkeypatch):
-    monkeypatch.setattr(undelivered, "MAX_WAITING", 2)
+    monkeypatch.setattr(dead_letters, "MAX_WAITING", 2)
     release, began, seen = threading.Event(), threading.Event(), []
 
     def write(text):

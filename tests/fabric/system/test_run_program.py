@@ -9,7 +9,7 @@ from time import monotonic
 import orjson
 import pytest
 
-from fabric.system import run_program as programs
+from fabric.system import run_program
 from fabric.system.run_program import MAX_VALUE, answer_of, environment, run
 from fabric.testing import wait_until
 from tests.processes import children_of, has_ended
@@ -25,7 +25,7 @@ def python(script, *arguments, **options):
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch):
-    monkeypatch.setattr(programs, "GRACE", 0.3)
+    monkeypatch.setattr(run_program, "GRACE", 0.3)
 
 
 def test_a_program_gets_its_input_and_its_output_and_errors_are_kept_apart():
@@ -117,7 +117,7 @@ def test_a_program_that_closes_everything_and_goes_on_is_still_waited_for():
 
 
 def test_without_a_descriptor_for_its_end_it_is_noticed_all_the_same(monkeypatch):
-    monkeypatch.setattr(programs, "_watch", lambda pid: None)
+    monkeypatch.setattr(run_program, "_watch", lambda pid: None)
     assert shell("cat; sleep 0.05; exit 5", b"in").status == 5
 
 

@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 
-from fabric.system import worker_pool as lanes
+from fabric.system import worker_pool
 from fabric.system.worker_pool import Job, WorkerPool
 from fabric.testing import wait_until
 
@@ -84,7 +84,7 @@ def test_a_job_that_raises_is_logged_and_the_next_one_is_done(lane, caplog):
 
 
 def test_threads_go_when_there_is_nothing_to_do_and_come_back(lane, monkeypatch):
-    monkeypatch.setattr(lanes, "LINGER", 0.01)
+    monkeypatch.setattr(worker_pool, "LINGER", 0.01)
     done, one = [], lane()
     for number in range(2):
         one.put(Job(lambda number=number: done.append(number)))

@@ -6,7 +6,7 @@ import zmq
 import fabric
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
-from proxy import client as probe
+from proxy import client
 from proxy.events.observer import PIPE
 from proxy.events.plane import EventPlane
 
@@ -138,4 +138,4 @@ def test_a_running_proxy_tells_of_its_topics(shared_proxy, node):
     publisher, subscriber = node("publisher"), node("subscriber")
     subscriber.subscribe("observed.*", lambda event: None).wait_ready(everyone=True)
     publisher.publish("observed.topic", {"n": 1})
-    wait_until(lambda: "observed.topic" in [row.topic for row in probe.stats(address, topics=10_000).busiest])
+    wait_until(lambda: "observed.topic" in [row.topic for row in client.stats(address, topics=10_000).busiest])

@@ -10,7 +10,7 @@ import fabric
 from fabric.config.settings import parse_address
 from fabric.protocol.events import PROBE, encode_topic
 from fabric.testing import ProxyProcess, wait_until
-from proxy import client as probe
+from proxy import client
 from proxy.events.plane import EventPlane
 
 
@@ -126,8 +126,8 @@ def test_a_running_proxy_tells_what_it_keeps(fabric_node):
         node.publish("state.a", {"n": 1})
         node.publish("state.b", {"n": 2})
         address = parse_address(proxy.url)
-        wait_until(lambda: probe.stats(address).plane.retained_evicted == 1)
-        plane = probe.stats(address).plane
+        wait_until(lambda: client.stats(address).plane.retained_evicted == 1)
+        plane = client.stats(address).plane
         assert plane.retained == 1
         assert 0 < plane.retained_bytes < 200
 

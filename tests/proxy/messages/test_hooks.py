@@ -8,7 +8,7 @@ import pytest
 
 from fabric.config.settings import load
 from fabric.errors import SettingsError
-from fabric.system import run_program as programs
+from fabric.system import run_program
 from fabric.testing import ProxyProcess, wait_until
 from proxy.messages import hooks
 from proxy.messages.hooks import Hooks, read_hooks
@@ -219,7 +219,7 @@ def test_failing_and_missing_hooks_are_counted_and_logged_and_the_next_message_r
 
 
 def test_a_hook_that_hangs_holds_up_only_itself_and_ends_at_its_timeout(program, run_hooks, monkeypatch):
-    monkeypatch.setattr(programs, "GRACE", 0.2)
+    monkeypatch.setattr(run_program, "GRACE", 0.2)
     hooks = run_hooks((program("sleep 600"),), (program(""),), timeout=0.4, concurrency=1)
     for number in range(3):
         hooks.put(routed(str(number)))

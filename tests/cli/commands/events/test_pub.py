@@ -5,7 +5,7 @@ import pytest
 
 import cli.commands.events.pub
 from cli.main import run
-from fabric.node import connect as connecting
+from fabric.node import connect
 from fabric.testing import ProxyProcess, wait_until
 
 
@@ -137,7 +137,7 @@ def test_a_link_that_is_lost_for_good_is_a_3_and_says_how_many(monkeypatch, capf
                 os.write(write, b"one\n")
                 next(events)
                 proxy.kill()
-                wait_until(lambda: all(each.state != "up" for each in connecting._nodes if each.url == proxy.url))
+                wait_until(lambda: all(each.state != "up" for each in connect._nodes if each.url == proxy.url))
                 os.write(write, b"two\nthree\n")
                 os.close(write)
 

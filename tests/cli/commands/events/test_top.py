@@ -8,7 +8,7 @@ from cli.main import run
 from cli.terminal.text import cells
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
-from proxy import client as probe
+from proxy import client
 
 SGR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -35,7 +35,7 @@ def traffic(busy, fabric_node):
 
 
 def record(proxy):
-    return probe.stats(parse_address(proxy.url), topics=50, nodes=50)
+    return client.stats(parse_address(proxy.url), topics=50, nodes=50)
 
 
 def screens(command):

@@ -50,11 +50,11 @@ def test_a_sender_is_called_what_the_file_calls_it(notify, inbox, root, names):
 
 
 def test_without_from_it_is_the_tmux_session_if_there_is_one(notify, inbox, root, names, monkeypatch):
-    monkeypatch.setattr(module.panes, "session_name", lambda: "tmux-1")
+    monkeypatch.setattr(module.tmux, "session_name", lambda: "tmux-1")
     assert notify("--to", root, "x") == 0
     assert notify("--to", root, "--config", names, "x") == 0
     assert [each.sender for each in inbox.poll()] == ["anonymous:tmux-1", "anonymous:Lead"]
-    monkeypatch.setattr(module.panes, "session_name", lambda: "")
+    monkeypatch.setattr(module.tmux, "session_name", lambda: "")
     assert notify("--to", root, "x") == 0
     assert inbox.receive(5).sender.startswith("anonymous:send-")
 

@@ -10,8 +10,7 @@ import pytest
 
 from cli.commands.operating.daemon import described
 from cli.main import run
-from proxy import client as probe
-from proxy import daemon
+from proxy import client, daemon
 from proxy.stats import ProxyStats
 from tests.processes import stop
 
@@ -39,7 +38,7 @@ def fabric(address, capfd):
 def status(address):
     from fabric.config.settings import parse_address
 
-    return probe.status(parse_address(address)).stats.as_json()
+    return client.status(parse_address(address)).stats.as_json()
 
 
 def test_the_life_of_a_proxy_in_the_background(fabric, address, fabric_node):
@@ -151,5 +150,5 @@ def test_what_a_proxy_says_of_itself_is_shown_harmlessly():
     stats = ProxyStats(
         1, nasty, nasty, nasty, nasty, log=nasty, messages={nasty: 1}, hooks={nasty: 2}, programs=(nasty,)
     )
-    found = probe.Status(stats, [{"endpoint": nasty}, {}], [], True)
+    found = client.Status(stats, [{"endpoint": nasty}, {}], [], True)
     assert all(line.isprintable() for line in described(found, 0.0))

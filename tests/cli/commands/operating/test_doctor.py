@@ -18,7 +18,7 @@ from cli.doctor.proxy import Answered
 from cli.main import run
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
-from proxy import client as probe
+from proxy import client
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats
 from tests.cli.running import FABRIC
 
@@ -130,7 +130,7 @@ def test_what_is_too_old_or_missing_is_wrong():
         "no-such-distribution is not installed: >=1.0 is needed",
         "pip install 'no-such-distribution>=1.0'",
     )
-    assert installation.numbers("26.2.0rc1") == (26, 2, 0)
+    assert installation.version_numbers("26.2.0rc1") == (26, 2, 0)
 
 
 # Settings, address, directory
@@ -268,7 +268,7 @@ def test_what_was_lost_is_a_warning_that_names_the_node_and_a_way_out(doctor, fa
         other = fabric_node("other", url=proxy.url)
         other.subscribe("**", print).wait_ready(everyone=True)
         node.publish("a.b", {"x": object()})
-        wait_until(lambda: probe.stats(parse_address(proxy.url)).lost == 1)
+        wait_until(lambda: client.stats(parse_address(proxy.url)).lost == 1)
         status, found = doctor("--url", proxy.url)
         node.close()
         other.close()
@@ -308,7 +308,7 @@ def test_a_proxy_near_its_limits_is_told_before_it_is_there(process, levels):
 
 
 def test_other_versions_and_bad_ones_are_told():
-    same = replace(STATS, libraries=probe.libraries())
+    same = replace(STATS, libraries=client.libraries())
     assert [each.level for each in examination._versions(same)] == [OK]
     assert "the proxy's are the same" in examination._versions(same)[0].text
     older = replace(STATS, version="0.0.1", libraries=("libzmq 4.3.2", "pyzmq 19.0.0"))

@@ -5,7 +5,7 @@ from time import monotonic
 
 import orjson
 
-from fabric.rules.running import runner as running
+from fabric.rules.running import runner
 from fabric.testing import wait_until
 from tests.fabric.rules.applied import counts, message, read_pid
 from tests.processes import has_ended
@@ -72,7 +72,7 @@ def test_at_most_so_many_run_at_once_and_what_is_too_much_is_dropped(applied, tm
 
 def test_a_program_that_fails_again_and_again_rests_and_is_tried_again(applied, tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(running, "monotonic", lambda: now[0])
+    monkeypatch.setattr(runner, "monotonic", lambda: now[0])
     applier = applied(
         script(f"echo x >> {tmp_path}/runs; [ -e {tmp_path}/good ]", more=", max_failures = 2, cooldown = 50")
     )
