@@ -10,21 +10,23 @@ BENCH_ARGS ?=
 # How long `make chaos` does harm, and with which seed; it prints the one that it draws.
 MINUTES ?= 1
 SEED ?=
-# The rows of `make soak`, such as ROWS=kill,stop; all of them if not given. What each measured is added to SOAK_REPORT.
+# The rows of `make acceptance`, such as ROWS=kill,stop; all of them if not given. QUICK=1 is for working on a row.
 ROWS ?=
-SOAK_REPORT ?= soak.jsonl
+QUICK ?=
+ACCEPTANCE_REPORT ?= acceptance.jsonl
 
-.PHONY: demo test check chaos soak bench clean help
+.PHONY: demo test test-fast check chaos acceptance bench clean help
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    watch this machine through the fabric (Ctrl-C ends it)"
-	@echo "make test    run the tests"
-	@echo "make check   lint, types, architecture"
-	@echo "make chaos   a fault every few seconds, and everything accounted for (MINUTES=1 SEED=)"
-	@echo "make soak    the fault tests at full length, half an hour; ROWS=kill,stop for some of them"
-	@echo "make bench   compare with bare pyzmq and, where installed, nats, redis, zenoh, mosquitto"
-	@echo "make clean   remove the virtual environment and caches"
+	@echo "make demo        watch this machine through the fabric (Ctrl-C ends it)"
+	@echo "make test        run the tests"
+	@echo "make test-fast   the unit tests only, in half a minute"
+	@echo "make check       lint, types, architecture"
+	@echo "make chaos       a fault every few seconds, and everything accounted for (MINUTES=1 SEED=)"
+	@echo "make acceptance  the long runs, measured for docs/acceptance.md; ROWS=kill,stop for some of them"
+	@echo "make bench       compare with bare pyzmq and, where installed, nats, redis, zenoh, mosquitto"
+	@echo "make clean       remove the virtual environment and caches"
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -54,12 +56,11 @@ check: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	@$(BIN)/python -u tests/chaos/run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-# One row after the other: what they measure is time. The page is written whatever became of them.
-soak: $(VENV)/.dev
-	@SOAK=1 SOAK_ROWS=$(ROWS) SOAK_REPORT=$(abspath $(SOAK_REPORT)) SOAK_KILLS=30 SOAK_IDLE=20 SOAK_JOINS=200 \
-		$(BIN)/python -m pytest -n 0 -p no:randomly -o timeout=1500 -v -s tests/system/test_soak_*.py \
-		$(if $(ROWS),,tests/system/test_message_faults.py) $(TEST_ARGS); status=$$?; \
-		$(BIN)/python tests/system/faults_page.py $(SOAK_REPORT) docs/faults.md; exit $$status
+# One row after the other: they measure time. The page is written whatever became of them.
+acceptance: $(VENV)/.dev
+	@ACCEPTANCE=$(if $(QUICK),quick,full) ACCEPTANCE_ROWS=$(ROWS) ACCEPTANCE_REPORT=$(abspath $(ACCEPTANCE_REPORT)) \
+		$(BIN)/python -m pytest -n 0 -p no:randomly -o timeout=10000 -v -s tests/acceptance $(TEST_ARGS); status=$$?; \
+		$(BIN)/python tests/acceptance/page.py $(ACCEPTANCE_REPORT) docs/acceptance.md; exit $$status
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

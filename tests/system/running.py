@@ -16,9 +16,10 @@ class Program:
     `prefix` is a command that runs it, such as `nsenter` and its options.
     """
 
-    def __init__(self, *arguments, script=PEER, prefix=()):
+    def __init__(self, *arguments, script=PEER, prefix=(), env=None):
         self.process = subprocess.Popen(
             [*prefix, sys.executable, str(script), *arguments],
+            env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

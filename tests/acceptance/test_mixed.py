@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from time import monotonic
 
+from tests.acceptance.rows import FULL, full, memory_of, record, row
 from tests.chaos.faults import kinds_on
 from tests.chaos.run import Options, Run
-from tests.system.soak import FULL, full, memory_of, record, row
 
 #: Faults that end the proxy: then there is no one whose memory could be watched.
 DEADLY = {"proxy killed", "node out of descriptors", "proxy out of descriptors", "socket file deleted"}

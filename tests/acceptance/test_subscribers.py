@@ -8,8 +8,8 @@ from pathlib import Path
 from time import monotonic
 
 from fabric.testing import ProxyProcess, wait_until
-from tests.system.loads import Load
-from tests.system.soak import FULL, full, median, memory_of, milliseconds, record, row
+from tests.acceptance.loads import Load
+from tests.acceptance.rows import FULL, full, median, memory_of, milliseconds, record, row
 
 CROWD = Path(__file__).parent / "crowd.py"
 

@@ -2,8 +2,8 @@
 
 from fabric.protocol.sequence import COUNTED
 from fabric.testing import wait_until
-from tests.system.loads import Load
-from tests.system.soak import full, record, row
+from tests.acceptance.loads import Load
+from tests.acceptance.rows import full, record, row
 
 #: Events published before the subscriber has to be up to date: no pipe is ever full.
 ROUND = 10_000

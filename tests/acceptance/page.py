@@ -1,8 +1,8 @@
-"""Writes the table of `docs/faults.md` from what `make soak` has measured.
+"""Writes the table of docs/acceptance.md from the numbers that `make acceptance` has recorded.
 
-    python tests/system/faults_page.py soak.jsonl docs/faults.md
+    python tests/acceptance/page.py acceptance.jsonl docs/acceptance.md
 
-Of each row the last measurement at full length counts; rows that have none keep what the page says.
+The last full run of a case counts. Cases without one keep their line.
 """
 
 import json
@@ -11,22 +11,23 @@ import sys
 from pathlib import Path
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-HEAD = "| fault | what should happen | measured | on |\n|---|---|---|---|\n"
+HEAD = "| case | what must hold | measured | commit, day |\n|---|---|---|---|\n"
 
 
 def rows_of(lines):
-    """{(row, fault): its line of the table}; the last measurement at full length wins."""
+    """{case: its line of the table}; the last full run wins."""
     found = {}
     for line in lines:
         facts = json.loads(line)
         if facts["full"]:
-            cells = (facts["fault"], facts["target"], said(facts["measured"]), facts["date"])
-            found[facts["row"], facts["fault"]] = f"| {' | '.join(cells)} |"
+            when = f"{facts['commit']}, {facts['date']}"
+            cells = (facts["case"], facts["target"], said(facts["measured"]), when)
+            found[facts["case"]] = f"| {' | '.join(cells)} |"
     return found
 
 
 def said(measured):
-    """Numbers for people."""
+    """Numbers as a reader wants them, with their units."""
     parts = []
     for name, value in measured.items():
         name, _, unit = name.partition("_ms") if name.endswith("_ms") else (name, "", "")
@@ -49,12 +50,11 @@ def _value(value):
 
 
 def render(page, lines):
-    """`page` with its table brought up to date."""
+    """`page` with its table up to date."""
     before, rest = page.split(BEGIN)
     table, after = rest.split(END)
-    old = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| fault |")]
-    new = rows_of(lines)
-    fresh = {fault: line for (_, fault), line in new.items()}
+    old = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| case |")]
+    fresh = rows_of(lines)
     kept = [fresh.pop(re.match(r"\| (.*?) \|", line).group(1), line) for line in old]
     return f"{before}{BEGIN}\n{HEAD}" + "\n".join([*kept, *fresh.values()]) + f"\n{END}{after}"
 

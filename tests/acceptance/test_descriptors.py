@@ -12,7 +12,7 @@ import fabric
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
 from proxy import client
-from tests.system.soak import full, record, row
+from tests.acceptance.rows import full, record, row
 
 CROWD = Path(__file__).parent / "crowd.py"
 

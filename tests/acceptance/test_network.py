@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.rows import FULL, full, record, row
 from tests.chaos import network
-from tests.system.soak import FULL, full, record, row
 
 CUTTING = Path(__file__).parent / "cutting.py"
 #: Seconds after which both ends have noticed, at the latest; what is cut for less may not be noticed at all.

@@ -7,8 +7,8 @@ from time import monotonic
 
 import fabric
 from fabric.testing import wait_until
-from tests.system.loads import Load
-from tests.system.soak import FULL, full, median, milliseconds, record, row
+from tests.acceptance.loads import Load
+from tests.acceptance.rows import FULL, full, median, milliseconds, record, row
 
 TOPICS = [f"load.t{number}" for number in range(5)]
 

@@ -1,23 +1,22 @@
-"""The table of docs/faults.md is made of what was measured."""
+"""The table of docs/acceptance.md is made of the recorded numbers."""
 
 import json
 from pathlib import Path
 
-from tests.system.faults_page import BEGIN, END, HEAD, render, rows_of, said
+from tests.acceptance.page import BEGIN, END, HEAD, render, rows_of, said
 
-PAGE = f"# Faults\n\n{BEGIN}\n{HEAD}\n{END}\n\nThe rest.\n"
+PAGE = f"# Acceptance\n\n{BEGIN}\n{HEAD}\n{END}\n\nThe rest.\n"
 
 
-def line(fault="proxy killed", full=True, **measured):
-    return json.dumps(
-        {"row": "kill", "fault": fault, "target": "0 lost", "measured": measured, "full": full, "date": "2026-01-02"}
-    )
+def line(case="proxy killed", full=True, **measured):
+    facts = {"row": "kill", "case": case, "target": "0 lost", "measured": measured, "full": full}
+    return json.dumps(facts | {"date": "2026-01-02", "commit": "abc1234"})
 
 
 def test_what_was_measured_is_in_the_table():
     page = render(PAGE, [line(lost=0, live_longest_ms=812.5)])
-    assert "| proxy killed | 0 lost | lost 0, live longest 812.5 ms | 2026-01-02 |\n" in page
-    assert page.startswith("# Faults")
+    assert "| proxy killed | 0 lost | lost 0, live longest 812.5 ms | abc1234, 2026-01-02 |\n" in page
+    assert page.startswith("# Acceptance")
     assert page.endswith("The rest.\n")
 
 
@@ -41,5 +40,5 @@ def test_numbers_are_for_people():
 
 
 def test_the_page_has_room_for_the_table():
-    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "acceptance.md").read_text()
     assert page.count(BEGIN) == page.count(END) == 1

@@ -3,8 +3,8 @@
 import json
 
 from fabric.testing import wait_until
+from tests.acceptance.rows import WORKER
 from tests.chaos.verdict import Published, problems_of, row
-from tests.system.soak import WORKER
 
 
 class Load:
