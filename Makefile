@@ -47,6 +47,10 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
+# Fails like the rest of the suite, only sooner: no process is started but the one that runs the tests.
+test-fast: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n $(JOBS) -m 'not processes' $(TEST_ARGS)
+
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -21,6 +21,27 @@ settings.register_profile(
 )
 settings.load_profile("fabric")
 
+#: Tests that start processes, which `make test-fast` leaves out: by fixture, by folder, by a word in the module.
+_PROCESS_FIXTURES = {"shared_proxy", "fabric_proxy", "program", "start"}
+_PROCESS_FOLDERS = ("benchmarks", "chaos", "cli/commands", "deploy", "examples", "fuzz", "proxy/health", "system")
+_PROCESS_WORDS = ("ProxyProcess", "subprocess", "daemon")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that start processes of their own."""
+    root = Path(__file__).parent
+    folders = tuple(str(root / folder) + os.sep for folder in _PROCESS_FOLDERS)
+    starting = {path: _starts_processes(path, folders) for path in {item.path for item in items}}
+    for item in items:
+        if starting[item.path] or _PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("processes")
+
+
+def _starts_processes(path, folders):
+    text = path.read_text()
+    return str(path).startswith(folders) or any(word in text for word in _PROCESS_WORDS)
+
+
 #: Session fixtures that own processes are gone before the look at what is left, because they are made after this.
 _OURS = ("fabric-",)
 
