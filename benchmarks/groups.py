@@ -81,7 +81,7 @@ GROUPS: tuple[Group, ...] = (
     _THROUGHPUT,
     Group(
         "counting",
-        "What it costs that the proxy counts what passes (ratio to one that does not: more is better)",
+        "Cost of counting in the proxy (ratio to a proxy that does not count: more is better)",
         "events/s",
         True,
         throughput,
@@ -103,7 +103,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "round-trip",
-        "Round trip, one event under way (ratio: less is better)",
+        "Round trip, one event in flight (ratio: less is better)",
         "s",
         False,
         round_trip,
@@ -126,7 +126,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "publish",
-        "What publish() takes beside three publishing threads and a computing one, p90 (ratio: less is better)",
+        "Duration of publish() beside three publishing threads and a computing one, p90 (ratio: less is better)",
         "s",
         False,
         contention,
@@ -151,7 +151,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "request",
-        "Request and answer, one under way (ratio: less is better)",
+        "Request and answer, one in flight (ratio: less is better)",
         "s",
         False,
         request,
