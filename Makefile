@@ -1,16 +1,16 @@
-# Two commands are all a newcomer needs: `make demo` and `make test`. Both make the virtual environment themselves.
+# A newcomer needs two commands: `make demo` and `make test`. Both create the virtual environment.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# How many tests run at a time.
+# Number of test processes.
 JOBS ?= 2
-# BENCH_ARGS=--quick is the shortest benchmark run that still says something.
+# BENCH_ARGS=--quick is the shortest meaningful benchmark run.
 BENCH_ARGS ?=
 
-# How long `make chaos` does harm, and with which seed; it prints the one that it draws.
+# Minutes of faults in `make chaos`, and their seed; without SEED the run draws a seed and prints it.
 MINUTES ?= 1
 SEED ?=
-# The rows of `make acceptance`, such as ROWS=kill,stop; all of them if not given. QUICK=1 is for working on a row.
+# The rows of `make acceptance`, such as ROWS=kill,stop; by default all. QUICK=1 shortens them, for work on a row.
 ROWS ?=
 QUICK ?=
 ACCEPTANCE_REPORT ?= acceptance.jsonl
@@ -47,7 +47,7 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
-# Fails like the rest of the suite, only sooner: no process is started but the one that runs the tests.
+# The part of the suite that starts no processes besides that of the tests, so that failures show sooner.
 test-fast: $(VENV)/.dev
 	@$(BIN)/python -m pytest -n $(JOBS) -m 'not processes' $(TEST_ARGS)
 
@@ -60,7 +60,7 @@ check: $(VENV)/.dev
 chaos: $(VENV)/.dev
 	@$(BIN)/python -u tests/chaos/run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-# One row after the other: they measure time. The page is written whatever became of them.
+# Rows run one after the other, because they measure time. The page is written even if rows failed.
 acceptance: $(VENV)/.dev
 	@ACCEPTANCE=$(if $(QUICK),quick,full) ACCEPTANCE_ROWS=$(ROWS) ACCEPTANCE_REPORT=$(abspath $(ACCEPTANCE_REPORT)) \
 		$(BIN)/python -m pytest -n 0 -p no:randomly -o timeout=10000 -v -s tests/acceptance $(TEST_ARGS); status=$$?; \
