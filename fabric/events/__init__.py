@@ -1,6 +1,6 @@
 """A node's half of the event plane: what leaves through the XPUB, what arrives through the SUB, and what is missing.
 
-    out   sender ─ outbox ─ offline_queue, retransmit; interest says who wants what
+    out   sender ─ pacing, outbox ─ offline_queue, retransmit; interest says who wants what
     in    receiver ─ delivery ─ recovery, origin_age
     late  retained (last events), catch_up (a snapshot, then what is live)
 

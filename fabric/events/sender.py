@@ -34,28 +34,13 @@ from zmq.backend import Socket as _Backend
 from fabric.events.interest import NOBODY, Interest
 from fabric.events.offline_queue import OutboxLimits
 from fabric.events.outbox import PACK_BYTES, Outbox
+from fabric.events.pacing import BURST, FULL_PIPE_DELAY, GATHER, HOLD, MAX_TURN, SEND, SLOW_SEND, Pacing, TailPacing
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.sequence import TailMarks
 from fabric.system.interrupts import interrupts
 
 logger = logging.getLogger("fabric.link")
 
-#: Events that leave at once in a burst, and per second after it. Up to here packing would only delay.
-BURST = 16
-CALM_RATE = 4_000.0
-#: Seconds without a send before the tail thread takes over from the publishers.
-TAIL_DELAY = 0.000_2
-#: The longest that it waits between looks while they do send.
-TAIL_PATIENCE = 0.005
-#: A send that took longer says that other threads hold the GIL: publishers leave sending alone for `SHY_SECONDS`.
-SLOW_SEND = 0.004
-SHY_SECONDS = 0.01
-#: Events in a row of one route below which a pack is not worth waiting for.
-SHORT_RUN = 2.5
-#: Seconds that one turn of sending may take.
-TURN_SECONDS = 0.002
-#: Seconds that nobody tries to send after the pipe was full.
-FULL_SECONDS = 0.001
 #: Seconds between looks for subscriptions while events are sent.
 LOOK_SECONDS = 0.001
 #: Seconds between looks for topics whose last number must be told (see `wire`: marks), and how many at one look.
@@ -82,24 +67,15 @@ class Sender:
         "_armed",
         "_changed",
         "_complained",
-        "_down",
-        "_full_until",
-        "_gathered",
         "_lock",
         "_look_at",
         "_marks",
         "_marks_at",
         "_max_bytes",
-        "_mean_run",
+        "_pacing",
         "_probes",
-        "_route",
-        "_run",
-        "_sent_at",
-        "_shy_until",
         "_socket",
         "_thread",
-        "_tokens",
-        "_tokens_at",
         "_unlooked",
         "_wakes",
         "descriptor",
@@ -135,18 +111,9 @@ class Sender:
         self._changed = changed
         self._probes: dict[bytes, bool] = {}  # prefix → sent on this link
         self._complained: set[str] = set()
-        self._down = True  # no link yet, or lost
-        self._full_until = 0.0  # the pipe is full: do not try before then
+        self._pacing = Pacing(monotonic())
         self._look_at = 0.0
         self._unlooked = False  # something was sent since the last look
-        self._tokens = float(BURST)
-        self._tokens_at = monotonic()
-        self._gathered = 0
-        self._route = NOBODY
-        self._run = 0
-        self._mean_run = float(BURST)
-        self._shy_until = 0.0
-        self._sent_at = 0.0
         self._marks = TailMarks()
         self._marks_at = 0.0
         self._armed = False
@@ -173,37 +140,16 @@ class Sender:
         if size > self._max_bytes:
             self._refuse(topic, f"{size:,} bytes are over the limit of {self._max_bytes:,}")
             return
-        if route == self._route:
-            self._run += 1
-        else:
-            self._mean_run += (self._run - self._mean_run) / 8
-            self._route = route
-            self._run = 1
-        gathered = self._gathered = self._gathered + size
-        packable = gathered < PACK_BYTES and (self._mean_run >= SHORT_RUN or self._run >= BURST)
-        if packable and self._armed:
-            self._leave_to_tail(topic, encoded)
-            return
-        now = monotonic()
-        if self._down or now < self._full_until:
+        pacing = self._pacing
+        gathers = pacing.gathers(route, size)
+        decision = GATHER if gathers and self._armed else pacing.decide(gathers, now := monotonic())
+        if decision is GATHER or (decision is SEND and not self._lock.acquire(False)):
             self._append((topic, encoded))
-            if self.outbox.fresh > BURST and self._lock.acquire(False):
-                self.outbox.hold(now)
-                self._lock.release()
-            if not self._down and now >= self._full_until:
-                self._arm()  # the link came up just before
+            if not self._armed:  # asked after appending: a tail that was awake before may have looked already
+                self._arm()
             return
-        tokens = min(self._tokens + (now - self._tokens_at) * CALM_RATE, BURST)
-        self._tokens_at = now
-        if tokens < 1:
-            self._tokens = tokens
-            if packable:
-                self._leave_to_tail(topic, encoded)
-                return
-        else:
-            self._tokens = tokens - 1
-        if now < self._shy_until or not self._lock.acquire(False):
-            self._leave_to_tail(topic, encoded)
+        if decision is HOLD:
+            self._hold(topic, encoded, now)
             return
         try:
             if self.ended:  # since we looked
@@ -217,9 +163,9 @@ class Sender:
                 self._unlooked = True
         finally:
             self._lock.release()
-        self._sent_at = done = monotonic()
-        if done - now > SLOW_SEND:
-            self._shy_until = done + SHY_SECONDS
+        pacing.sent_at = ended = monotonic()
+        if ended - now > SLOW_SEND:
+            pacing.back_off(ended)
         if self.outbox and not self._armed:
             self._arm()  # somebody found the lock taken, and relies on us
 
@@ -227,10 +173,13 @@ class Sender:
         """Whether an event on `topic` would be taken without costing another one. Any thread."""
         return not self.outbox.full or self.interest.routes.of(topic) == NOBODY
 
-    def _leave_to_tail(self, topic: str, encoded: bytes) -> None:
+    def _hold(self, topic: str, encoded: bytes, now: float) -> None:
         self._append((topic, encoded))
-        if not self._armed:  # asked after appending: a tail that was awake before may have looked already
-            self._arm()
+        if self.outbox.fresh > BURST and self._lock.acquire(False):
+            self.outbox.hold(now)
+            self._lock.release()
+        if not self._pacing.blocked(now):
+            self._arm()  # the link came up just before
 
     def _arm(self) -> None:
         self._armed = True
@@ -245,8 +194,8 @@ class Sender:
     # With the lock held
 
     def _flush(self, now: float, most: int) -> None:
-        """Send what waits, about `most` bytes of it, for about `TURN_SECONDS`."""
-        self._gathered = 0
+        """Send what waits, about `most` bytes of it, for about `MAX_TURN`."""
+        self._pacing.gathered = 0
         outbox, socket = self.outbox, self._socket
         routes = self.interest.routes
         while most > 0:
@@ -256,19 +205,19 @@ class Sender:
             try:
                 _send(socket, outbox.head(topic)[0], _MORE_NOBLOCK)
             except zmq.Again:
-                self._full_until = now + FULL_SECONDS
+                self._pacing.full_until = now + FULL_PIPE_DELAY
                 outbox.hold(now)
                 return
             # A pipe that took the first frame takes the second: libzmq counts whole messages.
             pack = outbox.take(routes)
             _send(socket, pack, _NOBLOCK)
             most -= len(pack)
-            if monotonic() - now > TURN_SECONDS:
+            if monotonic() - now > MAX_TURN:
                 return  # other threads have the GIL: to go on now would keep the lock for 5 ms a message
 
     def _send_one(self, topic: str, encoded: bytes) -> bool:
         """Send an event past the empty outbox; False if it cannot be sent now."""
-        self._gathered = 0
+        self._pacing.gathered = 0
         outbox, socket = self.outbox, self._socket
         frame, head = outbox.head(topic)
         try:
@@ -313,7 +262,7 @@ class Sender:
         self.interest.read(batch, now)
         up = self.interest.up
         if (up, self.interest.losses) != before:
-            self._down = not up
+            self._pacing.down = not up
             self._probes = dict.fromkeys(self._probes, False)
         if up:
             self._marks.restart()
@@ -340,8 +289,8 @@ class Sender:
             return
         try:
             self._look(now)
-            self._full_until = 0.0  # a full pipe will say so again
-            if self._down:
+            self._pacing.full_until = 0.0  # a full pipe will say so again
+            if self._pacing.down:
                 self.outbox.hold(now)
             if now - self._marks_at >= MARK_INTERVAL:
                 self._marks_at = now
@@ -349,18 +298,19 @@ class Sender:
         finally:
             self._lock.release()
         # Sending is left to the others: this thread would hold the lock while it waits for the GIL after each message.
-        if self.outbox and not self._down and not self._armed:
+        if self.outbox and not self._pacing.down and not self._armed:
             self._arm()
 
     @property
     def impatient(self) -> bool:
         """Whether the control thread should look soon: something waits for a full pipe, or nobody looked since a send."""
-        return not self._down and (self._full_until > 0.0 or self._unlooked)
+        pacing = self._pacing
+        return not pacing.down and (pacing.full_until > 0.0 or self._unlooked)
 
     def _send_marks(self, now: float) -> None:
         routes = self.interest.routes
         for topic, number in self._marks.due(self.outbox.counter.numbers, now, MARKS_AT_ONCE):
-            if self._down or routes.of(topic) == NOBODY:
+            if self._pacing.down or routes.of(topic) == NOBODY:
                 continue
             try:
                 _send(self._socket, self.outbox.head(topic)[0], _MORE_NOBLOCK)
@@ -402,12 +352,12 @@ class Sender:
 
     def close(self) -> int:
         """End the tail thread and close the socket; how many events were abandoned. See `ended`."""
-        self._down = True
+        self._pacing.down = True
         self._wakes.put(False)
         self._thread.join()
         if self._lock.acquire(not interrupts(_HOLDERS)):
             try:
-                self._down = True  # who had the lock may have found the link up
+                self._pacing.down = True  # who had the lock may have found the link up
                 self._look_at = inf
                 self._socket.close(linger=0)
                 self.ended = True
@@ -418,38 +368,24 @@ class Sender:
     # The tail thread
 
     def _tail(self) -> None:
+        pacing = self._pacing
         while self._wakes.get():
             self._armed = False  # before the look: what is appended from here on wakes us again
-            pause = TAIL_DELAY
-            seen = self._activity()
-            while self.outbox and not self._down:
-                if pause:
-                    sleep(pause)
-                if self._activity() != seen or not self._lock.acquire(False):
-                    # Publishers are at work, and send by themselves. To look on costs them the GIL, and to send keeps
-                    # the lock from them for the 5 ms that each message waits for it: the longer they go on, the rarer.
-                    seen = self._activity()
-                    pause = min(2 * pause or TAIL_DELAY, TAIL_PATIENCE)
+            tail = TailPacing(pacing)
+            while self.outbox and not pacing.down:
+                if tail.delay:
+                    sleep(tail.delay)
+                if not tail.is_quiet() or not self._lock.acquire(False):
+                    tail.back_off()
                     continue
                 try:
                     began = monotonic()
-                    if not self._down:
+                    if not pacing.down:
                         self._flush(began, PACK_BYTES)
                     self._unlooked = True
-                    self._sent_at = ended = monotonic()
                 finally:
                     self._lock.release()
-                seen = self._activity()
-                if ended - began > TURN_SECONDS:
-                    pause = TAIL_PATIENCE  # somebody computes
-                elif self._full_until > ended:
-                    pause = TAIL_DELAY
-                else:
-                    pause = 0.0  # nobody else is at work, so there is nothing to wait for
-
-    def _activity(self) -> tuple[float, float]:
-        """What changes when somebody publishes, or sends."""
-        return self._tokens_at, self._sent_at
+                tail.sent(began, monotonic())
 
 
 #: What holds the lock; see `fabric.system.interrupts`.

@@ -104,7 +104,7 @@ class MemorySender(Sender):
             try:
                 now = monotonic()
                 self.interest.expire(now)
-                if self._down:
+                if self._pacing.down:
                     self.outbox.hold(now)
                 else:
                     self._flush(now, 0)
@@ -135,7 +135,7 @@ class MemorySender(Sender):
 
     def _send_marks(self, now: float) -> None:
         for topic, number in self._marks.due(self.outbox.counter.numbers, now, MARKS_AT_ONCE):
-            if not self._down and self.interest.routes.of(topic) != NOBODY:
+            if not self._pacing.down and self.interest.routes.of(topic) != NOBODY:
                 self._socket.send([self.outbox.head(topic)[0], self.outbox.mark(topic, number)])
 
     # The control thread's side
