@@ -66,6 +66,7 @@ class Sender:
         "_append",
         "_armed",
         "_changed",
+        "_closing",
         "_complained",
         "_lock",
         "_look_at",
@@ -117,6 +118,7 @@ class Sender:
         self._marks = TailMarks()
         self._marks_at = 0.0
         self._armed = False
+        self._closing = False
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._tail, name="fabric-tail", daemon=True)
         self._thread.start()
@@ -352,12 +354,12 @@ class Sender:
 
     def close(self) -> int:
         """End the tail thread and close the socket; how many events were abandoned. See `ended`."""
-        self._pacing.down = True
+        self._closing = self._pacing.down = True
         self._wakes.put(False)
         self._thread.join()
         if self._lock.acquire(not interrupts(_HOLDERS)):
             try:
-                self._pacing.down = True  # who had the lock may have found the link up
+                self._pacing.down = True  # the last holder may have found the link up
                 self._look_at = inf
                 self._socket.close(linger=0)
                 self.ended = True
@@ -372,7 +374,8 @@ class Sender:
         while self._wakes.get():
             self._armed = False  # before the look: what is appended from here on wakes us again
             tail = TailPacing(pacing)
-            while self.outbox and not pacing.down:
+            # Closing is a flag of its own: a thread that reads subscriptions meanwhile may set `down` to False.
+            while self.outbox and not pacing.down and not self._closing:
                 if tail.delay:
                     sleep(tail.delay)
                 if not tail.is_quiet() or not self._lock.acquire(False):
