@@ -72,6 +72,8 @@ class Recovery:
 
     def __init__(self) -> None:
         self._pending: dict[Key, _Pending] = {}
+        #: Their origins and topics.
+        self.keys = self._pending.keys()
         self._held = 0
         self._held_bytes = 0
         #: Events that were missing and came after all.
@@ -80,8 +82,9 @@ class Recovery:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._pending
+    def stats(self) -> dict[str, int]:
+        """`holes` being recovered; events `held` behind them, and their bytes."""
+        return {"holes": len(self._pending), "held": self._held, "held_bytes": self._held_bytes}
 
     def begin(self, key: Key, first: int, last: int, now: float) -> bool:
         """Events `first` to `last` are missing. False if too many holes are being recovered."""

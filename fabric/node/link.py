@@ -360,7 +360,7 @@ class Link:
 
     def _enter(self, state: str) -> None:
         if state == "up":
-            self.receiver.delivery.live_since = min(self.receiver.delivery.live_since, monotonic())
+            self.receiver.delivery.link_up()
         self.state = state
         self._changed(state)
 

@@ -208,7 +208,7 @@ def test_events_of_invented_origins_do_not_pile_up(bystanders, intruder):
         sender.send_multipart([encode_topic("a.x", number.to_bytes(8, "big")), b'[["other",1,{}]]'])
     link = bystanders.subscriber._link
     bystanders.assert_unharmed()
-    assert len(link.receiver.delivery._ledger._seen) < 10
+    assert len(link.receiver.delivery.detector.ledger._seen) < 10
 
 
 # Subscribers that say what none should

@@ -1,21 +1,24 @@
 """A delivery without a socket: packs in, events on a bus out. `test_receiver` has it behind a real one."""
 
+from time import time
+
 import orjson
 import pytest
 
 from fabric.bus.bus import Bus
-from fabric.events import recovery
-from fabric.events.delivery import EventDelivery
+from fabric.events.delivery import COMPLAIN_EVERY, EventDelivery
+from fabric.events.recovery import PATIENCE
 
 A, B = b"origin-a", b"origin-b"
 
 
 class Bench:
-    """A bus, what was delivered on it, and an origin that answers what it is told to."""
+    """A bus, the events delivered on it, a clock (`now`), and an origin that answers as a test says."""
 
     def __init__(self):
+        self.now = 1_000.0
         self.bus = Bus()
-        self.delivery = EventDelivery(self.bus, wake=lambda: None)
+        self.delivery = EventDelivery(self.bus, wake=lambda: None, clock=lambda: self.now)
         self.delivery.ask = self._ask
         self.seen, self.gaps, self.asked = [], [], []
         self.bus.subscribe("fabric.gap", self.gaps.append)
@@ -132,11 +135,13 @@ def test_repeats_that_come_while_it_is_held_up_are_dropped_all_the_same(bench):
     assert (bench.numbers, bench.delivery.duplicates) == ([1, 2, 3], 2)
 
 
-def test_past_its_patience_it_goes_on_and_says_what_is_missing(bench, monkeypatch):
-    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
+def test_past_its_patience_it_goes_on_and_says_what_is_missing(bench):
     bench.subscribe()
     bench.deliver(1)
     bench.deliver(3)
+    bench.delivery.recover()
+    assert bench.numbers == [1]
+    bench.now += PATIENCE
     bench.delivery.recover()
     assert (bench.numbers, bench.missed) == ([1, 3], [1])
 
@@ -193,12 +198,12 @@ def test_what_would_be_shed_behind_a_hole_is_held_with_the_rest(bench):
     assert (bench.numbers, bench.delivery.dropped) == ([1, 2, 3, 4], 0)
 
 
-def test_the_lag_is_how_old_the_last_event_was(bench, monkeypatch):
-    monkeypatch.setattr("fabric.events.delivery.time", lambda: 105.0)
+def test_the_lag_is_how_old_the_last_event_was(bench):
     bench.subscribe("t")
-    bench.delivery.deliver(A, orjson.dumps([["t", 1, {"topic": "t", "n": 1, "ts": 100.5}]]))
+    before = time()
+    bench.delivery.deliver(A, orjson.dumps([["t", 1, {"topic": "t", "n": 1, "ts": before - 4.5}]]))
     bench.delivery.note_lag()
-    assert bench.delivery.lag == 4.5
+    assert 4.5 <= bench.delivery.lag <= 4.5 + time() - before
 
 
 def test_a_ts_that_is_no_number_makes_no_lag(bench):
@@ -208,14 +213,32 @@ def test_a_ts_that_is_no_number_makes_no_lag(bench):
     assert bench.delivery.lag == 0.0
 
 
+def test_bytes_of_another_protocol_are_logged_now_and_then_with_their_count(bench, caplog):
+    for _ in range(3):
+        bench.delivery.reject("3 bytes", b"bad")
+    bench.now += COMPLAIN_EVERY
+    bench.delivery.reject("3 bytes", b"bad")
+    assert [record.getMessage()[:34] for record in caplog.records] == [
+        "rejected a message (1 so far): 3 b",
+        "rejected a message (4 so far): 3 b",
+    ]
+
+
+def test_the_first_event_of_a_topic_that_breaks_the_grammar_is_rejected(bench):
+    bench.subscribe("**")
+    bench.deliver(1, 2, topic="a..b")
+    assert (bench.seen, bench.delivery.rejected, bench.delivery.duplicates) == ([], 2, 0)
+
+
 # What was sent before the first event that is seen
 
 
 @pytest.fixture
 def live(bench):
     """The link is up, and somebody has been ready for a while."""
-    bench.delivery.live_since = 0.0
+    bench.delivery.link_up()
     bench.subscribe(recover=False)
+    bench.now += 100.0
     return bench
 
 

@@ -6,7 +6,6 @@ import threading
 import pytest
 import zmq
 
-from fabric.events import delivery
 from fabric.events import receiver as module
 from fabric.protocol.events import UP, encode_topic
 from tests.fabric.events.receiver_bench import OWN, A, B, Bench
@@ -104,23 +103,6 @@ def test_a_hole_on_another_origins_topic_is_its_own(bench):
     assert bench.receiver.delivery.missed == 0
 
 
-def test_a_hole_before_the_subscription_counts_as_ready_is_joining_and_no_gap(bench, monkeypatch):
-    handle = bench.subscribe("a")
-    bench.receiver.delivery._ready_at[handle] = float("inf")
-    bench.send(event(1), event(5))
-    bench.settle()
-    assert (bench.receiver.delivery.joining, bench.receiver.delivery.missed, bench.gaps) == (3, 0, [])
-
-
-def test_a_hole_is_a_gap_as_soon_as_one_of_the_subscriptions_is_ready(bench):
-    bench.subscribe("a")
-    late = bench.subscribe("a")
-    bench.receiver.delivery._ready_at[late] = float("inf")
-    bench.send(event(1), event(3))
-    bench.settle()
-    assert (bench.receiver.delivery.joining, bench.receiver.delivery.missed) == (0, 1)
-
-
 def test_a_topic_is_forgotten_with_its_subscription(bench):
     handle = bench.subscribe("a")
     bench.send(event(1))
@@ -187,18 +169,6 @@ def test_a_flood_of_bad_messages_is_one_log_line(bench, caplog):
         bench.settle()
     assert bench.receiver.delivery.rejected == 1_000
     assert len(caplog.records) == 1
-
-
-def test_after_a_while_there_is_another_log_line_with_the_count(bench, caplog, monkeypatch):
-    monkeypatch.setattr(delivery, "COMPLAIN_EVERY", 0.0)
-    bench.subscribe("**")
-    for _ in range(2):
-        bench.out.send(b"bad")
-    bench.settle()
-    assert [record.getMessage()[:34] for record in caplog.records] == [
-        "rejected a message (1 so far): 3 b",
-        "rejected a message (2 so far): 3 b",
-    ]
 
 
 def test_a_topic_without_events_costs_no_other_message(bench):

@@ -109,7 +109,7 @@ def test_an_answer_to_an_earlier_hole_is_not_one_to_the_next(recovery):
     list(recovery.overdue(PATIENCE))
     recovery.begin(KEY, 7, 8, PATIENCE)
     assert recovery.answered(KEY, answer(3, 4), PATIENCE) is None
-    assert KEY in recovery
+    assert KEY in recovery.keys
 
 
 def test_more_holes_than_can_be_recovered_are_not_begun():
@@ -120,7 +120,7 @@ def test_more_holes_than_can_be_recovered_are_not_begun():
 
 def test_what_nobody_listens_to_any_more_is_dropped(recovery):
     recovery.forget(lambda topic: topic != "a")
-    assert (KEY in recovery, list(recovery.overdue(PATIENCE))) == (False, [])
+    assert (KEY in recovery.keys, list(recovery.overdue(PATIENCE))) == (False, [])
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5), st.booleans()), max_size=20))

@@ -14,17 +14,16 @@ from collections import Counter as Tally
 from collections import defaultdict, deque
 from itertools import pairwise
 from typing import Any
-from unittest import mock
 
 import orjson
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
-from fabric.events.delivery import JOINING, EventDelivery
+from fabric.events.delivery import EventDelivery
+from fabric.events.gaps import JOINING_SECONDS
 from fabric.events.interest import NOBODY, Routes
 from fabric.events.outbox import Outbox
 from fabric.events.recovery import PATIENCE
@@ -82,10 +81,8 @@ class SequenceMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_000.0
-        self.patch = mock.patch("fabric.events.delivery.monotonic", new=self._monotonic)
-        self.patch.start()
         self.bus = Bus()
-        self.delivery = EventDelivery(self.bus, wake=lambda: None)
+        self.delivery = EventDelivery(self.bus, wake=lambda: None, clock=lambda: self.now)
         self.delivery.ask = self._ask
         self.bus.subscribe("fabric.gap", self._gap)
         self.wanted: Tally[bytes] = Tally()
@@ -119,15 +116,12 @@ class SequenceMachine(RuleBasedStateMachine):
             self._live()
         self.subscribe(pattern, recover)
         self.hear()
-        self.now += JOINING + 0.1
+        self.now += JOINING_SECONDS + 0.1
 
     def _live(self) -> None:
         self.lives += 1
         self.publishers.append(Publisher(b"origin%02d" % self.lives, self.counted))
         self.publishers[-1].read(self._patterns())
-
-    def _monotonic(self) -> float:
-        return self.now
 
     def _patterns(self) -> list[str]:
         return ELSEWHERE + [subscription.pattern for subscription in self.subscriptions]
@@ -219,7 +213,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.2, 0.2, 1.1, 6.0, 70.0]))
     def wait(self, seconds: float) -> None:
-        if self.behind_since is not None and self.now + seconds > self.behind_since + JOINING / 2:
+        if self.behind_since is not None and self.now + seconds > self.behind_since + JOINING_SECONDS / 2:
             self.hear()
             self.flush()  # what left under the routes of before is under way for less than a second
         self.now += seconds
@@ -266,7 +260,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_passed_was_delivered_or_waits_for_what_did_not(self) -> None:
-        pending = self.delivery._recovery
+        pending = self.delivery.detector.recovery.keys
         for subscription in self.subscriptions:
             for key, numbers in self.passed[subscription].items():
                 if key not in pending:
@@ -283,12 +277,6 @@ class SequenceMachine(RuleBasedStateMachine):
                 assert self.dropped[key] + self.missed_rides[key], key
 
     def teardown(self) -> None:
-        try:
-            self._end()
-        finally:
-            self.patch.stop()
-
-    def _end(self) -> None:
         """Everything is told, answered or overdue: what is not there is accounted for."""
         self.hear()
         for _ in range(3):
@@ -301,8 +289,7 @@ class SequenceMachine(RuleBasedStateMachine):
         self.flush()
         self.now += PATIENCE + 1
         self._recover()
-        recovery = self.delivery._recovery
-        assert (len(recovery), recovery._held, recovery._held_bytes) == (0, 0, 0)
+        assert self.delivery.detector.recovery.stats() == {"holes": 0, "held": 0, "held_bytes": 0}
         self.nothing_comes_twice_or_out_of_order()
         self.what_passed_was_delivered_or_waits_for_what_did_not()
         self.no_gap_is_false()
@@ -346,42 +333,3 @@ TestNothingIsLost = SequenceMachine.TestCase
 TestNothingIsLost.settings = settings(max_examples=100, stateful_step_count=40)
 TestLosses = LossyMachine.TestCase
 TestLosses.settings = settings(max_examples=400, stateful_step_count=40)
-
-
-# What the machine has found
-
-
-@pytest.fixture
-def delivery(monkeypatch):
-    """A delivery at the test's own clock: `delivery.now`."""
-    made = EventDelivery(Bus(), wake=lambda: None)
-    made.now = 1_000.0
-    monkeypatch.setattr("fabric.events.delivery.monotonic", lambda: made.now)
-    return made
-
-
-def wanting(delivery, pattern):
-    """A subscription that is ready."""
-    subscription = delivery._bus.subscribe(pattern, lambda event: None)
-    delivery.expect(subscription)
-    delivery.now += JOINING + 0.1
-    return subscription
-
-
-def test_what_was_sent_between_two_subscriptions_is_no_gap(delivery):
-    first = wanting(delivery, "a")
-    delivery.deliver(b"somebody", b'[["a",1,{}]]')
-    first.cancel()
-    delivery.forget(first)
-    wanting(delivery, "a")  # and meanwhile a was published for others, up to number 9
-    delivery.deliver(b"somebody", b'[["a",10,{}]]')
-    assert (delivery.gaps, delivery.missed) == (0, 0)
-
-
-def test_what_was_missed_while_joining_is_no_gap_when_it_is_noticed_later(delivery):
-    delivery.expect(delivery._bus.subscribe("a", lambda event: None))
-    delivery.deliver(b"somebody", b'[["a",1,{}]]')
-    # Number 2 rides under a topic that was not asked for, and nothing follows. Its mark comes after a second of quiet.
-    delivery.now += JOINING + 0.1
-    delivery.deliver(b"somebody", b'[["a",2,null]]')
-    assert (delivery.gaps, delivery.joining) == (0, 1)
