@@ -176,12 +176,13 @@ class GapDetector:
         ready = self._ready(subscribers)
         if ready > now and len(self._began_joining) < LEDGER:
             self._began_joining.add(key)
-        if number <= 1 or self.ledger.evicted:  # after an eviction it may have been seen, and forgotten
+        before = number if envelope is None else number - 1
+        if before <= 0 or self.ledger.evicted:  # after an eviction it may have been seen, and forgotten
             return []
         ready = max(ready, self.live_since)
         if ready > now:
             return []
-        self.origin_ages.begins(origin, topic, number if envelope is None else number - 1, ready, now)
+        self.origin_ages.begins(origin, topic, before, ready, now)
         return self._lost(origin, self.origin_ages.lost(origin))
 
     def _ready(self, subscribers: Subscribers) -> float:

@@ -239,6 +239,14 @@ def test_events_of_an_origin_younger_than_the_subscription_are_lost_if_they_did_
     assert bench.age(9.0) == [3]
 
 
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_mark_that_comes_first_shows_that_all_up_to_it_are_missing(bench, number):
+    bench.want()
+    bench.now += 10.0
+    assert bench.mark(number) == (DROP, [])
+    assert bench.age(9.0) == [number]
+
+
 def test_of_an_older_origin_it_is_unknown(bench):
     bench.want()
     bench.now += 10.0
