@@ -23,7 +23,7 @@ SOURCES = {
 SHELL = {
     "fabric.__init__", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream", "fabric.config.endpoint_name",
     "fabric.config.settings", "fabric.events.catch_up", "fabric.events.delivery", "fabric.events.receiver",
-    "fabric.events.retained_fetch", "fabric.events.sender", "fabric.log_events", "fabric.messages.dealer",
+    "fabric.events.retained", "fabric.events.sender", "fabric.log_events", "fabric.messages.dealer",
     "fabric.messages.endpoint", "fabric.messages.messaging", "fabric.messages.receipt", "fabric.node.backlogs",
     "fabric.node.connect", "fabric.node.drain", "fabric.node.lifecycle", "fabric.node.link", "fabric.node.node",
     "fabric.node.ready", "fabric.routes.__init__", "fabric.routes.config", "fabric.routes.dead_letters",

@@ -1,24 +1,44 @@
-"""What came last, before what comes live: reading a proxy's pages, and joining the two without a seam.
+"""Retained events: the last event of each topic, read from the proxy page by page and joined with live events.
 
-    proxy    place mark ──▸ among the events ──▸ `marked`   all that had passed before it has been delivered here
-             LAST, KEPT ──▸ pages            ──▸ `take`     what came last on each topic, as of that mark
+    proxy    place mark ──▸ among the events ──▸ `marked`   every event that passed before it has been delivered here
+             LAST, KEPT ──▸ pages            ──▸ `take`     the last event of each topic, as of that mark
 
-Whatever passes after the mark arrives live and is in no page. What passed before it is in a page if it was the last of
-its topic, and may have been delivered live as well, just before: `unseen` leaves that out. So it takes both, the pages
-and the mark, and nothing is told twice, or before what it came after.
+An event that passes after the mark arrives live and is in no page. An event that passed before it is in a page if it was
+the last of its topic, and may have been delivered live as well, just before: `unseen` leaves that one out. So a join needs
+both, the pages and the mark. Then no event is delivered twice, or before an earlier one of its topic.
 
-Pure; `proxy.events.retained` is the other half.
+    RetainedPages   the protocol, without I/O and clock; `proxy.events.retained` is the other half
+    RetainedFetch   one fetch with its mark, for `subscribe(last=True)`: made after the subscription that it is for, on
+                    the same thread; its `fetch` blocks, on a thread that may wait
+    fetch           pages alone: the state as of now, joined to nothing
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from time import monotonic, sleep
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import orjson
 
+from fabric.bus.bus import Bus
 from fabric.messages.session.outcomes import RetainedPage
 from fabric.protocol.envelope import Envelope
+from fabric.protocol.topics import KEPT_TOPIC
+
+#: Seconds until a page is asked for again whose place mark has not passed yet, at first and at most: it takes under a
+#: millisecond through a proxy that is idle.
+RETRY_INTERVAL = 0.002
+MAX_RETRY_INTERVAL = 0.1
+#: Seconds beyond the deadline that the answer to a question may take, which ends by itself at the deadline.
+ANSWER_MARGIN = 1.0
+
+#: `ask(query, timeout)`: see `Messaging.last`.
+Ask = Callable[[dict[str, Any], float], "Future[RetainedPage]"]
 
 
 class RetainedEvent(NamedTuple):
@@ -75,6 +95,59 @@ class RetainedPages:
     def found(self) -> list[RetainedEvent]:
         """What came last, the topic that was silent longest first."""
         return self._found
+
+
+def fetch(pages: RetainedPages, ask: Ask, deadline: float) -> None:
+    """Get all pages. Blocks, until `deadline` (monotonic) at most.
+
+    TimeoutError past the deadline, FabricError if the proxy cannot be asked.
+    """
+    pause = RETRY_INTERVAL
+    while not pages.complete:
+        left = max(deadline - monotonic(), 0.001)
+        if pages.take(ask(pages.query(), left).result(left + ANSWER_MARGIN)):
+            pause = RETRY_INTERVAL
+        elif monotonic() + pause >= deadline:
+            raise TimeoutError("the proxy did not say in time what came last")
+        else:
+            sleep(pause)
+            pause = min(2 * pause, MAX_RETRY_INTERVAL)
+
+
+class RetainedFetch:
+    """One question. Its marks come the way of the events that its thread subscribed to, after those before them."""
+
+    def __init__(self, bus: Bus, pattern: str) -> None:
+        self._pages = RetainedPages(pattern, os.urandom(8).hex())
+        self._changed = threading.Condition()
+        self._subscription = bus.subscribe(KEPT_TOPIC, self._on_mark)
+
+    def _on_mark(self, envelope: Envelope) -> None:
+        with self._changed:
+            if self._pages.marked(envelope):
+                self._changed.notify_all()
+
+    def fetch(self, ask: Ask, deadline: float) -> list[RetainedEvent]:
+        """What came last and does not come live, once all before it has been delivered here.
+
+        The subscriptions must be live. Blocks, and raises, as `fetch` does.
+        """
+        pages = self._pages
+        fetch(pages, ask, deadline)
+        with self._changed:
+            if not self._changed.wait_for(lambda: pages.joined, max(deadline - monotonic(), 0.0)):
+                raise TimeoutError("what came before was not delivered in time")
+            return pages.found
+
+    def close(self) -> None:
+        """End its own subscription."""
+        self._subscription.cancel()
+
+    def __enter__(self) -> RetainedFetch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
 
 
 def unseen(last: Iterable[Envelope], live: Iterable[Envelope]) -> list[Envelope]:

@@ -24,8 +24,7 @@ from fabric.bus.subscription import Callback, Subscription
 from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.events.catch_up import GatedSubscription, SnapshotGate, present
 from fabric.events.interest import NOBODY
-from fabric.events.retained import RetainedEvent, RetainedPages
-from fabric.events.retained_fetch import RetainedFetch, fetch
+from fabric.events.retained import RetainedEvent, RetainedFetch, RetainedPages, fetch
 from fabric.messages.endpoint import Endpoint, Handler
 from fabric.messages.messaging import with_keys
 from fabric.messages.receipt import Receipt

@@ -1,9 +1,17 @@
-"""What came last, before what comes live: pages, marks, and what is told only once."""
+"""Retained events against answers that a test makes up. `test_late_joiners` has them from a proxy."""
 
+import threading
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from time import monotonic
 
-from fabric.events.retained import RetainedEvent, RetainedPages, unseen
+import pytest
+
+from fabric.bus.bus import Bus
+from fabric.events.retained import RetainedEvent, RetainedFetch, RetainedPages, unseen
 from fabric.messages.session.outcomes import RetainedPage
+from fabric.protocol.topics import KEPT_TOPIC
+from fabric.testing import wait_until
 
 
 def page(*events, more=False, after=0, mark=7):
@@ -81,3 +89,60 @@ def test_what_was_published_here_is_known_again_after_its_journey():
 
 def test_what_is_no_json_was_never_at_a_proxy():
     assert unseen([event(1, replayed=True)], [event(1, odd={1}), {"ts": object()}]) == [event(1, replayed=True)]
+
+
+# Fetching
+
+
+class Proxy:
+    """Answers each query with the next page of a list."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.queries = []
+
+    def __call__(self, query, timeout):
+        self.queries.append(query)
+        future = Future()
+        future.set_result(self.answers.pop(0))
+        return future
+
+
+WAITING = RetainedPage("id", [], True, 0, None)
+ONE = RetainedPage("id", [["a", "00" * 8, 1, {"n": 1}]], False, 1, 7)
+
+
+def fetch(replay, proxy, patience=5.0):
+    return replay.fetch(proxy, monotonic() + patience)
+
+
+def test_it_waits_for_its_own_mark(fabric_bus):
+    with RetainedFetch(fabric_bus, "a") as replay:
+        proxy = Proxy(WAITING, ONE)
+        found = []
+        thread = threading.Thread(target=lambda: found.extend(fetch(replay, proxy, 20)))
+        thread.start()
+        wait_until(lambda: not proxy.answers)
+        token = proxy.queries[0]["mark"]
+        fabric_bus.deliver(KEPT_TOPIC, {"token": "another", "mark": 7})
+        assert thread.is_alive()
+        fabric_bus.deliver(KEPT_TOPIC, {"token": token, "mark": 7})
+        thread.join()
+        assert found == [RetainedEvent("a", {"n": 1, "replayed": True})]
+    assert len(fabric_bus) == 0
+
+
+def test_it_gives_up_at_its_deadline(fabric_bus):
+    with RetainedFetch(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="did not say"):
+        fetch(replay, Proxy(*[WAITING] * 100), 0.02)
+    with RetainedFetch(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="not delivered"):
+        fetch(replay, Proxy(ONE), 0.02)
+
+
+def test_nobody_gets_place_marks_who_did_not_ask_for_exactly_them():
+    bus = Bus()
+    for pattern in ("**", "fabric.**", "fabric.*"):
+        bus.subscribe(pattern, pytest.fail)
+    bus.subscribe(KEPT_TOPIC, (got := []).append)
+    bus.deliver(KEPT_TOPIC, {"mark": 1})
+    assert got == [{"mark": 1}]

@@ -5,18 +5,12 @@ import contextlib
 import itertools
 import signal
 import threading
-from concurrent.futures import Future
-from time import monotonic
 
 import pytest
 
 import fabric
-from fabric.bus.bus import Bus
-from fabric.events.retained import RetainedEvent
-from fabric.events.retained_fetch import RetainedFetch
-from fabric.messages.session.outcomes import RetainedPage
+from fabric.events.retained import RetainedFetch
 from fabric.node import node as node_module
-from fabric.protocol.topics import KEPT_TOPIC
 from fabric.testing import InMemoryFabric, ProxyProcess, wait_until
 from tests.fabric.node.nodes import arrive, collect
 
@@ -305,58 +299,6 @@ def test_asking_blocks_and_so_is_refused_on_a_loop(make):
     assert len(node.bus) == 0
 
 
-# Against answers that a test makes up
-
-
-class Proxy:
-    """Answers from a list: each a Kept, or what is to be raised."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.queries = []
-
-    def __call__(self, query, timeout):
-        self.queries.append(query)
-        future = Future()
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-        return future
-
-
-WAITING = RetainedPage("id", [], True, 0, None)
-ONE = RetainedPage("id", [["a", "00" * 8, 1, {"n": 1}]], False, 1, 7)
-
-
-def fetch(replay, proxy, patience=5.0):
-    return replay.fetch(proxy, monotonic() + patience)
-
-
-def test_it_waits_for_its_own_mark(fabric_bus):
-    with RetainedFetch(fabric_bus, "a") as replay:
-        proxy = Proxy(WAITING, ONE)
-        found = []
-        thread = threading.Thread(target=lambda: found.extend(fetch(replay, proxy, 20)))
-        thread.start()
-        wait_until(lambda: not proxy.answers)
-        token = proxy.queries[0]["mark"]
-        fabric_bus.deliver(KEPT_TOPIC, {"token": "another", "mark": 7})
-        assert thread.is_alive()
-        fabric_bus.deliver(KEPT_TOPIC, {"token": token, "mark": 7})
-        thread.join()
-        assert found == [RetainedEvent("a", {"n": 1, "replayed": True})]
-    assert len(fabric_bus) == 0
-
-
-def test_it_gives_up_at_its_deadline(fabric_bus):
-    with RetainedFetch(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="did not say"):
-        fetch(replay, Proxy(*[WAITING] * 100), 0.02)
-    with RetainedFetch(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="not delivered"):
-        fetch(replay, Proxy(ONE), 0.02)
-
-
 def test_what_cannot_be_asked_leaves_only_what_is_live(monkeypatch):
     """An older proxy refuses the question; see `test_session`."""
     monkeypatch.setattr(node_module, "RetainedFetch", Refusing)
@@ -383,12 +325,3 @@ def test_a_fabric_in_memory_that_is_restarted_knows_nothing_either():
         assert node.last() == []
     with pytest.raises(ValueError, match="pattern"):
         InMemoryFabric(retain=["b*"])
-
-
-def test_nobody_gets_place_marks_who_did_not_ask_for_exactly_them():
-    bus = Bus()
-    for pattern in ("**", "fabric.**", "fabric.*"):
-        bus.subscribe(pattern, pytest.fail)
-    bus.subscribe(KEPT_TOPIC, (got := []).append)
-    bus.deliver(KEPT_TOPIC, {"mark": 1})
-    assert got == [{"mark": 1}]
