@@ -4,7 +4,8 @@
     node.subscribe("state.**", on_state, last=True)                   last events, as the proxy has them
     (`fabric.events.retained`)
 
-The live events are held back until that was told. A member that joined meanwhile is told once, and so is an event.
+Live events are held back until the snapshot has been delivered. A member that joins meanwhile is announced once, and an
+event that is in both is delivered once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fabric.protocol.topics import matches
 NODE_JOINED = "fabric.node.joined"
 ENDPOINT_JOINED = "fabric.endpoint.joined"
 #: Times that a gate looks for what was published while it gave; then publishers wait.
-ROUNDS = 10
+MAX_ROUNDS = 10
 
 
 def present(pattern: str, listed: Listing) -> list[Envelope]:
@@ -48,7 +49,7 @@ class SnapshotGate:
     """
 
     def __init__(self, give: Callable[[Envelope], None]) -> None:
-        self._give = give
+        self._deliver = give
         self._held: list[Envelope] | None = []
         self._lock = threading.RLock()  # a callback may publish what it is subscribed to
 
@@ -57,35 +58,35 @@ class SnapshotGate:
             if self._held is not None:
                 self._held.append(envelope)
                 return
-        self._give(envelope)
+        self._deliver(envelope)
 
     def open(self, history: list[Envelope], last: Iterable[Envelope] = ()) -> None:
-        """Give the history, then of `last` what is not among the events held back, then these but members told already.
+        """Deliver the history, then events of `last` not also received live, then the live ones without known members.
 
-        From now on everything passes. Callbacks may run in here, and whoever publishes does not wait for them; unless it
-        is always faster than they are.
+        From now on everything passes. Callbacks may run in here, and publishers do not wait for them, unless they are
+        always faster than the callbacks.
         """
-        told = {_member(envelope) for envelope in history}
+        announced = {_member(envelope) for envelope in history}
         with self._lock:
             held, self._held = self._held or [], []
         for envelope in (*history, *unseen(last, held)):
-            self._give(envelope)
-        self._give_news(held, told)
-        for _ in range(ROUNDS):
+            self._deliver(envelope)
+        self._deliver_new(held, announced)
+        for _ in range(MAX_ROUNDS):
             with self._lock:
                 held, self._held = self._held or [], []
                 if not held:
                     self._held = None
                     return
-            self._give_news(held, told)
+            self._deliver_new(held, announced)
         with self._lock:
             held, self._held = self._held or [], None
-            self._give_news(held, told)
+            self._deliver_new(held, announced)
 
-    def _give_news(self, held: list[Envelope], told: set[tuple[str, ...]]) -> None:
+    def _deliver_new(self, held: list[Envelope], announced: set[tuple[str, ...]]) -> None:
         for envelope in held:
-            if not told or _member(envelope) not in told:
-                self._give(envelope)
+            if not announced or _member(envelope) not in announced:
+                self._deliver(envelope)
 
 
 class GatedSubscription(Subscription):

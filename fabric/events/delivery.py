@@ -23,13 +23,13 @@ from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import WireError
 from fabric.events.gaps import DELIVER, DROP, HOLD, Gap, GapDetector, Subscribers, Verdict
-from fabric.events.recovery import Done, Key
+from fabric.events.recovery import Key, RecoveryResult
 from fabric.protocol.events import Event, decode_events
 
 logger = logging.getLogger("fabric.link")
 
 #: Seconds between log lines about bytes that are not our protocol.
-COMPLAIN_EVERY = 10.0
+LOG_INTERVAL = 10.0
 
 Ask = Callable[[bytes, Any, Callable[[Any], None]], None]
 _About = TypeVar("_About")
@@ -59,11 +59,11 @@ class EventDelivery:
         self._wake = wake
         self._clock = clock
         self._ended: deque[Subscription] = deque()
-        self._complain_at = 0.0
-        self._recovered: deque[tuple[Key, Any]] = deque()  # answers
-        self._ages: deque[tuple[bytes, Any]] = deque()
-        self._at_hand: list[Event] = []  # the events of the message that is delivered
-        self._size = 0  # of one of them
+        self._log_at = 0.0
+        self._recovery_answers: deque[tuple[Key, Any]] = deque()  # answers
+        self._age_answers: deque[tuple[bytes, Any]] = deque()
+        self._events: list[Event] = []  # the events of the message that is delivered
+        self._event_size = 0  # of one of them
         self._sent_at: Any = None
 
     # Any thread
@@ -87,7 +87,7 @@ class EventDelivery:
 
     def forked(self) -> None:
         """We are a fork's child. A callback that forked returns into `deliver`, whose other events the parent delivers."""
-        self._at_hand.clear()
+        self._events.clear()
 
     @property
     def recovered(self) -> int:
@@ -115,8 +115,8 @@ class EventDelivery:
         if events and (last := events[-1][2]) is not None:
             self._sent_at = last.get("ts")  # read now: once it is delivered the envelope is somebody else's
         seen = self.detector.ledger.of(origin)
-        self._size = len(pack) // (len(events) or 1)
-        self._at_hand = events
+        self._event_size = len(pack) // (len(events) or 1)
+        self._events = events
         for event in events:
             topic, number, envelope = event
             subscribers = known.get(topic)
@@ -135,7 +135,7 @@ class EventDelivery:
             for subscription in subscribers:
                 bus.hand_over(subscription, topic, envelope.copy())  # one owner each
 
-    def note_lag(self) -> None:
+    def measure_lag(self) -> None:
         """After some messages: how old the last event was when it had been delivered."""
         if self._sent_at.__class__ is float:
             self.lag = time() - self._sent_at
@@ -148,7 +148,7 @@ class EventDelivery:
         except WireError as error:
             self.reject(error, pack)
             return
-        self._size = len(pack) // (len(events) or 1)
+        self._event_size = len(pack) // (len(events) or 1)
         for event in events:
             subscribers = self._bus.subscribers_of(event[0])
             if subscribers and self._judge(origin, event, subscribers, inf) is DELIVER:
@@ -158,17 +158,17 @@ class EventDelivery:
         """Count bytes that are not our protocol, and say so now and then."""
         self.rejected += 1
         now = self._clock()
-        if now >= self._complain_at:
-            self._complain_at = now + COMPLAIN_EVERY
+        if now >= self._log_at:
+            self._log_at = now + LOG_INTERVAL
             logger.warning("rejected a message (%d so far): %s (%d bytes)", self.rejected, problem, len(frame))
 
     @property
     def recovering(self) -> bool:
         """Whether `recover` has something to do, now or soon."""
         detector = self.detector
-        return bool(detector.recovery or detector.origin_ages or self._ages)
+        return bool(detector.recovery or detector.origin_ages or self._age_answers)
 
-    def patience(self) -> float | None:
+    def poll_timeout(self) -> float | None:
         """Milliseconds until `recover` must be called; None: not before something happens."""
         detector = self.detector
         due = [at for at in (detector.recovery.next_deadline(), detector.origin_ages.next_deadline()) if at is not None]
@@ -177,21 +177,21 @@ class EventDelivery:
     def recover(self) -> None:
         """Ask for what is missing, and deliver what has come, or is overdue."""
         detector, recovery, now = self.detector, self.detector.recovery, self._clock()
-        while self._recovered:
-            key, answer = self._recovered.popleft()
+        while self._recovery_answers:
+            key, answer = self._recovery_answers.popleft()
             if (done := recovery.answered(key, answer, now)) is not None:
-                self._settle(done)
-        while self._ages:
-            origin, answer = self._ages.popleft()
+                self._finish(done)
+        while self._age_answers:
+            origin, answer = self._age_answers.popleft()
             self._report(detector.aged(origin, answer, now))
         for origin in detector.origin_ages.questions(now):
-            self.ask(origin, {"age": True}, self._into(self._ages, origin))
+            self.ask(origin, {"age": True}, self._collector(self._age_answers, origin))
         for done in recovery.overdue(now):
-            self._settle(done)
+            self._finish(done)
         for key, first, last in recovery.questions(now):
-            self.ask(key[0], {"recover": [key[1], first, last]}, self._into(self._recovered, key))
+            self.ask(key[0], {"recover": [key[1], first, last]}, self._collector(self._recovery_answers, key))
 
-    def _into(self, answers: deque[tuple[_About, Any]], about: _About) -> Callable[[Any], None]:
+    def _collector(self, answers: deque[tuple[_About, Any]], about: _About) -> Callable[[Any], None]:
         """A function for any thread that puts an answer into `answers`."""
 
         def answered(answer: Any) -> None:
@@ -211,7 +211,7 @@ class EventDelivery:
         if gaps:
             self._report(gaps)
         if verdict is HOLD:
-            self.detector.recovery.hold((origin, topic), number, envelope, self._size)
+            self.detector.recovery.hold((origin, topic), number, envelope, self._event_size)
         elif verdict is DROP and envelope is not None:
             self.duplicates += 1
         return verdict
@@ -222,7 +222,7 @@ class EventDelivery:
             self.missed += missed
             self._bus.announce("fabric.gap", {"origin": origin.hex(), "src": src, "topic": topic, "missed": missed})
 
-    def _settle(self, done: Done) -> None:
+    def _finish(self, done: RecoveryResult) -> None:
         """Deliver what was found and what was held, and report what is missing still."""
         bus, (origin, topic) = self._bus, done.key
         for index, (number, envelope) in enumerate(done.events):
@@ -232,7 +232,7 @@ class EventDelivery:
             verdict = self._judge(origin, (topic, number, envelope), subscribers, done.last)
             if verdict is HOLD:  # before another hole, which is asked for, too
                 for later, held in done.events[index + 1 :]:
-                    self.detector.recovery.hold(done.key, later, held, self._size)
+                    self.detector.recovery.hold(done.key, later, held, self._event_size)
                 return
             if verdict is DELIVER and envelope is not None:
                 self.delivered += 1

@@ -182,7 +182,7 @@ class GapDetector:
         ready = max(ready, self.live_since)
         if ready > now:
             return []
-        self.origin_ages.begins(origin, topic, before, ready, now)
+        self.origin_ages.first_seen(origin, topic, before, ready, now)
         return self._lost(origin, self.origin_ages.lost(origin))
 
     def _ready(self, subscribers: Subscribers) -> float:

@@ -8,7 +8,7 @@ The node's XPUB reads `\\x01` + prefix for a subscription and `\\x00` + prefix f
 
 State            entered when                        wanted is
 **joining**      at first                            everything: nobody can say yet
-**up**           `␀up` and `\\xff` have been read      what was read, plus `stale` for `GRACE` seconds
+**up**           `␀up` and `\\xff` have been read      what was read, plus `stale` for `STALE_SECONDS` seconds
 **down**         a batch takes `␀up` away            everything again: what was wanted is kept as `stale`, and who
                                                      subscribes meanwhile is not known
 
@@ -27,23 +27,25 @@ from itertools import count
 from fabric.protocol.events import END, MAX_PREFIX, RESERVED, SUBSCRIBE, UNSUBSCRIBE, UP
 
 #: Seconds that subscribers of a lost link have to come back before what they wanted is unwanted.
-GRACE = 2.0
+STALE_SECONDS = 2.0
 #: Past this many prefixes comparing routes costs more than packing gains: then each topic is its own route.
 MANY_PREFIXES = 10_000
 #: Prefixes and topics kept at most; what any peer can make us remember must end somewhere.
 MAX_PREFIXES = 1_000_000
-REMEMBERED = 10_000
+MAX_RESERVED = 10_000
+#: Topics, and routes, that are remembered.
+CACHE_SIZE = 10_000
 NOBODY = 0
 EVERYBODY = 1
 
-_UP_GONE = UNSUBSCRIBE + UP
-_END_GONE = UNSUBSCRIBE + END
+_UP_REMOVED = UNSUBSCRIBE + UP
+_END_REMOVED = UNSUBSCRIBE + END
 
 
 class Routes:
     """The routes of one state of the interest. Any thread may ask; it is replaced, not changed."""
 
-    __slots__ = ("_ids", "_lengths", "_numbers", "_prefixes", "memory")
+    __slots__ = ("_ids", "_lengths", "_next_id", "_prefixes", "cache")
 
     def __init__(self, prefixes: set[bytes] | None, lengths: Iterable[int] = ()) -> None:
         # The set may grow or shrink under us: then whoever changes it replaces these Routes right after, and the
@@ -51,17 +53,17 @@ class Routes:
         self._prefixes = prefixes
         self._lengths = tuple(sorted(lengths))
         self._ids: dict[tuple[bytes, ...], int] = {}
-        self._numbers = count(EVERYBODY + 1)
+        self._next_id = count(EVERYBODY + 1)
         #: topic → route, for callers that want to look before they call.
-        self.memory: dict[str, int] = {}
+        self.cache: dict[str, int] = {}
 
     def of(self, topic: str) -> int:
         """The route of `topic`; NOBODY if it is unwanted."""
-        route = self.memory.get(topic)
+        route = self.cache.get(topic)
         if route is None:
-            if len(self.memory) >= REMEMBERED:
-                self.memory.clear()
-            route = self.memory[topic] = self._find(topic)
+            if len(self.cache) >= CACHE_SIZE:
+                self.cache.clear()
+            route = self.cache[topic] = self._find(topic)
         return route
 
     def _find(self, topic: str) -> int:
@@ -74,10 +76,10 @@ class Routes:
             return NOBODY
         if len(prefixes) > MANY_PREFIXES:
             hits = (key,)
-        if len(self._ids) >= REMEMBERED:
+        if len(self._ids) >= CACHE_SIZE:
             self._ids = {}  # no number is used twice, so forgetting them only ends a pack early
         # Both calls are atomic: two threads at once may waste a number, but never give one to two routes.
-        return self._ids.setdefault(hits, next(self._numbers))
+        return self._ids.setdefault(hits, next(self._next_id))
 
 
 class Interest:
@@ -115,20 +117,20 @@ class Interest:
     def read(self, batch: Sequence[bytes], now: float) -> None:
         """Take in all that could be read from the XPUB at once, frames of one-frame messages."""
         start = 0
-        if _UP_GONE in batch:
+        if _UP_REMOVED in batch:
             # What stands before the end of the withdrawal belongs to the lost link: its additions count, for somebody
             # wanted them, its removals do not.
-            start = 1 + max(index for index, frame in enumerate(batch) if frame in (_UP_GONE, _END_GONE))
+            start = 1 + max(index for index, frame in enumerate(batch) if frame in (_UP_REMOVED, _END_REMOVED))
             self._apply([frame for frame in batch[:start] if frame[:1] == SUBSCRIBE])
             self.losses += 1
             self._reserved.clear()
             self._stale = self._wanted.copy()
-            self._stale_until = now + GRACE
+            self._stale_until = now + STALE_SECONDS
         was_up = self.up
         self._apply(batch[start:])
         if self.up and not was_up:
-            self._stale_until = now + GRACE
-        self._publish()
+            self._stale_until = now + STALE_SECONDS
+        self._replace_routes()
 
     def expire(self, now: float) -> None:
         """Give up what the subscribers of a lost link wanted, once they have had time to come back."""
@@ -136,9 +138,9 @@ class Interest:
             for prefix in self._stale:
                 self._discard(prefix)
             self._stale = set()
-            self._publish()
+            self._replace_routes()
 
-    def _publish(self) -> None:
+    def _replace_routes(self) -> None:
         self.routes = Routes(self._wanted, self._lengths) if self.up else Routes(None)
 
     def _apply(self, frames: Iterable[bytes]) -> None:
@@ -162,7 +164,7 @@ class Interest:
     def _apply_reserved(self, verb: bytes, prefix: bytes) -> None:
         if verb == UNSUBSCRIBE:
             self._reserved.discard(prefix)
-        elif len(self._reserved) < REMEMBERED:
+        elif len(self._reserved) < MAX_RESERVED:
             self._reserved.add(prefix)
         else:
             self.rejected += 1

@@ -36,7 +36,7 @@ class OfflineQueue:
 
     def __init__(self, limits: OutboxLimits) -> None:
         self.limits = limits
-        #: The events, oldest first. Who takes one at the left calls `took`.
+        #: The events, oldest first. Who takes one at the left calls `note_taken`.
         self.items: deque[Item] = deque()
         self._since: deque[float] = deque()  # beside `items`: when each was taken in
         self.bytes = 0
@@ -76,9 +76,9 @@ class OfflineQueue:
 
     def discard(self) -> None:
         """Drop the oldest."""
-        self.took(1, len(self.items.popleft()[1]))
+        self.note_taken(1, len(self.items.popleft()[1]))
 
-    def took(self, count: int, size: int) -> None:
+    def note_taken(self, count: int, size: int) -> None:
         """So many were taken at the left, with envelopes of `size` bytes together."""
         for _ in range(count):
             self._since.popleft()

@@ -20,16 +20,16 @@ MAX_ORIGINS = 10_000
 MAX_WAITING = 1_000
 #: Seconds between two questions, and until nobody is asked any more: after a restart of the proxy it takes a moment until
 #: an origin is known there again.
-AGAIN = 0.1
-PATIENCE = 10.0
+RETRY_INTERVAL = 0.1
+TIMEOUT = 10.0
 
 
 class _Origin:
-    __slots__ = ("ask_at", "asked_at", "asking", "born", "until", "waiting")
+    __slots__ = ("ask_at", "asked_at", "asking", "born", "deadline", "waiting")
 
     def __init__(self, now: float) -> None:
         self.ask_at = self.asked_at = now
-        self.until = now + PATIENCE
+        self.deadline = now + TIMEOUT
         self.asking = False
         self.born: float | None = None
         #: topic → how many events came before the first that was seen, and since when somebody was ready for them
@@ -41,12 +41,12 @@ class OriginAges:
 
     def __init__(self) -> None:
         self._origins: dict[bytes, _Origin] = {}
-        self._open: set[bytes] = set()  # not answered yet, and not given up
+        self._unanswered: set[bytes] = set()  # not answered yet, and not given up
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._unanswered)
 
-    def begins(self, origin: bytes, topic: str, before: int, ready: float, now: float) -> None:
+    def first_seen(self, origin: bytes, topic: str, before: int, ready: float, now: float) -> None:
         """`before` events were sent on `topic` before the first that was seen.
 
         `ready` is since when a subscription here has been ready for them.
@@ -56,19 +56,19 @@ class OriginAges:
             if len(self._origins) >= MAX_ORIGINS:
                 oldest = next(iter(self._origins))
                 del self._origins[oldest]
-                self._open.discard(oldest)
+                self._unanswered.discard(oldest)
             known = self._origins[origin] = _Origin(now)
-            self._open.add(origin)
+            self._unanswered.add(origin)
         if len(known.waiting) < MAX_WAITING:
             known.waiting[topic] = (before, ready)
 
     def questions(self, now: float) -> list[bytes]:
         """Origins to ask now how old they are."""
         asked: list[bytes] = []
-        for origin in list(self._open):
+        for origin in list(self._unanswered):
             known = self._origins[origin]
-            if now >= known.until:
-                self._open.discard(origin)
+            if now >= known.deadline:
+                self._unanswered.discard(origin)
                 known.waiting.clear()
             elif not known.asking and now >= known.ask_at:
                 known.asking, known.asked_at = True, now
@@ -86,10 +86,10 @@ class OriginAges:
         known.asking = False
         age = answer.get("age") if isinstance(answer, dict) else None
         if not isinstance(age, int | float) or isinstance(age, bool) or not age >= 0:
-            known.ask_at = now + AGAIN
+            known.ask_at = now + RETRY_INTERVAL
             return []
         known.born = known.asked_at - age
-        self._open.discard(origin)
+        self._unanswered.discard(origin)
         return self.lost(origin)
 
     def lost(self, origin: bytes) -> list[tuple[str, int]]:
@@ -103,5 +103,8 @@ class OriginAges:
 
     def next_deadline(self) -> float | None:
         """When `questions` has something to say, at the latest."""
-        due = [known.until if known.asking else known.ask_at for known in map(self._origins.__getitem__, self._open)]
+        due = [
+            known.deadline if known.asking else known.ask_at
+            for known in map(self._origins.__getitem__, self._unanswered)
+        ]
         return min(due, default=None)

@@ -24,7 +24,7 @@ from fabric.protocol.sequence import Counter
 #: A message this full leaves: 30 to 40 events of 200 bytes. Twice as many gain nothing that can be measured, and would
 #: halve the number of messages that a budget in bytes allows.
 PACK_BYTES = 8_000
-REMEMBERED = 10_000
+MAX_HEADS = 10_000
 
 
 class Outbox:
@@ -40,7 +40,7 @@ class Outbox:
         self._fresh: deque[Item] = deque()
         #: What waits under the bounds, and what went because of them.
         self.offline = OfflineQueue(limits)
-        self._waiting = self.offline.items
+        self._offline_items = self.offline.items
         #: Events left over when it was closed.
         self.abandoned = 0
         self._heads: dict[str, tuple[bytes, bytes]] = {}
@@ -54,11 +54,11 @@ class Outbox:
         self.unwanted = 0
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._waiting)
+        return len(self._fresh) + len(self._offline_items)
 
     def __bool__(self) -> bool:
         # The sender asks it twice per event: cheaper than `__len__`.
-        return bool(self._fresh or self._waiting)
+        return bool(self._fresh or self._offline_items)
 
     @property
     def fresh(self) -> int:
@@ -92,7 +92,7 @@ class Outbox:
 
     def next_topic(self, routes: Routes) -> str | None:
         """The topic of the event that leaves next; None if there is none. Drops what nobody wants any more."""
-        for queue in (self._waiting, self._fresh):
+        for queue in (self._offline_items, self._fresh):
             while queue:
                 topic = queue[0][0]
                 if routes.of(topic) != NOBODY:
@@ -110,12 +110,12 @@ class Outbox:
 
         Call it when the first frame has left: it gives the numbers.
         """
-        queue = self._waiting or self._fresh
+        queue = self._offline_items or self._fresh
         topic, envelope = queue[0]
         route = routes.of(topic)
         if len(queue) == 1 or (queue[1][0] is not topic and routes.of(queue[1][0]) != route):
             self._discard_first()
-            return self.pass_by(topic, self.head(topic)[1], envelope)
+            return self.encode_one(topic, self.head(topic)[1], envelope)
         pack = self._take_run(routes, route)
         self.retransmit.add(pack)
         return pack
@@ -124,10 +124,10 @@ class Outbox:
         parts: list[bytes] = []
         append = parts.append
         size = 0
-        held = bool(self._waiting)
-        queue = self._waiting or self._fresh
+        held = bool(self._offline_items)
+        queue = self._offline_items or self._fresh
         take = queue.popleft
-        route_of, head_of, number_of = routes.memory.get, self._heads.get, self.counter.numbers.get
+        route_of, head_of, number_of = routes.cache.get, self._heads.get, self.counter.numbers.get
         topic, head, number = "", (b"", b""), 0
         while queue and size < PACK_BYTES:
             item = take()
@@ -156,11 +156,11 @@ class Outbox:
         if number > 0:
             self.counter.numbers[topic] = number
         if held:
-            self.offline.took(len(parts), size)
+            self.offline.note_taken(len(parts), size)
         self.sent += len(parts)
         return encode_pack(parts)
 
-    def pass_by(self, topic: str, head: bytes, envelope: bytes) -> bytes:
+    def encode_one(self, topic: str, head: bytes, envelope: bytes) -> bytes:
         """The second frame for one event that leaves now by itself; `head` is from `head`."""
         self.sent += 1
         pack = b"[%b%d,%b]]" % (head, self.counter.next(topic), envelope)
@@ -180,13 +180,13 @@ class Outbox:
         return left
 
     def _discard_first(self) -> None:
-        if self._waiting:
+        if self._offline_items:
             self.offline.discard()
         else:
             self._fresh.popleft()
 
     def _head(self, topic: str) -> tuple[bytes, bytes]:
-        if len(self._heads) >= REMEMBERED:
+        if len(self._heads) >= MAX_HEADS:
             self._heads.clear()
         head = self._heads[topic] = (encode_topic(topic, self._origin), encode_event_head(topic))
         return head

@@ -1,7 +1,7 @@
 """Events in: one thread that reads the SUB and delivers. Owns that socket.
 
     ┌─▸ drain    under the lock: read what is there into the backlog, at most so many bytes of it
-    │   deliver  without it: `TURN` messages (see `fabric.events.delivery`)
+    │   deliver  without it: `BATCH_SIZE` messages (see `fabric.events.delivery`)
     └── wait     when both are empty: on the socket's descriptor and a pipe that others wake us with
 
 Draining costs a quarter of delivering. Doing it first, and often, keeps a burst in this process, where its bytes are
@@ -45,9 +45,9 @@ from fabric.system.wakeup import Wakeup
 logger = logging.getLogger("fabric.link")
 
 #: Messages delivered between two drains; with full packs a millisecond or so.
-TURN = 16
+BATCH_SIZE = 16
 #: First frames remembered.
-REMEMBERED = 10_000
+MAX_FIRST_FRAMES = 10_000
 
 _recv: Callable[..., Any] = _Backend.recv
 _get: Callable[..., Any] = _Backend.get
@@ -87,7 +87,7 @@ class Receiver:
         self._probed = probed
         self._greeted = greeted
         self._lock = self._make_lock()
-        self._asked: deque[tuple[bool, bytes]] = deque()  # whether to subscribe, and to what
+        self._requests: deque[tuple[bool, bytes]] = deque()  # whether to subscribe, and to what
         self._first_frames: dict[bytes, bytes] = {}  # → origin, or _OWN
         self._backlog: deque[tuple[bytes, bytes]] = deque()  # origin, pack
         self._backlog_bytes = 0
@@ -118,20 +118,20 @@ class Receiver:
     def subscribe(self, subscription: Subscription) -> None:
         """Ask the proxy for what `subscription` matches."""
         self.delivery.expect(subscription)
-        self._ask_for(True, *prefixes(subscription.pattern))
+        self._request(True, *prefixes(subscription.pattern))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Take one `subscribe` back."""
         self.delivery.forget(subscription)
-        self._ask_for(False, *prefixes(subscription.pattern))
+        self._request(False, *prefixes(subscription.pattern))
 
     def subscribe_probe(self, prefix: bytes) -> None:
         """Ask for a probe's own prefix."""
-        self._ask_for(True, prefix)
+        self._request(True, prefix)
 
     def unsubscribe_probe(self, prefix: bytes) -> None:
         """It came back, or nobody waits for it any more."""
-        self._ask_for(False, prefix)
+        self._request(False, prefix)
 
     def touch(self) -> None:
         """After a reconnect a SUB sends its subscriptions only when it is touched, and we may sit in a callback."""
@@ -148,12 +148,12 @@ class Receiver:
         """Messages read and not yet delivered."""
         return len(self._backlog)
 
-    def close(self, patience: float = 1.0) -> bool:
-        """End the thread, which closes the socket. False if a callback goes on after `patience` seconds: it ends then."""
+    def close(self, timeout: float = 1.0) -> bool:
+        """End the thread, which closes the socket. False if a callback goes on after `timeout` seconds: it ends then."""
         self._closing = True
         self._wakeup.set()
         if not self.on_delivery_thread:
-            self._thread.join(patience)
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def forked(self) -> None:
@@ -164,19 +164,19 @@ class Receiver:
         self._backlog.clear()
         self.delivery.forked()
 
-    def _ask_for(self, subscribe: bool, *wanted: bytes) -> None:
-        self._asked.extend((subscribe, prefix) for prefix in wanted)
+    def _request(self, subscribe: bool, *wanted: bytes) -> None:
+        self._requests.extend((subscribe, prefix) for prefix in wanted)
         if self._lock.acquire(self._may_wait):
             try:
-                self._pass_on()
+                self._apply_requests()
             finally:
                 self._lock.release()
         self._wakeup.set()
 
     # With the lock held
 
-    def _pass_on(self) -> None:
-        asked, socket = self._asked, self._socket
+    def _apply_requests(self) -> None:
+        asked, socket = self._requests, self._socket
         while asked and not socket.closed:
             subscribe, prefix = asked.popleft()
             if subscribe:
@@ -200,11 +200,11 @@ class Receiver:
                 if self.delivery.recovering:
                     self.delivery.recover()
                 if not backlog:
-                    for descriptor, _ in poller.poll(self.delivery.patience()):
+                    for descriptor, _ in poller.poll(self.delivery.poll_timeout()):
                         if descriptor == self._wakeup.descriptor:
                             self._wakeup.clear()
                     continue
-                self._deliver(min(TURN, len(backlog)))
+                self._deliver(min(BATCH_SIZE, len(backlog)))
         except zmq.ContextTerminated:
             pass
         finally:
@@ -217,7 +217,7 @@ class Receiver:
         known = self._first_frames
         with self._lock:
             socket = self._socket
-            self._pass_on()
+            self._apply_requests()
             try:
                 while self._backlog_bytes < self._limit:
                     first = _recv(socket, _NOBLOCK)
@@ -273,7 +273,7 @@ class Receiver:
             return None
         if origin == self._origin:
             origin = _OWN
-        if len(self._first_frames) >= REMEMBERED:
+        if len(self._first_frames) >= MAX_FIRST_FRAMES:
             self._first_frames.clear()
         self._first_frames[first] = origin
         return origin
@@ -302,7 +302,7 @@ class Receiver:
             self.begun += 1
             delivery.deliver(origin, pack)
         self.taken = self.begun
-        delivery.note_lag()
+        delivery.measure_lag()
 
     def _shed(self) -> None:
         """Drop the oldest half."""

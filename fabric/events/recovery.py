@@ -1,7 +1,7 @@
 """Asking an origin for what did not arrive, and holding back what came after it meanwhile.
 
     a hole ──▸ begin ──▸ asked ──answer──▸ done      what was found, then what was held, in order
-                  ▴         │ ──no answer──▸ asked again, after `AGAIN`
+                  ▴         │ ──no answer──▸ asked again, after `RETRY_INTERVAL`
                   │         └──────▸ done            past the deadline, or too much is held: with what there is
                   └── the answer was cut: ask for the rest
 
@@ -22,16 +22,16 @@ from typing import Any, NamedTuple
 from fabric.protocol.envelope import Envelope
 
 #: Seconds that a recovery may take: nodes are back two seconds after a proxy is, and a lost tail is noticed within two.
-PATIENCE = 5.0
+TIMEOUT = 5.0
 #: Seconds between two questions about one hole.
-AGAIN = 0.1
+RETRY_INTERVAL = 0.1
 #: Seconds that an answer may take before the question counts as lost.
 ANSWER_TIMEOUT = 1.0
 #: Events, and bytes of them, held back over all recoveries; past it they end with what they have.
-HELD = 100_000
-HELD_BYTES = 64 * 1024 * 1024
+MAX_HELD = 100_000
+MAX_HELD_BYTES = 64 * 1024 * 1024
 #: Holes recovered at a time. Anybody can make holes; past it they are gaps at once.
-MOST = 1_000
+MAX_HOLES = 1_000
 
 Key = tuple[bytes, str]
 
@@ -44,7 +44,7 @@ class Question(NamedTuple):
     last: int
 
 
-class Done(NamedTuple):
+class RecoveryResult(NamedTuple):
     """A recovery that is over: what to judge and deliver, `(number, envelope)`, None for a mark, in order."""
 
     key: Key
@@ -54,12 +54,12 @@ class Done(NamedTuple):
     last: int
 
 
-class _Pending:
+class _Hole:
     __slots__ = ("asked_at", "deadline", "first", "found", "held", "held_bytes", "last", "next", "waiting")
 
     def __init__(self, first: int, last: int, now: float) -> None:
         self.first, self.last, self.next = first, last, first
-        self.deadline = now + PATIENCE
+        self.deadline = now + TIMEOUT
         self.asked_at = now
         self.waiting = False  # for an answer
         self.found: list[tuple[int, Envelope | None]] = []
@@ -71,97 +71,97 @@ class Recovery:
     """All holes of one receiver that are being recovered."""
 
     def __init__(self) -> None:
-        self._pending: dict[Key, _Pending] = {}
+        self._holes: dict[Key, _Hole] = {}
         #: Their origins and topics.
-        self.keys = self._pending.keys()
+        self.keys = self._holes.keys()
         self._held = 0
         self._held_bytes = 0
         #: Events that were missing and came after all.
         self.recovered = 0
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self._holes)
 
     def stats(self) -> dict[str, int]:
         """`holes` being recovered; events `held` behind them, and their bytes."""
-        return {"holes": len(self._pending), "held": self._held, "held_bytes": self._held_bytes}
+        return {"holes": len(self._holes), "held": self._held, "held_bytes": self._held_bytes}
 
     def begin(self, key: Key, first: int, last: int, now: float) -> bool:
         """Events `first` to `last` are missing. False if too many holes are being recovered."""
-        if len(self._pending) >= MOST:
+        if len(self._holes) >= MAX_HOLES:
             return False
-        self._pending[key] = _Pending(first, last, now)
+        self._holes[key] = _Hole(first, last, now)
         return True
 
     def hold(self, key: Key, number: int, envelope: Envelope | None, size: int = 0) -> None:
         """What came after it; `size` in bytes."""
-        pending = self._pending[key]
-        pending.held.append((number, envelope))
-        pending.held_bytes += size
+        hole = self._holes[key]
+        hole.held.append((number, envelope))
+        hole.held_bytes += size
         self._held += 1
         self._held_bytes += size
 
     def questions(self, now: float) -> list[Question]:
         """What to ask now."""
         asked: list[Question] = []
-        for key, pending in self._pending.items():
-            if pending.waiting and now - pending.asked_at >= ANSWER_TIMEOUT:
-                pending.waiting = False
-            if not pending.waiting and pending.asked_at <= now < pending.deadline:
-                pending.waiting, pending.asked_at = True, now
-                asked.append(Question(key, pending.next, pending.last))
+        for key, hole in self._holes.items():
+            if hole.waiting and now - hole.asked_at >= ANSWER_TIMEOUT:
+                hole.waiting = False
+            if not hole.waiting and hole.asked_at <= now < hole.deadline:
+                hole.waiting, hole.asked_at = True, now
+                asked.append(Question(key, hole.next, hole.last))
         return asked
 
-    def answered(self, key: Key, answer: Any, now: float) -> Done | None:
+    def answered(self, key: Key, answer: Any, now: float) -> RecoveryResult | None:
         """What the origin said, `{"events": [[number, envelope], …], "more": bool}`; None or anything else: nothing."""
-        pending = self._pending.get(key)
-        if pending is None or not pending.waiting:
+        hole = self._holes.get(key)
+        if hole is None or not hole.waiting:
             return None
-        pending.waiting = False
-        events = _read(answer, pending.next, pending.last)
+        hole.waiting = False
+        events = _decode_answer(answer, hole.next, hole.last)
         if events is None:
-            pending.asked_at = now + AGAIN
+            hole.asked_at = now + RETRY_INTERVAL
             return None
-        pending.found += events
-        if answer.get("more") is True and events and events[-1][0] < pending.last:
-            pending.next = events[-1][0] + 1
-            pending.asked_at = now
+        hole.found += events
+        if answer.get("more") is True and events and events[-1][0] < hole.last:
+            hole.next = events[-1][0] + 1
+            hole.asked_at = now
             return None
         return self._end(key)
 
-    def overdue(self, now: float) -> Iterator[Done]:
+    def overdue(self, now: float) -> Iterator[RecoveryResult]:
         """Those that have taken too long, or hold too much."""
-        for key, pending in list(self._pending.items()):
-            if now >= pending.deadline or self._held > HELD or self._held_bytes > HELD_BYTES:
+        for key, hole in list(self._holes.items()):
+            if now >= hole.deadline or self._held > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
                 yield self._end(key)
 
     def forget(self, wanted: Callable[[str], object]) -> None:
         """Drop those of topics for which `wanted(topic)` is false: nobody listens any more."""
-        for key in [key for key in self._pending if not wanted(key[1])]:
+        for key in [key for key in self._holes if not wanted(key[1])]:
             self._pop(key)
 
     def next_deadline(self) -> float | None:
         """When `questions` or `overdue` has something to say, at the latest."""
-        if not self._pending:
+        if not self._holes:
             return None
         return min(
             min(each.deadline, each.asked_at + ANSWER_TIMEOUT if each.waiting else each.asked_at)
-            for each in self._pending.values()
+            for each in self._holes.values()
         )
 
-    def _end(self, key: Key) -> Done:
-        pending = self._pop(key)
-        self.recovered += len(pending.found)
-        return Done(key, pending.found + pending.held, pending.first, pending.last)
+    def _end(self, key: Key) -> RecoveryResult:
+        hole = self._pop(key)
+        self.recovered += len(hole.found)
+        return RecoveryResult(key, hole.found + hole.held, hole.first, hole.last)
 
-    def _pop(self, key: Key) -> _Pending:
-        pending = self._pending.pop(key)
-        self._held -= len(pending.held)
-        self._held_bytes -= pending.held_bytes
-        return pending
+    def _pop(self, key: Key) -> _Hole:
+        hole = self._holes.pop(key)
+        self._held -= len(hole.held)
+        self._held_bytes -= hole.held_bytes
+        return hole
 
 
-def _read(answer: Any, first: int, last: int) -> list[tuple[int, Envelope | None]] | None:
+def _decode_answer(answer: Any, first: int, last: int) -> list[tuple[int, Envelope | None]] | None:
     """Whatever another node may have answered."""
     if not isinstance(answer, dict) or not isinstance(answer.get("events"), list):
         return None

@@ -18,9 +18,9 @@ from fabric.errors import WireError
 from fabric.protocol.events import decode_events, encode_event_head
 
 #: Packs kept: 10,000 calm events, or as many packs of 40 while bytes allow.
-PACKS = 10_000
+MAX_PACKS = 10_000
 #: JSON in one answer; the asker asks again for the rest.
-ANSWER_BYTES = 1024 * 1024
+MAX_ANSWER_BYTES = 1024 * 1024
 
 
 class FoundEvents(NamedTuple):
@@ -46,17 +46,17 @@ class RetransmitBuffer:
         packs = self._packs
         packs.append(pack)
         self._bytes += len(pack)
-        while self._bytes > self._limit or len(packs) > PACKS:
+        while self._bytes > self._limit or len(packs) > MAX_PACKS:
             self._bytes -= len(packs.popleft())
 
-    def find(self, topic: str, first: int, last: int, most: int = ANSWER_BYTES) -> FoundEvents:
-        """The events of `topic` numbered `first` to `last` that are still here, about `most` bytes of them. Any thread."""
+    def find(self, topic: str, first: int, last: int, max_bytes: int = MAX_ANSWER_BYTES) -> FoundEvents:
+        """The events of `topic` numbered `first` to `last` that are still here, about `max_bytes` of them. Any thread."""
         needle = encode_event_head(topic)
         parts: list[list[tuple[int, dict[str, Any]]]] = []
         for pack in reversed(self._packs.copy()):
             if needle not in pack:
                 continue
-            numbered = _of(pack, topic)
+            numbered = _events_of(pack, topic)
             parts.append([(number, envelope) for number, envelope in numbered if first <= number <= last])
             if numbered and numbered[0][0] <= first:
                 break
@@ -64,13 +64,13 @@ class RetransmitBuffer:
         size = 0
         for number, envelope in (event for part in reversed(parts) for event in part):
             size += len(orjson.dumps(envelope))
-            if size > most and found:
+            if size > max_bytes and found:
                 return FoundEvents(found, True)
             found.append((number, envelope))
         return FoundEvents(found, False)
 
 
-def _of(pack: bytes, topic: str) -> list[tuple[int, dict[str, Any]]]:
+def _events_of(pack: bytes, topic: str) -> list[tuple[int, dict[str, Any]]]:
     try:
         events = decode_events(pack)
     except WireError:  # ours were encoded by us

@@ -42,7 +42,7 @@ from fabric.system.interrupts import interrupts
 logger = logging.getLogger("fabric.link")
 
 #: Seconds between looks for subscriptions while events are sent.
-LOOK_SECONDS = 0.001
+POLL_INTERVAL = 0.001
 #: Seconds between looks for topics whose last number must be told (see `wire`: marks), and how many at one look.
 MARK_INTERVAL = 0.5
 MARKS_AT_ONCE = 200
@@ -64,21 +64,21 @@ class Sender:
     # More than 30 attributes without slots are looked up in a dict that is not shared: a fifth of `forward`.
     __slots__ = (
         "_append",
-        "_armed",
         "_changed",
         "_closing",
-        "_complained",
         "_lock",
-        "_look_at",
+        "_logged_topics",
         "_marks",
         "_marks_at",
         "_max_bytes",
         "_pacing",
+        "_poll_at",
         "_probes",
         "_socket",
+        "_tail_awake",
         "_thread",
-        "_unlooked",
-        "_wakes",
+        "_unpolled",
+        "_wakeups",
         "descriptor",
         "ended",
         "interest",
@@ -111,15 +111,15 @@ class Sender:
         self._max_bytes = max_bytes
         self._changed = changed
         self._probes: dict[bytes, bool] = {}  # prefix → sent on this link
-        self._complained: set[str] = set()
+        self._logged_topics: set[str] = set()
         self._pacing = Pacing(monotonic())
-        self._look_at = 0.0
-        self._unlooked = False  # something was sent since the last look
+        self._poll_at = 0.0
+        self._unpolled = False  # something was sent since the last look
         self._marks = TailMarks()
         self._marks_at = 0.0
-        self._armed = False
+        self._tail_awake = False
         self._closing = False
-        self._wakes: SimpleQueue[bool] = SimpleQueue()
+        self._wakeups: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._tail, name="fabric-tail", daemon=True)
         self._thread.start()
 
@@ -128,7 +128,7 @@ class Sender:
     def forward(self, topic: str, envelope: Envelope) -> None:
         """Send an event to whoever wants it. Any thread; neither blocks nor raises."""
         routes = self.interest.routes
-        route = routes.memory.get(topic)
+        route = routes.cache.get(topic)
         if route is None:
             route = routes.of(topic)
         if route == NOBODY:
@@ -144,11 +144,11 @@ class Sender:
             return
         pacing = self._pacing
         gathers = pacing.gathers(route, size)
-        decision = GATHER if gathers and self._armed else pacing.decide(gathers, now := monotonic())
+        decision = GATHER if gathers and self._tail_awake else pacing.decide(gathers, now := monotonic())
         if decision is GATHER or (decision is SEND and not self._lock.acquire(False)):
             self._append((topic, encoded))
-            if not self._armed:  # asked after appending: a tail that was awake before may have looked already
-                self._arm()
+            if not self._tail_awake:  # asked after appending: a tail that was awake before may have looked already
+                self._wake_tail()
             return
         if decision is HOLD:
             self._hold(topic, encoded, now)
@@ -159,17 +159,17 @@ class Sender:
             elif self.outbox or not self._send_one(topic, encoded):
                 self._append((topic, encoded))
                 self._flush(now, 4 * PACK_BYTES)
-            if now >= self._look_at:
-                self._look(now)
+            if now >= self._poll_at:
+                self._poll(now)
             else:
-                self._unlooked = True
+                self._unpolled = True
         finally:
             self._lock.release()
         pacing.sent_at = ended = monotonic()
         if ended - now > SLOW_SEND:
             pacing.back_off(ended)
-        if self.outbox and not self._armed:
-            self._arm()  # somebody found the lock taken, and relies on us
+        if self.outbox and not self._tail_awake:
+            self._wake_tail()  # somebody found the lock taken, and relies on us
 
     def has_room(self, topic: str) -> bool:
         """Whether an event on `topic` would be taken without costing another one. Any thread."""
@@ -181,26 +181,26 @@ class Sender:
             self.outbox.hold(now)
             self._lock.release()
         if not self._pacing.blocked(now):
-            self._arm()  # the link came up just before
+            self._wake_tail()  # the link came up just before
 
-    def _arm(self) -> None:
-        self._armed = True
-        self._wakes.put(True)
+    def _wake_tail(self) -> None:
+        self._tail_awake = True
+        self._wakeups.put(True)
 
     def _refuse(self, topic: str, problem: str) -> None:
         self.unencodable += 1
-        if topic not in self._complained and len(self._complained) < 1_000:
-            self._complained.add(topic)
+        if topic not in self._logged_topics and len(self._logged_topics) < 1_000:
+            self._logged_topics.add(topic)
             logger.warning("an event of %r stays in this process: %s (said once a topic)", topic, problem)
 
     # With the lock held
 
-    def _flush(self, now: float, most: int) -> None:
-        """Send what waits, about `most` bytes of it, for about `MAX_TURN`."""
+    def _flush(self, now: float, budget: int) -> None:
+        """Send what waits, about `budget` bytes of it, for about `MAX_TURN`."""
         self._pacing.gathered = 0
         outbox, socket = self.outbox, self._socket
         routes = self.interest.routes
-        while most > 0:
+        while budget > 0:
             topic = outbox.next_topic(routes)
             if topic is None:
                 return
@@ -213,7 +213,7 @@ class Sender:
             # A pipe that took the first frame takes the second: libzmq counts whole messages.
             pack = outbox.take(routes)
             _send(socket, pack, _NOBLOCK)
-            most -= len(pack)
+            budget -= len(pack)
             if monotonic() - now > MAX_TURN:
                 return  # other threads have the GIL: to go on now would keep the lock for 5 ms a message
 
@@ -226,16 +226,16 @@ class Sender:
             _send(socket, frame, _MORE_NOBLOCK)
         except zmq.Again:
             return False
-        _send(socket, outbox.pass_by(topic, head, encoded), _NOBLOCK)
+        _send(socket, outbox.encode_one(topic, head, encoded), _NOBLOCK)
         return True
 
-    def _look(self, now: float) -> None:
+    def _poll(self, now: float) -> None:
         """Sending may have taken in the news that the descriptor would have told about: ask (2 µs, so not each time).
 
         Asking keeps the GIL. To read, and be told that there is nothing, would give it up, and keep the lock meanwhile.
         """
-        self._look_at = now + LOOK_SECONDS
-        self._unlooked = False
+        self._poll_at = now + POLL_INTERVAL
+        self._unpolled = False
         if _get(self._socket, _EVENTS) & _POLLIN:
             self._read_subscriptions(now)
         self.interest.expire(now)
@@ -287,10 +287,10 @@ class Sender:
         # Not waited for: a thread that waits for a lock gives up the GIL, and has the lock while it waits for that. Who
         # has it now looks by itself.
         if not self._lock.acquire(False):
-            sleep(LOOK_SECONDS)
+            sleep(POLL_INTERVAL)
             return
         try:
-            self._look(now)
+            self._poll(now)
             self._pacing.full_until = 0.0  # a full pipe will say so again
             if self._pacing.down:
                 self.outbox.hold(now)
@@ -300,14 +300,14 @@ class Sender:
         finally:
             self._lock.release()
         # Sending is left to the others: this thread would hold the lock while it waits for the GIL after each message.
-        if self.outbox and not self._pacing.down and not self._armed:
-            self._arm()
+        if self.outbox and not self._pacing.down and not self._tail_awake:
+            self._wake_tail()
 
     @property
-    def impatient(self) -> bool:
+    def poll_soon(self) -> bool:
         """Whether the control thread should look soon: something waits for a full pipe, or nobody looked since a send."""
         pacing = self._pacing
-        return not pacing.down and (pacing.full_until > 0.0 or self._unlooked)
+        return not pacing.down and (pacing.full_until > 0.0 or self._unpolled)
 
     def _send_marks(self, now: float) -> None:
         routes = self.interest.routes
@@ -322,7 +322,7 @@ class Sender:
 
     def begin_probe(self, prefix: bytes) -> None:
         """Send `prefix` round once it shows in the interest; `resend_probes` and a new link repeat it."""
-        locked = self._lock.acquire(not interrupts(_HOLDERS))
+        locked = self._lock.acquire(not interrupts(_LOCK_HOLDERS))
         try:
             self._probes[prefix] = False
             if locked and self.interest.up:
@@ -340,7 +340,7 @@ class Sender:
 
     def end_probe(self, prefix: bytes) -> None:
         """It came back, or nobody waits for it any more."""
-        locked = self._lock.acquire(not interrupts(_HOLDERS))
+        locked = self._lock.acquire(not interrupts(_LOCK_HOLDERS))
         try:
             self._probes.pop(prefix, None)
         finally:
@@ -355,12 +355,12 @@ class Sender:
     def close(self) -> int:
         """End the tail thread and close the socket; how many events were abandoned. See `ended`."""
         self._closing = self._pacing.down = True
-        self._wakes.put(False)
+        self._wakeups.put(False)
         self._thread.join()
-        if self._lock.acquire(not interrupts(_HOLDERS)):
+        if self._lock.acquire(not interrupts(_LOCK_HOLDERS)):
             try:
                 self._pacing.down = True  # the last holder may have found the link up
-                self._look_at = inf
+                self._poll_at = inf
                 self._socket.close(linger=0)
                 self.ended = True
             finally:
@@ -371,8 +371,8 @@ class Sender:
 
     def _tail(self) -> None:
         pacing = self._pacing
-        while self._wakes.get():
-            self._armed = False  # before the look: what is appended from here on wakes us again
+        while self._wakeups.get():
+            self._tail_awake = False  # before the look: what is appended from here on wakes us again
             tail = TailPacing(pacing)
             # Closing is a flag of its own: a thread that reads subscriptions meanwhile may set `down` to False.
             while self.outbox and not pacing.down and not self._closing:
@@ -385,13 +385,13 @@ class Sender:
                     began = monotonic()
                     if not pacing.down:
                         self._flush(began, PACK_BYTES)
-                    self._unlooked = True
+                    self._unpolled = True
                 finally:
                     self._lock.release()
                 tail.sent(began, monotonic())
 
 
 #: What holds the lock; see `fabric.system.interrupts`.
-_HOLDERS = frozenset(
+_LOCK_HOLDERS = frozenset(
     each.__code__ for each in (Sender.forward, Sender.service, Sender.begin_probe, Sender.end_probe, Sender._tail)
 )

@@ -293,7 +293,7 @@ class Link:
             try:
                 if now >= events_at or self.sender.descriptor in stirred or self._wakeup.descriptor in stirred:
                     self._step(now)
-                    events_at = monotonic() + (BUSY_TICK if self.sender.impatient else TICK)
+                    events_at = monotonic() + (BUSY_TICK if self.sender.poll_soon else TICK)
                 messages_at = self.dealer.service(monotonic())
                 if self.dealer.held_up:
                     messages_at = monotonic() + BUSY_TICK

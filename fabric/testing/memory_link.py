@@ -118,7 +118,7 @@ class MemorySender(Sender):
         while (topic := outbox.next_topic(routes)) is not None:
             self._socket.send([outbox.head(topic)[0], outbox.take(routes)])
 
-    def _look(self, now: float) -> None:
+    def _poll(self, now: float) -> None:
         """They were read when they came."""
 
     def _receive(self) -> list[bytes]:
@@ -166,7 +166,7 @@ class MemoryReceiver(Receiver):
         known = self._first_frames
         with self._lock:
             socket = self._socket
-            self._pass_on()
+            self._apply_requests()
             socket.clear()
             while self._backlog_bytes < self._limit:
                 frames = socket.take()

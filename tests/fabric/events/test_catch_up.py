@@ -1,4 +1,4 @@
-from fabric.events.catch_up import ROUNDS, GatedSubscription, SnapshotGate, present
+from fabric.events.catch_up import MAX_ROUNDS, GatedSubscription, SnapshotGate, present
 from fabric.messages.session.outcomes import Listing
 
 NODE = {"node": "a", "origin": "00" * 8, "pid": 7, "host": "h", "since": 100.0, "seen": 101.0}
@@ -85,12 +85,12 @@ def test_whoever_publishes_faster_than_the_callback_takes_does_not_keep_the_gate
 
     def give(envelope):
         given.append(envelope["n"])
-        if envelope["n"] < 10 * ROUNDS:
+        if envelope["n"] < 10 * MAX_ROUNDS:
             gate(event(envelope["n"] + 1))
 
     gate = SnapshotGate(give)
     gate.open([], [event(0)])
-    assert given == list(range(10 * ROUNDS + 1))
+    assert given == list(range(10 * MAX_ROUNDS + 1))
 
 
 def test_applications_may_use_the_names_of_members_for_anything():

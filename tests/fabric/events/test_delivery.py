@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from fabric.bus.bus import Bus
-from fabric.events.delivery import COMPLAIN_EVERY, EventDelivery
-from fabric.events.recovery import PATIENCE
+from fabric.events.delivery import LOG_INTERVAL, EventDelivery
+from fabric.events.recovery import TIMEOUT
 
 A, B = b"origin-a", b"origin-b"
 
@@ -141,7 +141,7 @@ def test_past_its_patience_it_goes_on_and_says_what_is_missing(bench):
     bench.deliver(3)
     bench.delivery.recover()
     assert bench.numbers == [1]
-    bench.now += PATIENCE
+    bench.now += TIMEOUT
     bench.delivery.recover()
     assert (bench.numbers, bench.missed) == ([1, 3], [1])
 
@@ -202,21 +202,21 @@ def test_the_lag_is_how_old_the_last_event_was(bench):
     bench.subscribe("t")
     before = time()
     bench.delivery.deliver(A, orjson.dumps([["t", 1, {"topic": "t", "n": 1, "ts": before - 4.5}]]))
-    bench.delivery.note_lag()
+    bench.delivery.measure_lag()
     assert 4.5 <= bench.delivery.lag <= 4.5 + time() - before
 
 
 def test_a_ts_that_is_no_number_makes_no_lag(bench):
     bench.subscribe("t")
     bench.delivery.deliver(A, orjson.dumps([["t", 1, {"topic": "t", "n": 1, "ts": "noon"}]]))
-    bench.delivery.note_lag()
+    bench.delivery.measure_lag()
     assert bench.delivery.lag == 0.0
 
 
 def test_bytes_of_another_protocol_are_logged_now_and_then_with_their_count(bench, caplog):
     for _ in range(3):
         bench.delivery.reject("3 bytes", b"bad")
-    bench.now += COMPLAIN_EVERY
+    bench.now += LOG_INTERVAL
     bench.delivery.reject("3 bytes", b"bad")
     assert [record.getMessage()[:34] for record in caplog.records] == [
         "rejected a message (1 so far): 3 b",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.events.interest import EVERYBODY, GRACE, NOBODY, Interest
+from fabric.events.interest import EVERYBODY, NOBODY, STALE_SECONDS, Interest
 from fabric.protocol.events import END, UP
 from tests.fabric.subscriptions import connected, loss, minus, plus, replay, wants
 
@@ -149,9 +149,9 @@ def test_after_a_reconnect_the_old_is_wanted_until_the_grace_is_over():
     interest.read(loss(b"a\0", b"b\0"), 1.0)
     interest.read(replay(b"a\0"), 10.0)
     assert interest.up
-    interest.expire(10.0 + GRACE - 0.1)
+    interest.expire(10.0 + STALE_SECONDS - 0.1)
     assert interest.wanted() == {b"a\0", b"b\0"}
-    interest.expire(10.0 + GRACE)
+    interest.expire(10.0 + STALE_SECONDS)
     assert interest.wanted() == {b"a\0"}
 
 
@@ -186,12 +186,12 @@ def test_the_grace_counts_from_the_end_of_the_replay():
     interest = connected(b"a\0")
     interest.read(loss(b"a\0"), 1.0)
     interest.read(plus(UP), 10.0)
-    interest.expire(10.0 + 2 * GRACE)
+    interest.expire(10.0 + 2 * STALE_SECONDS)
     assert wants(interest, "a")
     interest.read(plus(END), 50.0)
-    interest.expire(50.0 + GRACE / 2)
+    interest.expire(50.0 + STALE_SECONDS / 2)
     assert wants(interest, "a")
-    interest.expire(50.0 + GRACE)
+    interest.expire(50.0 + STALE_SECONDS)
     assert not wants(interest, "a")
 
 
@@ -199,7 +199,7 @@ def test_a_loss_and_the_next_replay_in_one_batch():
     interest = connected(b"a\0", b"b\0")
     interest.read(loss(b"a\0", b"b\0") + replay(b"b\0", b"c\0"), 5.0)
     assert (interest.up, interest.losses) == (True, 1)
-    interest.expire(5.0 + GRACE)
+    interest.expire(5.0 + STALE_SECONDS)
     assert interest.wanted() == {b"b\0", b"c\0"}
 
 
@@ -236,6 +236,6 @@ def test_after_any_history_and_the_grace_exactly_the_present_subscriptions_are_w
             now += what
             interest.expire(now)
         assert present <= interest.wanted()
-    interest.expire(now + GRACE)
+    interest.expire(now + STALE_SECONDS)
     assert interest.wanted() == present
     assert len(interest) == len(present)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.events.interest import MANY_PREFIXES, NOBODY, REMEMBERED, Interest
+from fabric.events.interest import CACHE_SIZE, MANY_PREFIXES, MAX_RESERVED, NOBODY, Interest
 from fabric.protocol.events import MAX_PREFIX, prefixes
 from tests.fabric.subscriptions import connected, minus, plus, wants
 
@@ -31,8 +31,8 @@ def test_the_end_of_what_was_never_wanted_changes_nothing():
 
 def test_reserved_prefixes_are_bounded():
     interest = connected()
-    interest.read(plus(*(b"\0probe%d" % n for n in range(REMEMBERED + 10))), 0.0)
-    assert len(interest._reserved) == REMEMBERED
+    interest.read(plus(*(b"\0probe%d" % n for n in range(MAX_RESERVED + 10))), 0.0)
+    assert len(interest._reserved) == MAX_RESERVED
     assert interest.rejected == 12
 
 
@@ -78,9 +78,9 @@ def test_a_route_is_the_same_each_time_it_is_asked_for():
 def test_remembered_routes_are_bounded_and_stay_right():
     routes = connected(b"a.").routes
     first = routes.of("a.n0")
-    for number in range(2 * REMEMBERED):
+    for number in range(2 * CACHE_SIZE):
         assert routes.of(f"a.n{number}") == first
-    assert len(routes.memory) <= REMEMBERED
+    assert len(routes.cache) <= CACHE_SIZE
 
 
 def test_beyond_many_prefixes_each_topic_is_its_own_route():

@@ -134,7 +134,7 @@ def test_an_event_that_passes_by_is_numbered_like_the_others():
     outbox = Outbox(ORIGIN)
     put(outbox, "a", 0)
     take_all(outbox)
-    assert decode_events(outbox.pass_by("a", outbox.head("a")[1], b'{"n":1}')) == [["a", 2, {"n": 1}]]
+    assert decode_events(outbox.encode_one("a", outbox.head("a")[1], b'{"n":1}')) == [["a", 2, {"n": 1}]]
     put(outbox, "a", 2)
     assert take_all(outbox) == [("a", [("a", 3, 2)])]
     assert outbox.sent == 3

@@ -181,7 +181,7 @@ def test_a_topic_without_events_costs_no_other_message(bench):
 
 
 def test_first_frames_remembered_are_bounded(bench, monkeypatch):
-    monkeypatch.setattr(module, "REMEMBERED", 10)
+    monkeypatch.setattr(module, "MAX_FIRST_FRAMES", 10)
     bench.subscribe("**")
     for number in range(100):
         bench.send((f"t{number}", 1, {"n": number}))

@@ -2,7 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.events.recovery import AGAIN, ANSWER_TIMEOUT, HELD, HELD_BYTES, MOST, PATIENCE, Done, Question, Recovery
+from fabric.events.recovery import (
+    ANSWER_TIMEOUT,
+    MAX_HELD,
+    MAX_HELD_BYTES,
+    MAX_HOLES,
+    RETRY_INTERVAL,
+    TIMEOUT,
+    Question,
+    Recovery,
+    RecoveryResult,
+)
 
 KEY = (b"origin-1", "a")
 
@@ -28,7 +38,7 @@ def test_the_origin_is_asked_at_once_and_only_once(recovery):
 def test_what_was_missing_comes_before_what_was_held(recovery):
     recovery.questions(0.0)
     done = recovery.answered(KEY, answer(3, 4), 0.1)
-    assert done == Done(KEY, [(3, {"n": 3}), (4, {"n": 4}), (5, {"n": 5})], 3, 4)
+    assert done == RecoveryResult(KEY, [(3, {"n": 3}), (4, {"n": 4}), (5, {"n": 5})], 3, 4)
     assert (len(recovery), recovery.recovered) == (0, 2)
 
 
@@ -72,7 +82,7 @@ def test_an_origin_that_is_not_there_or_talks_nonsense_is_asked_again(recovery, 
     recovery.questions(0.0)
     assert recovery.answered(KEY, nonsense, 0.5) is None
     assert recovery.questions(0.5) == []
-    assert recovery.questions(0.5 + AGAIN) == [Question(KEY, 3, 4)]
+    assert recovery.questions(0.5 + RETRY_INTERVAL) == [Question(KEY, 3, 4)]
 
 
 def test_a_question_that_got_lost_is_asked_again(recovery):
@@ -83,12 +93,12 @@ def test_a_question_that_got_lost_is_asked_again(recovery):
 
 def test_past_the_deadline_it_ends_with_what_there_is(recovery):
     recovery.questions(0.0)
-    assert list(recovery.overdue(PATIENCE - 0.1)) == []
-    assert list(recovery.overdue(PATIENCE)) == [Done(KEY, [(5, {"n": 5})], 3, 4)]
+    assert list(recovery.overdue(TIMEOUT - 0.1)) == []
+    assert list(recovery.overdue(TIMEOUT)) == [RecoveryResult(KEY, [(5, {"n": 5})], 3, 4)]
     assert (len(recovery), recovery.next_deadline()) == (0, None)
 
 
-@pytest.mark.parametrize(("events", "size"), [(HELD, 0), (1, HELD_BYTES)])
+@pytest.mark.parametrize(("events", "size"), [(MAX_HELD, 0), (1, MAX_HELD_BYTES)])
 def test_when_too_much_is_held_it_ends_early(recovery, events, size):
     for number in range(events):
         recovery.hold(KEY, 6 + number, {}, size + 1)
@@ -100,27 +110,27 @@ def test_when_too_much_is_held_it_ends_early(recovery, events, size):
 
 def test_an_answer_that_comes_too_late_is_nothing(recovery):
     recovery.questions(0.0)
-    list(recovery.overdue(PATIENCE))
-    assert recovery.answered(KEY, answer(3, 4), PATIENCE) is None
+    list(recovery.overdue(TIMEOUT))
+    assert recovery.answered(KEY, answer(3, 4), TIMEOUT) is None
 
 
 def test_an_answer_to_an_earlier_hole_is_not_one_to_the_next(recovery):
     recovery.questions(0.0)
-    list(recovery.overdue(PATIENCE))
-    recovery.begin(KEY, 7, 8, PATIENCE)
-    assert recovery.answered(KEY, answer(3, 4), PATIENCE) is None
+    list(recovery.overdue(TIMEOUT))
+    recovery.begin(KEY, 7, 8, TIMEOUT)
+    assert recovery.answered(KEY, answer(3, 4), TIMEOUT) is None
     assert KEY in recovery.keys
 
 
 def test_more_holes_than_can_be_recovered_are_not_begun():
     recovery = Recovery()
-    begun = [recovery.begin((b"origin-1", f"topic-{number}"), 1, 1, 0.0) for number in range(MOST + 1)]
-    assert (begun[:MOST], begun[MOST]) == ([True] * MOST, False)
+    begun = [recovery.begin((b"origin-1", f"topic-{number}"), 1, 1, 0.0) for number in range(MAX_HOLES + 1)]
+    assert (begun[:MAX_HOLES], begun[MAX_HOLES]) == ([True] * MAX_HOLES, False)
 
 
 def test_what_nobody_listens_to_any_more_is_dropped(recovery):
     recovery.forget(lambda topic: topic != "a")
-    assert (KEY in recovery.keys, list(recovery.overdue(PATIENCE))) == (False, [])
+    assert (KEY in recovery.keys, list(recovery.overdue(TIMEOUT))) == (False, [])
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 5), st.booleans()), max_size=20))
@@ -135,7 +145,7 @@ def test_whatever_is_answered_the_order_is_kept_and_nothing_comes_twice(answers)
         if done is not None:
             break
     else:
-        (done,) = recovery.overdue(now + PATIENCE)
+        (done,) = recovery.overdue(now + TIMEOUT)
     numbers = [number for number, _ in done.events]
     assert numbers == sorted(set(numbers))
     assert numbers[-1] == 21

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from fabric.events.retransmit import PACKS, FoundEvents, RetransmitBuffer
+from fabric.events.retransmit import MAX_PACKS, FoundEvents, RetransmitBuffer
 
 
 def pack(*events):
@@ -53,9 +53,9 @@ def test_the_oldest_go_first_when_the_bytes_are_used_up():
 
 def test_and_when_there_are_too_many_packs(history):
     history = RetransmitBuffer(10**9)
-    for number in range(1, PACKS + 11):
+    for number in range(1, MAX_PACKS + 11):
         history.add(pack(("a", number)))
-    assert (len(history), numbers(history.find("a", 1, 20))) == (PACKS, list(range(11, 21)))
+    assert (len(history), numbers(history.find("a", 1, 20))) == (MAX_PACKS, list(range(11, 21)))
 
 
 def test_nothing_is_kept_where_nothing_may_be():
@@ -68,5 +68,7 @@ def test_a_long_answer_is_cut_and_says_so(history):
     for number in range(1, 11):
         history.add(pack(("a", number)))
     size = len(b'{"n":1}')
-    assert history.find("a", 1, 10, most=3 * size) == FoundEvents([(1, {"n": 1}), (2, {"n": 2}), (3, {"n": 3})], True)
-    assert numbers(history.find("a", 9, 10, most=1)) == [9]
+    assert history.find("a", 1, 10, max_bytes=3 * size) == FoundEvents(
+        [(1, {"n": 1}), (2, {"n": 2}), (3, {"n": 3})], True
+    )
+    assert numbers(history.find("a", 9, 10, max_bytes=1)) == [9]

@@ -26,7 +26,7 @@ from fabric.events.delivery import EventDelivery
 from fabric.events.gaps import JOINING_SECONDS
 from fabric.events.interest import NOBODY, Routes
 from fabric.events.outbox import Outbox
-from fabric.events.recovery import PATIENCE
+from fabric.events.recovery import TIMEOUT
 from fabric.protocol.events import decode_events, decode_topic, prefixes
 from fabric.protocol.sequence import LAST_MARK, Counter, TailMarks
 
@@ -209,7 +209,7 @@ class SequenceMachine(RuleBasedStateMachine):
     def _recover(self) -> None:
         self.delivery.recover()
         if self.delivery.recovering:
-            assert self.delivery.patience() is not None
+            assert self.delivery.poll_timeout() is not None
 
     @rule(seconds=st.sampled_from([0.2, 0.2, 1.1, 6.0, 70.0]))
     def wait(self, seconds: float) -> None:
@@ -283,11 +283,11 @@ class SequenceMachine(RuleBasedStateMachine):
             self.flush()
             while self.questions:
                 self._answer("all")
-            self.now += max(LAST_MARK, PATIENCE) + 1
+            self.now += max(LAST_MARK, TIMEOUT) + 1
             for publisher in self.publishers:
                 publisher.mark(self.now)
         self.flush()
-        self.now += PATIENCE + 1
+        self.now += TIMEOUT + 1
         self._recover()
         assert self.delivery.detector.recovery.stats() == {"holes": 0, "held": 0, "held_bytes": 0}
         self.nothing_comes_twice_or_out_of_order()
