@@ -1,8 +1,8 @@
-"""What was before a subscription: who has joined already, and what came last on each topic.
+"""Catch-up: a snapshot of the state before a subscription, then live events.
 
-    node.subscribe("fabric.endpoint.*", on_change, history=True)      members that are there
-    node.subscribe("state.**", on_state, last=True)                   last events, as the proxy has them
-    (`fabric.events.retained`)
+    node.subscribe("fabric.endpoint.*", on_change, history=True)      the members that have joined already
+    node.subscribe("state.**", on_state, last=True)                   the last event of each topic
+                                                                      (`fabric.events.retained`)
 
 Live events are held back until the snapshot has been delivered. A member that joins meanwhile is announced once, and an
 event that is in both is delivered once.
@@ -23,12 +23,12 @@ from fabric.protocol.topics import matches
 
 NODE_JOINED = "fabric.node.joined"
 ENDPOINT_JOINED = "fabric.endpoint.joined"
-#: Times that a gate looks for what was published while it gave; then publishers wait.
+#: Rounds in which a gate delivers the events that arrived during the round before; then publishers wait.
 MAX_ROUNDS = 10
 
 
 def present(pattern: str, listed: Listing) -> list[Envelope]:
-    """The joins that `pattern` matches, as they would have been announced, marked `history`."""
+    """The joins of the members listed, as they would have been announced, marked `history`: those `pattern` matches."""
     found: list[Envelope] = []
     if matches(pattern, NODE_JOINED):
         found += [_joined(NODE_JOINED, facts, facts["node"]) for facts in listed.nodes]
@@ -43,9 +43,9 @@ def _joined(topic: str, facts: dict[str, Any], name: str) -> Envelope:
 
 
 class SnapshotGate:
-    """Stands in front of a callback, and holds events back until `open` has given it what came before them.
+    """Holds live events back until `open` has delivered the snapshot. A callback for `Bus.subscribe`.
 
-    Everything goes on through `give`, which puts it where the subscription wants it: on its loop, or in that thread.
+    Every event is passed to `give`, which delivers it as the subscription wants: on its loop, or in that thread.
     """
 
     def __init__(self, give: Callable[[Envelope], None]) -> None:
@@ -90,22 +90,24 @@ class SnapshotGate:
 
 
 class GatedSubscription(Subscription):
-    """The callback behind a gate, with its loop and its order. It is never matched by itself, and over when the gate's
-    own subscription is."""
+    """The user's callback behind a gate, with its loop and its order.
 
-    #: The gate's own.
+    The bus never matches it, only the gate's own subscription, `front`; it ends when that one ends.
+    """
+
+    #: The gate's own subscription.
     front: Subscription | None = None
 
     @property
     def active(self) -> bool:
-        """Whether it still gets events."""
+        """Whether it still receives events."""
         return self.front is None or self.front.active
 
     @active.setter
     def active(self, value: bool) -> None:
-        """It is the front's."""
+        """No-op: `front` decides."""
 
 
 def _member(envelope: Envelope) -> tuple[str, ...]:
-    # As text: a `**` gets events of applications, too, which have anything under these names.
+    # As text: a `**` receives events of applications, too, which may have any value under these names.
     return tuple(str(envelope.get(key)) for key in ("type", "name", "origin", "session"))

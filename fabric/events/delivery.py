@@ -1,8 +1,8 @@
 """Inbound pipeline: decodes a message that was read, has its numbers judged, and hands its events to the bus.
 
-    pack ─▸ decode ─▸ judge ─┬─▸ DELIVER ─▸ the bus          `fabric.events.gaps` judges; a gap is published first, as
-                             ├─▸ HOLD ────▸ `recovery`       `fabric.gap`
-                             └─▸ DROP       a duplicate
+    pack ─▸ decode ─▸ judge ─┬─▸ DELIVER ─▸ the bus         (`fabric.events.gaps` judges; the gaps that an event shows are
+                             ├─▸ HOLD ────▸ `recovery`       published before it, as `fabric.gap`)
+                             └─▸ DROP
 
 It also carries the questions of `recovery` and `origin_age` to their origins, and the answers back.
 
@@ -36,31 +36,34 @@ _About = TypeVar("_About")
 
 
 class EventDelivery:
-    """The delivery thread's, but for what says otherwise. `wake()` wakes it."""
+    """See the module. Methods belong to the delivery thread, except those marked; `wake()` wakes it.
+
+    `clock` returns monotonic seconds.
+    """
 
     def __init__(self, bus: Bus, *, wake: Callable[[], None], clock: Callable[[], float] = monotonic) -> None:
-        #: Events handed over; duplicates dropped.
+        #: Events handed to the bus; duplicates dropped.
         self.delivered = 0
         self.duplicates = 0
         #: Gaps: how many, and how many events are missing in them.
         self.gaps = 0
         self.missed = 0
-        #: Events dropped because too many bytes waited.
+        #: Events dropped because the backlog was full (`shed`).
         self.dropped = 0
-        #: Messages that are not of our protocol.
+        #: Messages that are not our protocol.
         self.rejected = 0
         #: Seconds between an event's `ts` and now, when one was delivered last. Another host's clock may differ.
         self.lag = 0.0
-        #: How to ask an origin: `ask(origin, question, answered)`. Set before anything can be missing.
+        #: Asks an origin: `ask(origin, question, answered)`. Set it before the first subscription.
         self.ask: Ask = lambda _origin, _question, answered: answered(None)
-        #: Judges what arrives.
+        #: Judges the events that arrive.
         self.detector = GapDetector()
         self._bus = bus
         self._wake = wake
         self._clock = clock
         self._ended: deque[Subscription] = deque()
         self._log_at = 0.0
-        self._recovery_answers: deque[tuple[Key, Any]] = deque()  # answers
+        self._recovery_answers: deque[tuple[Key, Any]] = deque()  # any thread appends
         self._age_answers: deque[tuple[bytes, Any]] = deque()
         self._events: list[Event] = []  # the events of the message that is delivered
         self._event_size = 0  # of one of them
@@ -69,11 +72,11 @@ class EventDelivery:
     # Any thread
 
     def expect(self, subscription: Subscription) -> None:
-        """A subscription begins: for a while its holes are no gaps."""
+        """A subscription begins: for a while its holes are not gaps."""
         self.detector.expect(subscription, self._clock())
 
     def ready(self, subscription: Subscription) -> None:
-        """From now on holes are gaps: everybody who publishes knows of the subscription."""
+        """Every publisher knows of the subscription: from now on holes are gaps."""
         self.detector.ready(subscription, self._clock())
 
     def forget(self, subscription: Subscription) -> None:
@@ -86,23 +89,24 @@ class EventDelivery:
         self.detector.live_since = min(self.detector.live_since, self._clock())
 
     def forked(self) -> None:
-        """We are a fork's child. A callback that forked returns into `deliver`, whose other events the parent delivers."""
+        """In the child of a fork: drop the events at hand. A callback that forked returns into `deliver` in both processes,
+        and the parent delivers them."""
         self._events.clear()
 
     @property
     def recovered(self) -> int:
-        """Events that were missing, and came when their origin was asked."""
+        """Events that were missing, and that their origin sent again."""
         return self.detector.recovery.recovered
 
     @property
     def joining(self) -> int:
-        """Events missed before a subscription counted as ready."""
+        """Events missing from before a subscription counted as ready."""
         return self.detector.joining
 
     # The delivery thread
 
     def deliver(self, origin: bytes, pack: bytes) -> None:
-        """Hand over the events of a message."""
+        """Deliver the events of a message."""
         while self._ended:
             self.detector.forget_topics(self._ended.popleft(), self._bus.subscribers_of)
         bus = self._bus
@@ -113,7 +117,7 @@ class EventDelivery:
             self.reject(error, pack)
             return
         if events and (last := events[-1][2]) is not None:
-            self._sent_at = last.get("ts")  # read now: once it is delivered the envelope is somebody else's
+            self._sent_at = last.get("ts")  # read before delivery, after which the envelope belongs to the callback
         seen = self.detector.ledger.of(origin)
         self._event_size = len(pack) // (len(events) or 1)
         self._events = events
@@ -136,13 +140,13 @@ class EventDelivery:
                 bus.hand_over(subscription, topic, envelope.copy())  # one owner each
 
     def measure_lag(self) -> None:
-        """After some messages: how old the last event was when it had been delivered."""
+        """Set `lag`, after some messages: the age of the last event when it had been delivered."""
         if self._sent_at.__class__ is float:
             self.lag = time() - self._sent_at
         self._sent_at = None
 
     def shed(self, origin: bytes, pack: bytes) -> None:
-        """Drop a message: decoded all the same, for what goes is counted here, and is no gap."""
+        """Drop a message. It is decoded and judged nevertheless: its events are counted as dropped, and are not gaps."""
         try:
             events = decode_events(pack)
         except WireError as error:
@@ -155,7 +159,7 @@ class EventDelivery:
                 self.dropped += 1
 
     def reject(self, problem: object, frame: bytes) -> None:
-        """Count bytes that are not our protocol, and say so now and then."""
+        """Count bytes that are not our protocol, and log that every `LOG_INTERVAL`."""
         self.rejected += 1
         now = self._clock()
         if now >= self._log_at:
@@ -164,7 +168,7 @@ class EventDelivery:
 
     @property
     def recovering(self) -> bool:
-        """Whether `recover` has something to do, now or soon."""
+        """Whether `recover` has work, now or soon."""
         detector = self.detector
         return bool(detector.recovery or detector.origin_ages or self._age_answers)
 
@@ -175,7 +179,7 @@ class EventDelivery:
         return max(min(due) - self._clock(), 0.0) * 1_000 + 1 if due else None
 
     def recover(self) -> None:
-        """Ask for what is missing, and deliver what has come, or is overdue."""
+        """Send the questions that are due, and process answers and deadlines."""
         detector, recovery, now = self.detector, self.detector.recovery, self._clock()
         while self._recovery_answers:
             key, answer = self._recovery_answers.popleft()
@@ -192,7 +196,7 @@ class EventDelivery:
             self.ask(key[0], {"recover": [key[1], first, last]}, self._collector(self._recovery_answers, key))
 
     def _collector(self, answers: deque[tuple[_About, Any]], about: _About) -> Callable[[Any], None]:
-        """A function for any thread that puts an answer into `answers`."""
+        """A function that appends an answer to `answers`. Any thread may call it."""
 
         def answered(answer: Any) -> None:
             answers.append((about, answer))
@@ -201,7 +205,7 @@ class EventDelivery:
         return answered
 
     def _judge(self, origin: bytes, event: Event, subscribers: Subscribers, recover_above: float = 0) -> Verdict:
-        """The slow path: anything but the next number of a known topic. Counts, reports and holds it, too."""
+        """The slow path: any event but the next number of a known topic. Also counts it, reports gaps, and holds it."""
         topic, number, envelope = event
         try:
             verdict, gaps = self.detector.judge(origin, event, subscribers, self._clock(), recover_above)
@@ -223,14 +227,14 @@ class EventDelivery:
             self._bus.announce("fabric.gap", {"origin": origin.hex(), "src": src, "topic": topic, "missed": missed})
 
     def _finish(self, done: RecoveryResult) -> None:
-        """Deliver what was found and what was held, and report what is missing still."""
+        """Deliver the events found and the events held, and report those that are still missing."""
         bus, (origin, topic) = self._bus, done.key
         for index, (number, envelope) in enumerate(done.events):
             subscribers = bus.subscribers_of(topic)
             if not subscribers:
                 return
             verdict = self._judge(origin, (topic, number, envelope), subscribers, done.last)
-            if verdict is HOLD:  # before another hole, which is asked for, too
+            if verdict is HOLD:  # there is another hole, which is recovered next
                 for later, held in done.events[index + 1 :]:
                     self.detector.recovery.hold(done.key, later, held, self._event_size)
                 return

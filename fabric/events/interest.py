@@ -1,22 +1,23 @@
-"""Who outside wants what: the subscriptions that the proxy passes on to us, and the routes that follow from them.
+"""Interest: the subscriptions of other nodes, which the proxy passes on to this one, and the routes that follow from them.
 
 The node's XPUB reads `\\x01` + prefix for a subscription and `\\x00` + prefix for its end. The proxy itself subscribes
-`␀up` and `\\xff`, and subscriptions are replayed to a new connection, and withdrawn from a lost one, in byte order:
+`␀up` and `\\xff`. Subscriptions are replayed to a new connection, and withdrawn from a lost one, in byte order:
 
-    connected      +(empty)  +␀up  +topics…  +\\xff          in as many batches as the network makes of it
+    connected      +(empty)  +␀up  +topics…  +\\xff          in one batch or several, as the network delivers them
     lost           -(empty)  -␀up  -topics…  -\\xff          in one batch
 
-State            entered when                        wanted is
-**joining**      at first                            everything: nobody can say yet
-**up**           `␀up` and `\\xff` have been read      what was read, plus `stale` for `STALE_SECONDS` seconds
-**down**         a batch takes `␀up` away            everything again: what was wanted is kept as `stale`, and who
-                                                     subscribes meanwhile is not known
+State            entered when                        wanted prefixes
+**joining**      at first                            all: the subscriptions are not known yet
+**up**           `␀up` and `\\xff` have been read      those read, plus the `stale` ones for `STALE_SECONDS`
+**down**         a batch withdraws `␀up`             all: the wanted prefixes become `stale`, and new subscriptions
+                                                     are not known meanwhile
 
 Removing the prefixes of a lost link one by one would make events unwanted that the reconnecting subscribers miss: 19,000
-lost in ten kills of the proxy, none reported. Kept, they are numbered, and reported as missing by whoever comes back.
+lost in ten kills of the proxy, none reported. Since stale prefixes stay wanted, these events are numbered, and the
+subscribers that come back report them as missing.
 
 A topic's **route** is the subset of the wanted prefixes that match it. Events of one route reach exactly the same nodes,
-so they may share a message. Routes are small integers; 0 says nobody wants it.
+so they may share a message. Routes are small integers; 0 is the route of unwanted topics.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from itertools import count
 
 from fabric.protocol.events import END, MAX_PREFIX, RESERVED, SUBSCRIBE, UNSUBSCRIBE, UP
 
-#: Seconds that subscribers of a lost link have to come back before what they wanted is unwanted.
+#: Seconds that the subscribers of a lost link have to come back before their prefixes are dropped.
 STALE_SECONDS = 2.0
-#: Past this many prefixes comparing routes costs more than packing gains: then each topic is its own route.
+#: Above this many prefixes, comparing routes costs more than packing gains: then each topic is its own route.
 MANY_PREFIXES = 10_000
-#: Prefixes and topics kept at most; what any peer can make us remember must end somewhere.
+#: Prefixes kept at most, topics' and reserved ones: any peer can add them.
 MAX_PREFIXES = 1_000_000
 MAX_RESERVED = 10_000
-#: Topics, and routes, that are remembered.
+#: Topics, and routes, that are cached.
 CACHE_SIZE = 10_000
 NOBODY = 0
 EVERYBODY = 1
@@ -43,22 +44,22 @@ _END_REMOVED = UNSUBSCRIBE + END
 
 
 class Routes:
-    """The routes of one state of the interest. Any thread may ask; it is replaced, not changed."""
+    """The routes of one state of the interest. Any thread may ask. It is replaced, not changed."""
 
     __slots__ = ("_ids", "_lengths", "_next_id", "_prefixes", "cache")
 
     def __init__(self, prefixes: set[bytes] | None, lengths: Iterable[int] = ()) -> None:
-        # The set may grow or shrink under us: then whoever changes it replaces these Routes right after, and the
-        # answers remembered here are dropped with them.
+        # The set may be changed while a thread asks: the thread that changes it replaces these Routes right after, and the
+        # cached answers go with them.
         self._prefixes = prefixes
         self._lengths = tuple(sorted(lengths))
         self._ids: dict[tuple[bytes, ...], int] = {}
         self._next_id = count(EVERYBODY + 1)
-        #: topic → route, for callers that want to look before they call.
+        #: topic → route, for callers that save a call.
         self.cache: dict[str, int] = {}
 
     def of(self, topic: str) -> int:
-        """The route of `topic`; NOBODY if it is unwanted."""
+        """The route of `topic`; NOBODY if no prefix matches it."""
         route = self.cache.get(topic)
         if route is None:
             if len(self.cache) >= CACHE_SIZE:
@@ -77,18 +78,18 @@ class Routes:
         if len(prefixes) > MANY_PREFIXES:
             hits = (key,)
         if len(self._ids) >= CACHE_SIZE:
-            self._ids = {}  # no number is used twice, so forgetting them only ends a pack early
-        # Both calls are atomic: two threads at once may waste a number, but never give one to two routes.
+            self._ids = {}  # no id is used twice, so dropping them only ends a pack early
+        # Both calls are atomic: two threads at once may waste an id, but never give one id to two routes.
         return self._ids.setdefault(hits, next(self._next_id))
 
 
 class Interest:
-    """The state machine above. Not thread-safe: whoever holds the outgoing socket feeds it; `routes` anyone may read."""
+    """The state machine above. Only the holder of the outgoing socket may change it; any thread may read `routes`."""
 
     def __init__(self) -> None:
-        #: What follows from the interest now; replaced whole.
+        #: The routes that follow from the interest now; replaced with each change.
         self.routes = Routes(None)
-        #: Frames that were no subscription.
+        #: Frames that are not subscriptions, and subscriptions over the limits.
         self.rejected = 0
         #: How often the link was lost.
         self.losses = 0
@@ -100,26 +101,26 @@ class Interest:
 
     @property
     def up(self) -> bool:
-        """Whether the link is up and its replay complete: what is sent now reaches whoever wants it."""
+        """Whether the link is up and its replay complete: an event sent now reaches all its subscribers."""
         return UP in self._reserved and END in self._reserved
 
     def __len__(self) -> int:
         return len(self._wanted)
 
     def has(self, prefix: bytes) -> bool:
-        """Whether somebody on the *present* link has subscribed exactly `prefix`."""
+        """Whether a node on the *present* link has subscribed exactly `prefix`."""
         return prefix in self._reserved or (prefix in self._wanted and prefix not in self._stale)
 
     def wanted(self) -> frozenset[bytes]:
-        """The wanted prefixes (not the reserved ones)."""
+        """The wanted prefixes, stale ones included, without the reserved ones."""
         return frozenset(self._wanted)
 
     def read(self, batch: Sequence[bytes], now: float) -> None:
-        """Take in all that could be read from the XPUB at once, frames of one-frame messages."""
+        """Apply a batch: all one-frame messages that could be read from the XPUB at once."""
         start = 0
         if _UP_REMOVED in batch:
-            # What stands before the end of the withdrawal belongs to the lost link: its additions count, for somebody
-            # wanted them, its removals do not.
+            # The frames up to the end of the withdrawal are of the lost link. Its additions count, because a subscriber
+            # wanted them; its removals do not.
             start = 1 + max(index for index, frame in enumerate(batch) if frame in (_UP_REMOVED, _END_REMOVED))
             self._apply([frame for frame in batch[:start] if frame[:1] == SUBSCRIBE])
             self.losses += 1
@@ -133,7 +134,7 @@ class Interest:
         self._replace_routes()
 
     def expire(self, now: float) -> None:
-        """Give up what the subscribers of a lost link wanted, once they have had time to come back."""
+        """Drop the stale prefixes once their subscribers have had time to come back."""
         if self._stale and self.up and now >= self._stale_until:
             for prefix in self._stale:
                 self._discard(prefix)

@@ -1,11 +1,12 @@
-"""What is held back while nothing can be sent: bounded in events, bytes and seconds, with a policy for what is over.
+"""Offline queue: events that wait while nothing can be sent, bounded in events, bytes and seconds.
 
-    drop_oldest   the oldest goes: who comes back sees the newest (the default)
-    drop_newest   what comes last is not taken: who comes back sees how it began
-    latest        one event a topic, the newest: for states and measurements, where the one before does not matter
+    policy        when a bound is reached
+    drop_oldest   the oldest event is dropped: after the outage the newest are sent (the default)
+    drop_newest   a new event is not taken: after the outage the first ones are sent
+    latest        one event per topic, the newest: for states and measurements, where the one before does not matter
 
-Whatever the policy, what waited for too many seconds goes. Every event that goes is counted by its cause: `full`,
-`expired`, `superseded` (by a later one of its topic). What is held leaves in the order it came.
+Whatever the policy, an event that has waited for too long is dropped. Every event dropped is counted by its cause: `full`,
+`expired`, `superseded` (by a later one of its topic). The others are sent in the order in which they came.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 DROP_OLDEST, DROP_NEWEST, LATEST = "drop_oldest", "drop_newest", "latest"
 POLICIES = (DROP_OLDEST, DROP_NEWEST, LATEST)
-#: What an event costs beside its envelope: topic, number, brackets, and the tuple that holds it.
+#: Bytes that an event costs beside its envelope: topic, number, brackets, and the tuple that holds it.
 OVERHEAD = 100
 
 #: Topic, envelope as JSON.
@@ -23,7 +24,7 @@ Item = tuple[str, bytes]
 
 
 class OutboxLimits(NamedTuple):
-    """How much may wait: events, bytes, seconds; and the policy."""
+    """The bounds of a queue, and its policy."""
 
     events: int = 100_000
     bytes: int = 64 * 1024 * 1024
@@ -32,13 +33,13 @@ class OutboxLimits(NamedTuple):
 
 
 class OfflineQueue:
-    """A queue under bounds. One thread at a time."""
+    """A queue under bounds. Not thread-safe."""
 
     def __init__(self, limits: OutboxLimits) -> None:
         self.limits = limits
-        #: The events, oldest first. Who takes one at the left calls `note_taken`.
+        #: The events, oldest first. A caller that takes some at the left calls `note_taken`.
         self.items: deque[Item] = deque()
-        self._since: deque[float] = deque()  # beside `items`: when each was taken in
+        self._since: deque[float] = deque()  # parallel to `items`: when each was taken in
         self.bytes = 0
         self.full = 0
         self.expired = 0
@@ -49,11 +50,11 @@ class OfflineQueue:
 
     @property
     def dropped(self) -> int:
-        """Events lost, whatever the cause. (One that was superseded is not lost: its topic's newest is here.)"""
+        """Events lost. A superseded event is not: its topic's newest is here."""
         return self.full + self.expired
 
     def take_in(self, fresh: deque[Item], now: float) -> None:
-        """Everything that is in `fresh` now. Publishers may append to it meanwhile."""
+        """Take all events that are in `fresh` now. Publishers may append to it meanwhile."""
         items, since, limits = self.items, self._since, self.limits
         newest = limits.policy == DROP_NEWEST
         for _ in range(len(fresh)):
@@ -75,23 +76,23 @@ class OfflineQueue:
             self.expired += 1
 
     def discard(self) -> None:
-        """Drop the oldest."""
+        """Remove the oldest event."""
         self.note_taken(1, len(self.items.popleft()[1]))
 
     def note_taken(self, count: int, size: int) -> None:
-        """So many were taken at the left, with envelopes of `size` bytes together."""
+        """`count` events were taken at the left; their envelopes have `size` bytes together."""
         for _ in range(count):
             self._since.popleft()
         self.bytes -= size + OVERHEAD * count
 
     def clear(self) -> None:
-        """Empty it."""
+        """Remove all events."""
         self.items.clear()
         self._since.clear()
         self.bytes = 0
 
     def _keep_latest(self) -> None:
-        # From the newest to the oldest: whoever comes first stays. A topic keeps the place of its newest event.
+        # From the newest to the oldest: the first one of a topic is kept, in its place.
         seen: set[str] = set()
         kept: deque[Item] = deque()
         times: deque[float] = deque()
@@ -103,7 +104,7 @@ class OfflineQueue:
             seen.add(item[0])
             kept.appendleft(item)
             times.appendleft(at)
-        # In place: the outbox and its senders hold on to these deques.
+        # In place: the outbox refers to these deques.
         self.items.clear()
         self.items.extend(kept)
         self._since.clear()

@@ -1,25 +1,25 @@
-"""Whether the first number that is seen of a topic should have been a 1.
+"""Origin age: whether events before the first one seen of a topic are lost.
 
-A ledger begins with the first event that arrives: what came before may have been sent before anybody here subscribed. But
-not if its origin is younger than the subscription: then whatever it has ever sent on this topic was for us, too, and what
-did not arrive is lost. (A subscriber that was stopped while the proxy was restarted finds such origins.)
+A ledger begins with the first event that arrives, because earlier ones may have been sent before any subscription here.
+That cannot be so if the origin is younger than the subscription: then all its events on this topic were for this node,
+and those that did not arrive are lost. (A subscriber that was stopped while the proxy was restarted finds such origins.)
 
-How old an origin is only it can say, so it is asked, once. It says for how long it has lived, not since when: clocks of
-two hosts differ. Reckoned from the moment of asking, so never as younger than it is.
+Only the origin knows its age, so it is asked, once. It answers for how long it has lived, not since when, because the
+clocks of two hosts differ. The age counts from the moment of asking, so an origin never looks younger than it is.
 
-Pure: no socket, no clock; one thread uses it.
+Pure: no socket, no clock; one thread uses it. Times are monotonic seconds of this node.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-#: Origins that are remembered; the first go first.
+#: Origins kept; the oldest entries are dropped first.
 MAX_ORIGINS = 10_000
 #: Topics of one origin that wait for its answer.
 MAX_WAITING = 1_000
-#: Seconds between two questions, and until nobody is asked any more: after a restart of the proxy it takes a moment until
-#: an origin is known there again.
+#: Seconds between two questions to an origin, and until it is not asked any more: after a restart of the proxy it takes
+#: a moment until an origin is known there again.
 RETRY_INTERVAL = 0.1
 TIMEOUT = 10.0
 
@@ -32,24 +32,24 @@ class _Origin:
         self.deadline = now + TIMEOUT
         self.asking = False
         self.born: float | None = None
-        #: topic → how many events came before the first that was seen, and since when somebody was ready for them
+        #: topic → the number of events before the first one seen, and since when a subscription was ready for them
         self.waiting: dict[str, tuple[int, float]] = {}
 
 
 class OriginAges:
-    """See the module. All times are monotonic, and ours."""
+    """See the module."""
 
     def __init__(self) -> None:
         self._origins: dict[bytes, _Origin] = {}
-        self._unanswered: set[bytes] = set()  # not answered yet, and not given up
+        self._unanswered: set[bytes] = set()  # before their answer and their deadline
 
     def __len__(self) -> int:
         return len(self._unanswered)
 
     def first_seen(self, origin: bytes, topic: str, before: int, ready: float, now: float) -> None:
-        """`before` events were sent on `topic` before the first that was seen.
+        """The first event of `topic` is seen; `before` events were sent before it.
 
-        `ready` is since when a subscription here has been ready for them.
+        A subscription here has been ready for them since `ready`.
         """
         known = self._origins.get(origin)
         if known is None:
@@ -63,7 +63,7 @@ class OriginAges:
             known.waiting[topic] = (before, ready)
 
     def questions(self, now: float) -> list[bytes]:
-        """Origins to ask now how old they are."""
+        """The origins to ask now for their age."""
         asked: list[bytes] = []
         for origin in list(self._unanswered):
             known = self._origins[origin]
@@ -76,9 +76,9 @@ class OriginAges:
         return asked
 
     def answered(self, origin: bytes, answer: Any, now: float) -> list[tuple[str, int]]:
-        """What the origin said, `{"age": seconds}`: topics, and how many events of each are lost.
+        """The origin's answer, `{"age": seconds}`. Returns topics, and the number of events lost on each.
 
-        Anything else, or None: nobody knows, and it is asked again.
+        After anything else, or None, it is asked again.
         """
         known = self._origins.get(origin)
         if known is None:
@@ -93,7 +93,7 @@ class OriginAges:
         return self.lost(origin)
 
     def lost(self, origin: bytes) -> list[tuple[str, int]]:
-        """Topics of `origin`, and how many events of each are known to be lost by now; each is told once."""
+        """Topics of `origin` and the number of events lost on each, as far as its age is known; each topic once."""
         known = self._origins.get(origin)
         if known is None or known.born is None or not known.waiting:
             return []
@@ -102,7 +102,7 @@ class OriginAges:
         return found
 
     def next_deadline(self) -> float | None:
-        """When `questions` has something to say, at the latest."""
+        """When to call `questions` again, at the latest; None: not before the next `first_seen`."""
         due = [
             known.deadline if known.asking else known.ask_at
             for known in map(self._origins.__getitem__, self._unanswered)

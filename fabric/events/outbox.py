@@ -1,14 +1,14 @@
-"""What waits to leave this node, in order, within bounds; and how it is packed.
+"""Outbox: encoded events that wait to be sent, in order; packs and numbers them when they are sent.
 
-    append ─▸ fresh ─┬────────────────────────▸ take ─▸ one message of one route
-     (any thread)    └─▸ hold ─▸ held (bounded) ─┘
-                        while nothing can be sent
+    append ─▸ fresh ─┬────────────────────────────────▸ take ─▸ one message of one route
+     (any thread)    └─▸ hold ─▸ offline (bounded) ─┘
+                         while nothing can be sent
 
-`append` is one `deque.append`: it is what a publisher does, and must cost nothing. Everything else is called by whoever
-holds the outgoing socket. Bounds are kept on what is *held*: while messages flow nothing is.
+`append` is one `deque.append`: publishers call it for each event, so it must cost almost nothing. Everything else belongs
+to the holder of the outgoing socket. Only the `offline` queue is bounded: while messages flow it is empty.
 
-Route and number are given when an event leaves, never before: what is dropped here was never numbered, so a loss is
-counted once, here; what is lost later leaves a hole in the numbers, and is counted there.
+An event gets its route and its number when it is sent, never before. So an event that is dropped here has no number, and
+its loss is counted here only; an event that is lost later leaves a hole in the numbers, and receivers count it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ from fabric.events.retransmit import RetransmitBuffer
 from fabric.protocol.events import EVENT, encode_event, encode_event_head, encode_pack, encode_topic
 from fabric.protocol.sequence import Counter
 
-#: A message this full leaves: 30 to 40 events of 200 bytes. Twice as many gain nothing that can be measured, and would
+#: Size of a full message: 30 to 40 events of 200 bytes. Twice as many gain nothing that can be measured, and would
 #: halve the number of messages that a budget in bytes allows.
 PACK_BYTES = 8_000
+#: Topics whose encoded first frame is kept.
 MAX_HEADS = 10_000
 
 
 class Outbox:
-    """See the module. `append` on any thread; the rest only by the holder of the outgoing socket."""
+    """See the module. `append` may be called by any thread, the rest only by the holder of the outgoing socket.
+
+    `history` is how many bytes of sent packs are kept for retransmission.
+    """
 
     def __init__(
         self,
@@ -38,18 +42,18 @@ class Outbox:
     ) -> None:
         self._origin = origin
         self._fresh: deque[Item] = deque()
-        #: What waits under the bounds, and what went because of them.
+        #: Events that wait under the bounds, and counts of those that the bounds cost.
         self.offline = OfflineQueue(limits)
         self._offline_items = self.offline.items
         #: Events left over when it was closed.
         self.abandoned = 0
         self._heads: dict[str, tuple[bytes, bytes]] = {}
         self.counter = Counter()
-        #: What has left lately, `history` bytes of it.
+        #: The packs sent last.
         self.retransmit = RetransmitBuffer(history)
-        #: Put an event in: `(topic, envelope as JSON)`. Any thread.
+        #: Add an event: `(topic, envelope as JSON)`. Any thread.
         self.append = self._fresh.append
-        #: Events that left, and those that nobody wanted any more.
+        #: Events sent; events dropped because the last subscription of their topic had ended.
         self.sent = 0
         self.unwanted = 0
 
@@ -62,36 +66,36 @@ class Outbox:
 
     @property
     def fresh(self) -> int:
-        """Events that are not under the bounds yet."""
+        """Events appended and not under the bounds yet."""
         return len(self._fresh)
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes held back while nothing can be sent."""
+        """Bytes of the events under the bounds."""
         return self.offline.bytes
 
     @property
     def dropped(self) -> int:
-        """Events lost here: too many, too old, or left over at the end."""
+        """Events lost here: over the bounds, too old, or left when it was closed."""
         return self.offline.dropped + self.abandoned
 
     @property
     def gone(self) -> int:
-        """Events that were taken in here and will never leave, lost or not."""
+        """Events appended that will never be sent: lost, superseded or unwanted."""
         return self.dropped + self.offline.superseded + self.unwanted
 
     @property
     def full(self) -> bool:
-        """Whether one more would cost another, or itself."""
+        """Whether the bounds would drop an event if one more were appended."""
         limits = self.offline.limits
         return len(self) >= limits.events or self.offline.bytes >= limits.bytes
 
     def hold(self, now: float) -> None:
-        """Nothing can be sent: take what is there under the bounds."""
+        """Move the fresh events under the bounds, because nothing can be sent."""
         self.offline.take_in(self._fresh, now)
 
     def next_topic(self, routes: Routes) -> str | None:
-        """The topic of the event that leaves next; None if there is none. Drops what nobody wants any more."""
+        """The topic of the next event to send, or None. Drops and counts unwanted events before it."""
         for queue in (self._offline_items, self._fresh):
             while queue:
                 topic = queue[0][0]
@@ -102,13 +106,13 @@ class Outbox:
         return None
 
     def head(self, topic: str) -> tuple[bytes, bytes]:
-        """What is the same for every event of `topic`: the first frame, and the beginning of the event."""
+        """The bytes shared by all events of `topic`: the first frame, and the beginning of each event."""
         return self._heads.get(topic) or self._head(topic)
 
     def take(self, routes: Routes) -> bytes:
-        """The second frame: the next events, as many as share the first one's route and fill a message.
+        """The second frame: the next events, as many as have the first one's route and fit into `PACK_BYTES`.
 
-        Call it when the first frame has left: it gives the numbers.
+        Call it after the first frame was sent: it assigns the numbers.
         """
         queue = self._offline_items or self._fresh
         topic, envelope = queue[0]
@@ -131,7 +135,7 @@ class Outbox:
         topic, head, number = "", (b"", b""), 0
         while queue and size < PACK_BYTES:
             item = take()
-            # By identity: runs of one topic are what there is most of, and mostly they are one literal.
+            # By identity, which is fast: most runs are of one topic, and most of those topics are one string object.
             if item[0] is topic:
                 number += 1
             else:
@@ -161,18 +165,18 @@ class Outbox:
         return encode_pack(parts)
 
     def encode_one(self, topic: str, head: bytes, envelope: bytes) -> bytes:
-        """The second frame for one event that leaves now by itself; `head` is from `head`."""
+        """The second frame for one event that was never in the outbox and is sent now; `head` is `head(topic)[1]`."""
         self.sent += 1
         pack = b"[%b%d,%b]]" % (head, self.counter.next(topic), envelope)
         self.retransmit.add(pack)
         return pack
 
     def mark(self, topic: str, number: int) -> bytes:
-        """The second frame of a mark."""
+        """The second frame of a mark: `number` is the last one sent on `topic`."""
         return encode_pack([encode_event(self.head(topic)[1], number, b"null")])
 
     def abandon(self) -> int:
-        """Empty it; how many events that were."""
+        """Drop all events, and return their number."""
         left = len(self)
         self._fresh.clear()
         self.offline.clear()

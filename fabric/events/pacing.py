@@ -5,11 +5,11 @@ a publisher sends at once only while that delays nobody; past that, events gathe
 The first row of this table whose condition holds decides:
 
        condition                                              decision
-    1  a message gathers, and the tail thread is awake        GATHER  the tail sends it if no publisher fills it
+    1  a message gathers, and the tail has been woken         GATHER  the tail sends it if no publisher fills it
     2  the link is down, or the pipe was full a moment ago    HOLD    nothing can be sent; the outbox is bounded
     3  over the rate, and a message gathers                   GATHER  packing saves sends
     4  a send was slow a moment ago                           GATHER  another thread has the GIL
-    5  otherwise                                              SEND    if the lock can be had without waiting
+    5  otherwise                                              SEND    or GATHER, if another thread has the lock
 
 The rate is a token bucket: `BURST` events at once, `RATE` a second after that. A message *gathers* while it is below
 `PACK_BYTES` and consecutive events have one route: on average `MIN_MEAN_RUN` in a row, or `BURST` in the present run.
@@ -22,9 +22,9 @@ fifth of what an event costs on that path.
 one event. `down` and `full_until` are written by the holder of the sender's lock, and a publisher may read an old value.
 No decision made from an old value loses an event or leaves it behind:
 
-    SEND    takes the lock and finds the socket as it is: an event that cannot be sent is appended to the outbox.
-    GATHER  appends, then reads the tail's wake-up flag. The tail clears that flag, then looks into the outbox. Either the
-            tail sees the event, or the publisher sees the cleared flag and wakes the tail.
+    SEND    has the lock and finds the socket as it is: an event that cannot be sent is appended to the outbox.
+    GATHER  appends, then reads the flag that a wake-up is pending. The tail clears the flag, then looks into the outbox.
+            Either the tail sees the event, or the publisher sees the cleared flag and wakes the tail.
     HOLD    appends, then asks `blocked` again. The control thread ends the blockade, then looks into the outbox. Either
             the control thread sees the event, or the publisher sees the end of the blockade and wakes the tail.
 

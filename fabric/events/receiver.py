@@ -1,19 +1,21 @@
-"""Events in: one thread that reads the SUB and delivers. Owns that socket.
+"""Receiver: one thread that reads the SUB and delivers the events. Owns that socket.
 
-    ┌─▸ drain    under the lock: read what is there into the backlog, at most so many bytes of it
+    ┌─▸ drain    with the lock: read messages into the backlog, up to a limit in bytes
     │   deliver  without it: `BATCH_SIZE` messages (see `fabric.events.delivery`)
-    └── wait     when both are empty: on the socket's descriptor and a pipe that others wake us with
+    └── wait     when both are empty: on the socket's descriptor and on a pipe that other threads write to
 
 Draining costs a quarter of delivering. Doing it first, and often, keeps a burst in this process, where its bytes are
-counted, and not in pipes that are counted in messages and drop silently when they are full.
+counted, and not in pipes, which are bounded in messages and drop silently when they are full.
 
-Loop suppression comes first: a message that bears our own origin is dropped before anything is decoded, and what
-arrives here is never forwarded.
+Loop suppression comes first: a message with this node's own origin is dropped before anything is decoded, and an event
+that arrived here is never forwarded.
 
-`subscribe` and the control thread touch the socket under the same lock, but do not wait for it: what is asked for is noted
-first, in order, and whoever has the lock passes it on. (To wait for it with the bus's lock in hand, while the garbage
-collector runs in this thread, and somebody's finaliser ends a subscription, would be to wait for ever.) Touching it may
-take in the very news that the descriptor would have told about: so whoever did wakes this thread.
+`subscribe` and the control thread use the socket under the same lock, but do not wait for it: a request is queued first,
+and the holder of the lock applies the queue, in order. Waiting could deadlock: a caller of `subscribe` has the bus's lock,
+and while the delivery thread has this one the garbage collector may run a finaliser there that ends a subscription, for
+which it waits for the bus's lock.
+
+Any use of the socket can consume the readiness edge of its descriptor (ZMQ_FD): so the user wakes this thread.
 """
 
 from __future__ import annotations
@@ -32,21 +34,14 @@ from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import WireError
 from fabric.events.delivery import EventDelivery
-from fabric.protocol.events import (
-    MAX_HOPS,
-    PROBE,
-    RESERVED,
-    UP,
-    decode_topic,
-    prefixes,
-)
+from fabric.protocol.events import MAX_HOPS, PROBE, RESERVED, UP, decode_topic, prefixes
 from fabric.system.wakeup import Wakeup
 
 logger = logging.getLogger("fabric.link")
 
-#: Messages delivered between two drains; with full packs a millisecond or so.
+#: Messages delivered between two drains; with full packs that takes about a millisecond.
 BATCH_SIZE = 16
-#: First frames remembered.
+#: First frames whose origin is cached.
 MAX_FIRST_FRAMES = 10_000
 
 _recv: Callable[..., Any] = _Backend.recv
@@ -55,12 +50,16 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _RCVMORE = int(zmq.RCVMORE)
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
-#: Stands for our own origin where it is compared by identity.
+#: Replaces this node's own origin, to be compared by identity.
 _OWN = b"own"
 
 
 class Receiver:
-    """The incoming half of a link. `probed(prefix)` and `greeted(boot)` are called on the delivery thread."""
+    """The incoming half of a link. `probed(prefix)` and `greeted(boot)` are called on the delivery thread.
+
+    At most `limit` bytes wait to be delivered. Above it, further messages stay in ZeroMQ's pipes, and those that overflow
+    the pipes are a gap; or, with `drop_oldest`, the oldest are dropped, so that a slow handler gets recent events.
+    """
 
     _make_lock: Callable[[], Any] = staticmethod(threading.Lock)
     _may_wait = False
@@ -76,10 +75,10 @@ class Receiver:
         limit: int = 64 * 1024 * 1024,
         drop_oldest: bool = False,
     ) -> None:
-        #: Messages that were taken to be delivered, and that were: one less while a callback runs.
+        #: Messages whose delivery has begun, and those whose delivery has ended: one less while a callback runs.
         self.begun = 0
         self.taken = 0
-        #: Messages of our own that came back.
+        #: This node's own messages that came back.
         self.echoes = 0
         self._socket = socket
         self._bus = bus
@@ -87,16 +86,14 @@ class Receiver:
         self._probed = probed
         self._greeted = greeted
         self._lock = self._make_lock()
-        self._requests: deque[tuple[bool, bytes]] = deque()  # whether to subscribe, and to what
+        self._requests: deque[tuple[bool, bytes]] = deque()  # whether to subscribe or to unsubscribe, and the prefix
         self._first_frames: dict[bytes, bytes] = {}  # → origin, or _OWN
         self._backlog: deque[tuple[bytes, bytes]] = deque()  # origin, pack
         self._backlog_bytes = 0
-        # Raw bytes that wait to be delivered. Past it the rest stays in ZeroMQ's pipes, and what overflows them is a gap;
-        # or the oldest goes, so that a handler that is slow sees what is new.
         self._limit = limit
         self._drop_oldest = drop_oldest
         self._wakeup = Wakeup()
-        #: What becomes of what was read. Its counters may be read by any thread.
+        #: Decodes and delivers messages. Any thread may read its counters.
         self.delivery = EventDelivery(bus, wake=self._wakeup.set)
         self._closing = False
         socket.subscribe(UP)
@@ -107,34 +104,34 @@ class Receiver:
 
     @property
     def on_delivery_thread(self) -> bool:
-        """Whether the caller is a callback that this thread runs: waiting there for news from it would never end."""
+        """Whether the caller runs on the delivery thread. Waiting there for an event would never end."""
         return threading.current_thread() is self._thread
 
     @property
     def thread_id(self) -> int:
-        """The delivery thread's; 0 before it runs."""
+        """The identifier of the delivery thread; 0 before it runs."""
         return self._thread.ident or 0
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Ask the proxy for what `subscription` matches."""
+        """Subscribe the prefixes of a subscription's pattern at the proxy."""
         self.delivery.expect(subscription)
         self._request(True, *prefixes(subscription.pattern))
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Take one `subscribe` back."""
+        """Undo one `subscribe`."""
         self.delivery.forget(subscription)
         self._request(False, *prefixes(subscription.pattern))
 
     def subscribe_probe(self, prefix: bytes) -> None:
-        """Ask for a probe's own prefix."""
+        """Subscribe the prefix of a probe."""
         self._request(True, prefix)
 
     def unsubscribe_probe(self, prefix: bytes) -> None:
-        """It came back, or nobody waits for it any more."""
+        """Undo one `subscribe_probe`: the probe came back, or its barrier has ended."""
         self._request(False, prefix)
 
     def touch(self) -> None:
-        """After a reconnect a SUB sends its subscriptions only when it is touched, and we may sit in a callback."""
+        """Use the socket: after a reconnect a SUB sends its subscriptions only then. The delivery thread may be busy."""
         if self._lock.acquire(blocking=False):
             try:
                 readable = _get(self._socket, _EVENTS) & _POLLIN
@@ -149,7 +146,10 @@ class Receiver:
         return len(self._backlog)
 
     def close(self, timeout: float = 1.0) -> bool:
-        """End the thread, which closes the socket. False if a callback goes on after `timeout` seconds: it ends then."""
+        """End the thread, which closes the socket. False if a callback still runs after `timeout` seconds.
+
+        In that case the thread ends after the callback.
+        """
         self._closing = True
         self._wakeup.set()
         if not self.on_delivery_thread:
@@ -157,7 +157,10 @@ class Receiver:
         return not self._thread.is_alive()
 
     def forked(self) -> None:
-        """We are a fork's child: the socket is the parent's. If a callback of its delivery thread forked, this ends it."""
+        """In the child of a fork: forget the socket, which is the parent's.
+
+        If the fork was made by a callback on the delivery thread, that thread exists here, and ends.
+        """
         self._closing = True
         self._lock = self._make_lock()
         self._wakeup.forked()
@@ -176,9 +179,9 @@ class Receiver:
     # With the lock held
 
     def _apply_requests(self) -> None:
-        asked, socket = self._requests, self._socket
-        while asked and not socket.closed:
-            subscribe, prefix = asked.popleft()
+        requests, socket = self._requests, self._socket
+        while requests and not socket.closed:
+            subscribe, prefix = requests.popleft()
             if subscribe:
                 socket.subscribe(prefix)
             else:
@@ -221,9 +224,9 @@ class Receiver:
             try:
                 while self._backlog_bytes < self._limit:
                     first = _recv(socket, _NOBLOCK)
-                    # The first frames of one topic and origin are the same bytes, so taking them apart once will do.
-                    # Nor is RCVMORE asked for, which costs as much as a frame: what looks like ours has two; whatever
-                    # else somebody sends shows as a frame out of place, and is taken in step again there.
+                    # The first frames of one topic and origin are the same bytes, so each is decoded once. RCVMORE is
+                    # not read, which costs as much as a frame: a message of our protocol has two frames. A message
+                    # with another number of frames shows as a second frame that is no pack: `_realign`.
                     origin = known.get(first)
                     if origin is None:
                         origin = self._learn(first)
@@ -231,7 +234,7 @@ class Receiver:
                             continue
                     try:
                         second = _recv(socket, _NOBLOCK)
-                    except zmq.Again:  # the frames of a message come together: this one had no second
+                    except zmq.Again:  # the frames of a message arrive together: this one has no second
                         self.delivery.reject("a topic without events", first)
                         break
                     if second[:1] != b"[":
@@ -246,7 +249,7 @@ class Receiver:
                 pass
 
     def _realign(self, first: bytes, frame: bytes) -> None:
-        """`frame` came where events were expected: it begins the next message, or ends a bad one."""
+        """`frame` came where a pack was expected: it begins the next message, or ends a bad one."""
         origin = self._first_frames.get(frame) or self._learn(frame)
         if origin is None:
             return
@@ -262,7 +265,7 @@ class Receiver:
             self._backlog_bytes += len(pack)
 
     def _learn(self, first: bytes) -> bytes | None:
-        """The origin of a first frame not seen before; None, and the whole message read, if it is none of ours."""
+        """The origin of a first frame that is not cached; None, with the whole message read, if it begins no events."""
         try:
             _, hops, origin = decode_topic(first)
         except WireError as error:
@@ -291,11 +294,11 @@ class Receiver:
             self.delivery.reject(problem, first)
 
     def _deliver(self, messages: int) -> None:
-        """Hand over the events of the oldest messages of the backlog."""
+        """Deliver the oldest messages of the backlog."""
         backlog, delivery = self._backlog, self.delivery
         for _ in range(messages):
             if not backlog:
-                return  # a callback forked, and we are the child
+                return  # a callback forked, and this is the child
             origin, pack = backlog.popleft()
             self._backlog_bytes -= len(pack)
             self.taken = self.begun
@@ -305,7 +308,7 @@ class Receiver:
         delivery.measure_lag()
 
     def _shed(self) -> None:
-        """Drop the oldest half."""
+        """Drop the oldest half of the backlog."""
         while self._backlog_bytes > self._limit // 2:
             origin, pack = self._backlog.popleft()
             self._backlog_bytes -= len(pack)

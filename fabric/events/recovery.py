@@ -1,17 +1,17 @@
-"""Asking an origin for what did not arrive, and holding back what came after it meanwhile.
+"""Recovery: asks an origin for events that did not arrive, and holds the events that came after them meanwhile.
 
-    a hole ──▸ begin ──▸ asked ──answer──▸ done      what was found, then what was held, in order
+    a hole ──▸ begin ──▸ asked ──answer────▸ result      the events found, then the events held, in order
                   ▴         │ ──no answer──▸ asked again, after `RETRY_INTERVAL`
-                  │         └──────▸ done            past the deadline, or too much is held: with what there is
+                  │         └──────────────▸ result      after `TIMEOUT`, or when too much is held: the events so far
                   └── the answer was cut: ask for the rest
 
-One recovery is about one origin and topic. Other topics of that origin go on meanwhile: what is recovered is in order per
-origin and topic, not across topics.
+A recovery concerns one origin and topic. Other topics of that origin are delivered meanwhile: recovered events are in order
+per origin and topic, not across topics.
 
-After a restart of the proxy the hole is often seen before the message plane is back, or before the origin is known there
+After a restart of the proxy a hole often shows before the message plane is back, or before the origin is known there
 again: so an origin that is `gone` is asked again, until the deadline.
 
-Pure: no socket, no clock; one thread uses it.
+Pure: no socket, no clock; one thread uses it. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from typing import Any, NamedTuple
 
 from fabric.protocol.envelope import Envelope
 
-#: Seconds that a recovery may take: nodes are back two seconds after a proxy is, and a lost tail is noticed within two.
+#: Seconds that a recovery may take: nodes are back two seconds after a proxy is, and a mark shows a lost tail within two.
 TIMEOUT = 5.0
-#: Seconds between two questions about one hole.
+#: Seconds between an answer that did not help and the next question about the same hole.
 RETRY_INTERVAL = 0.1
 #: Seconds that an answer may take before the question counts as lost.
 ANSWER_TIMEOUT = 1.0
-#: Events, and bytes of them, held back over all recoveries; past it they end with what they have.
+#: Events, and their bytes, held in all recoveries together; above that they end with the events they have.
 MAX_HELD = 100_000
 MAX_HELD_BYTES = 64 * 1024 * 1024
-#: Holes recovered at a time. Anybody can make holes; past it they are gaps at once.
+#: Holes recovered at a time; above that a hole is a gap at once. Any peer can make holes.
 MAX_HOLES = 1_000
 
 Key = tuple[bytes, str]
 
 
 class Question(NamedTuple):
-    """To be asked of `origin`; the answer, or None, is handed to `answered` with the key."""
+    """Ask the origin for the events `first` to `last`; pass the answer, or None, to `answered` with the key."""
 
     key: Key
     first: int
@@ -45,11 +45,11 @@ class Question(NamedTuple):
 
 
 class RecoveryResult(NamedTuple):
-    """A recovery that is over: what to judge and deliver, `(number, envelope)`, None for a mark, in order."""
+    """A recovery that is over: the events to judge and deliver, `(number, envelope)`, in order; None for a mark."""
 
     key: Key
     events: list[tuple[int, Envelope | None]]
-    #: The hole that was asked about: what is missing in it now is a gap.
+    #: The hole that was asked about: events that are still missing in it are a gap.
     first: int
     last: int
 
@@ -61,7 +61,7 @@ class _Hole:
         self.first, self.last, self.next = first, last, first
         self.deadline = now + TIMEOUT
         self.asked_at = now
-        self.waiting = False  # for an answer
+        self.waiting = False  # whether for an answer
         self.found: list[tuple[int, Envelope | None]] = []
         self.held: list[tuple[int, Envelope | None]] = []
         self.held_bytes = 0
@@ -94,7 +94,7 @@ class Recovery:
         return True
 
     def hold(self, key: Key, number: int, envelope: Envelope | None, size: int = 0) -> None:
-        """What came after it; `size` in bytes."""
+        """Hold an event that came after the hole; its size in bytes."""
         hole = self._holes[key]
         hole.held.append((number, envelope))
         hole.held_bytes += size
@@ -102,7 +102,7 @@ class Recovery:
         self._held_bytes += size
 
     def questions(self, now: float) -> list[Question]:
-        """What to ask now."""
+        """The questions to ask now."""
         asked: list[Question] = []
         for key, hole in self._holes.items():
             if hole.waiting and now - hole.asked_at >= ANSWER_TIMEOUT:
@@ -113,7 +113,10 @@ class Recovery:
         return asked
 
     def answered(self, key: Key, answer: Any, now: float) -> RecoveryResult | None:
-        """What the origin said, `{"events": [[number, envelope], …], "more": bool}`; None or anything else: nothing."""
+        """The origin's answer, `{"events": [[number, envelope], …], "more": bool}`; anything else counts as no answer.
+
+        The result if that ends the recovery.
+        """
         hole = self._holes.get(key)
         if hole is None or not hole.waiting:
             return None
@@ -130,18 +133,18 @@ class Recovery:
         return self._end(key)
 
     def overdue(self, now: float) -> Iterator[RecoveryResult]:
-        """Those that have taken too long, or hold too much."""
+        """End the recoveries that have taken too long, and all of them while too much is held."""
         for key, hole in list(self._holes.items()):
             if now >= hole.deadline or self._held > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
                 yield self._end(key)
 
     def forget(self, wanted: Callable[[str], object]) -> None:
-        """Drop those of topics for which `wanted(topic)` is false: nobody listens any more."""
+        """Drop the recoveries of topics for which `wanted(topic)` is false: their subscriptions have ended."""
         for key in [key for key in self._holes if not wanted(key[1])]:
             self._pop(key)
 
     def next_deadline(self) -> float | None:
-        """When `questions` or `overdue` has something to say, at the latest."""
+        """When to call `questions` and `overdue` again, at the latest; None: not before the next hole."""
         if not self._holes:
             return None
         return min(
@@ -162,7 +165,7 @@ class Recovery:
 
 
 def _decode_answer(answer: Any, first: int, last: int) -> list[tuple[int, Envelope | None]] | None:
-    """Whatever another node may have answered."""
+    """The events of an answer; None if it is malformed, or has other events than asked for."""
     if not isinstance(answer, dict) or not isinstance(answer.get("events"), list):
         return None
     events: list[tuple[int, Envelope | None]] = []

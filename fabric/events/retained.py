@@ -49,7 +49,7 @@ class RetainedEvent(NamedTuple):
 
 
 class RetainedPages:
-    """The answer to one question, page by page. Without a token it is how things stand, and joins to nothing."""
+    """The pages of one query. Without a token there is no place mark, and nothing to join with."""
 
     def __init__(self, pattern: str, token: str = "") -> None:
         self._pattern = pattern
@@ -58,18 +58,18 @@ class RetainedPages:
         self._mark: int | None = None
         self._marked: set[int] = set()
         self._found: list[RetainedEvent] = []
-        #: Whether the last page is here.
+        #: Whether the last page has arrived.
         self.complete = False
 
     def query(self) -> dict[str, Any]:
-        """What to ask next."""
+        """The next query."""
         query = {"pattern": self._pattern, "after": self._after}
         return query | {"mark": self._token} if self._token else query
 
     def take(self, page: RetainedPage) -> bool:
-        """The answer to it. False if the proxy has nothing to say yet: ask again in a moment."""
+        """The answer to `query`. False if the proxy cannot answer yet: ask again in a moment."""
         if self._token and page.mark is None and page.more:
-            # Its mark is on its way; or this is another proxy than the one before, which has places of its own.
+            # The mark has not passed yet; or this is another proxy than the one before, which has places of its own.
             self._after, self._mark, self._found = 0, None, []
             return False
         self._mark = page.mark
@@ -79,7 +79,7 @@ class RetainedPages:
         return True
 
     def marked(self, envelope: Envelope) -> bool:
-        """A place mark that was delivered here. Whether it is one of ours."""
+        """A place mark was delivered here. Returns whether it is one of this query."""
         number = envelope.get("mark")
         if envelope.get("token") != self._token or type(number) is not int:
             return False
@@ -88,17 +88,17 @@ class RetainedPages:
 
     @property
     def joined(self) -> bool:
-        """Whether all that passed before the mark has been delivered here; a proxy that keeps nothing makes none."""
+        """Whether every event that passed before the mark has been delivered here. A proxy without `retain` sends none."""
         return self.complete and (self._mark is None or self._mark in self._marked)
 
     @property
     def found(self) -> list[RetainedEvent]:
-        """What came last, the topic that was silent longest first."""
+        """The retained events, in the order of their last updates."""
         return self._found
 
 
 def fetch(pages: RetainedPages, ask: Ask, deadline: float) -> None:
-    """Get all pages. Blocks, until `deadline` (monotonic) at most.
+    """Get all pages. Blocks, at most until `deadline` (monotonic seconds).
 
     TimeoutError past the deadline, FabricError if the proxy cannot be asked.
     """
@@ -115,7 +115,10 @@ def fetch(pages: RetainedPages, ask: Ask, deadline: float) -> None:
 
 
 class RetainedFetch:
-    """One question. Its marks come the way of the events that its thread subscribed to, after those before them."""
+    """One query with a place mark, which arrives on the way of the events, after those that passed before it.
+
+    A context manager: it has a subscription of its own, to the place marks.
+    """
 
     def __init__(self, bus: Bus, pattern: str) -> None:
         self._pages = RetainedPages(pattern, os.urandom(8).hex())
@@ -128,9 +131,9 @@ class RetainedFetch:
                 self._changed.notify_all()
 
     def fetch(self, ask: Ask, deadline: float) -> list[RetainedEvent]:
-        """What came last and does not come live, once all before it has been delivered here.
+        """The retained events, after every event that passed before the place mark has been delivered here.
 
-        The subscriptions must be live. Blocks, and raises, as `fetch` does.
+        The subscriptions must be live. Blocks, and raises, as the function `fetch` does.
         """
         pages = self._pages
         fetch(pages, ask, deadline)
@@ -151,17 +154,17 @@ class RetainedFetch:
 
 
 def unseen(last: Iterable[Envelope], live: Iterable[Envelope]) -> list[Envelope]:
-    """Those of `last` that are not in `live`: what was delivered since subscribing."""
+    """Those of `last` that are not in `live`, the events delivered since subscribing."""
     last = list(last)
     if not last:
         return []
-    # By their JSON: what was published here has tuples and datetimes where what has travelled has lists and strings.
-    # All of an envelope is compared only where its head is the same.
+    # Compared as JSON: an envelope published here has tuples and datetimes where one that has travelled has lists and
+    # strings. Whole envelopes are compared only where their heads are equal.
     heads: dict[bytes, list[Envelope]] = {}
     for envelope in live:
         try:
             heads.setdefault(_head(envelope), []).append(envelope)
-        except TypeError:  # no JSON: it never was at a proxy
+        except TypeError:  # not encodable: it was never sent
             continue
     return [envelope for envelope in last if not _is_in(envelope, heads.get(_head(envelope), ()))]
 

@@ -1,10 +1,10 @@
-"""What has left lately, kept for whoever finds that it did not arrive.
+"""Retransmit buffer: recently sent packs, so that a receiver with a gap can ask for them.
 
-Kept as it left, pack by pack: to keep an event costs nothing beside sending it, and to look for one is rare. A look goes
-backwards, through packs that have the topic's bytes in them, until it meets the first number wanted.
+Packs are kept as they were sent: keeping an event costs nothing beside sending it, and searching for one is rare. A search
+goes backwards, through packs that contain the topic's bytes, until it meets the first number wanted.
 
-Bounded in packs and in bytes; the oldest go first. Events that never left were never numbered, and are not here: the
-outbox has counted them.
+Bounded in packs and in bytes; the oldest are dropped first. Events that were never sent have no number and are not here:
+the outbox has counted them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import orjson
 from fabric.errors import WireError
 from fabric.protocol.events import decode_events, encode_event_head
 
-#: Packs kept: 10,000 calm events, or as many packs of 40 while bytes allow.
+#: Packs kept: 10,000 events sent one by one, or as many packs of 40 while bytes allow.
 MAX_PACKS = 10_000
-#: JSON in one answer; the asker asks again for the rest.
+#: Bytes of JSON in one answer; the receiver asks again for the rest.
 MAX_ANSWER_BYTES = 1024 * 1024
 
 
 class FoundEvents(NamedTuple):
-    """Events of one topic, `[number, envelope]` in order; `more` of those asked for may be here, past the last."""
+    """Events of one topic, `(number, envelope)` in order; `more`: further events past the last one may be here."""
 
     events: list[tuple[int, dict[str, Any]]]
     more: bool
 
 
 class RetransmitBuffer:
-    """One thread adds, any may look."""
+    """Keeps `limit` bytes of packs. One thread at a time may add, any thread may search."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -42,7 +42,7 @@ class RetransmitBuffer:
         return len(self._packs)
 
     def add(self, pack: bytes) -> None:
-        """A second frame that has left."""
+        """Keep a second frame that was sent."""
         packs = self._packs
         packs.append(pack)
         self._bytes += len(pack)
@@ -50,7 +50,7 @@ class RetransmitBuffer:
             self._bytes -= len(packs.popleft())
 
     def find(self, topic: str, first: int, last: int, max_bytes: int = MAX_ANSWER_BYTES) -> FoundEvents:
-        """The events of `topic` numbered `first` to `last` that are still here, about `max_bytes` of them. Any thread."""
+        """The events `first` to `last` of `topic` that are still here, about `max_bytes` of them. Any thread."""
         needle = encode_event_head(topic)
         parts: list[list[tuple[int, dict[str, Any]]]] = []
         for pack in reversed(self._packs.copy()):
@@ -73,6 +73,6 @@ class RetransmitBuffer:
 def _events_of(pack: bytes, topic: str) -> list[tuple[int, dict[str, Any]]]:
     try:
         events = decode_events(pack)
-    except WireError:  # ours were encoded by us
+    except WireError:  # cannot happen: this node encoded them
         return []
     return [(abs(number), envelope) for name, number, envelope in events if name == topic and envelope is not None]

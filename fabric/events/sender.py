@@ -1,20 +1,20 @@
-"""Events out: who sends what waits in the outbox, and when. Owns the XPUB towards the proxy.
+"""Sender: encodes events, and sends them and what waits in the outbox. Owns the XPUB towards the proxy.
+
+When an event is sent is decided by `fabric.events.pacing`; how events are packed and numbered, by `fabric.events.outbox`.
 
 Every pyzmq call gives up the GIL and may wait 5 ms to get it back while another thread computes; a lock held over one
-is a queue of such waits (50 ms at the 90th percentile). So nobody ever waits for this socket:
+is a queue of such waits (50 ms at the 90th percentile). So no thread waits for this socket:
 
-    publisher   appends the encoded event. Calm (`BURST` at once, then `CALM_RATE`): tries the lock and sends.
-                Busy: leaves it to gather, and sends when a message is full.
-                Routes alternate (packs would stay short): tries the lock and sends, event by event.
-                The lock is taken, or sending was slow of late: leaves it to the tail.
-    tail        a thread that is woken when something was left: sends one message a turn once nobody has sent for
-                `TAIL_DELAY`. It clears its wake-up before it looks, so nothing is left behind.
+    publisher   encodes the event, then as pacing decides: SEND tries the lock and sends, GATHER appends the event and
+                wakes the tail thread, HOLD appends it.
+    tail        a thread that is woken when an event was left in the outbox: sends one message per turn, once no
+                publisher has been active for `TAIL_DELAY`. It clears its wake-up flag before it looks into the outbox,
+                so no event is left behind.
     control     (in `link`) is woken by the socket's descriptor and by timers: reads subscriptions, and wakes the tail
-                for what a full pipe or a lost link had held up.
+                for events that a full pipe or a lost link had held up.
 
-While somebody sends, the descriptor can stay silent about subscriptions that arrive: so whoever holds the lock asks for
-them, once a millisecond. Which thread sends is decided by flags that are read without a lock: an event is appended
-first and the flags are read after that, so that each of them errs towards waking the tail once too often.
+A send can consume the readiness edge of the descriptor (ZMQ_FD): then it stays silent about subscriptions that have
+arrived. So the holder of the lock checks ZMQ_EVENTS itself, once a millisecond.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ from fabric.system.interrupts import interrupts
 
 logger = logging.getLogger("fabric.link")
 
-#: Seconds between looks for subscriptions while events are sent.
+#: Seconds between polls for subscriptions while events are sent.
 POLL_INTERVAL = 0.001
-#: Seconds between looks for topics whose last number must be told (see `wire`: marks), and how many at one look.
+#: Seconds between searches for topics that need a mark (see `fabric.protocol.events`), and marks sent at once.
 MARK_INTERVAL = 0.5
 MARKS_AT_ONCE = 200
+#: Topics of which a refused event is logged.
+MAX_LOGGED_TOPICS = 1_000
 
 # The sugar of pyzmq's Socket (enum flags, trackers, multipart lists) is most of its cost: 2.5 µs a message.
 _send: Callable[..., Any] = _Backend.send
@@ -59,9 +61,12 @@ _POLLIN = int(zmq.POLLIN)
 
 
 class Sender:
-    """The outgoing half of a link. `changed` is called (on any thread) when subscriptions or the link have changed."""
+    """The outgoing half of a link. `changed` is called, on any thread, when subscriptions or the link have changed.
 
-    # More than 30 attributes without slots are looked up in a dict that is not shared: a fifth of `forward`.
+    `history` is how many bytes of sent packs are kept for retransmission.
+    """
+
+    # Attributes in slots are found faster than in a dict: with more than 30 of them that was a fifth of `forward`.
     __slots__ = (
         "_append",
         "_changed",
@@ -75,9 +80,9 @@ class Sender:
         "_poll_at",
         "_probes",
         "_socket",
-        "_tail_awake",
         "_thread",
         "_unpolled",
+        "_wakeup_pending",
         "_wakeups",
         "descriptor",
         "ended",
@@ -101,23 +106,23 @@ class Sender:
         self.outbox = Outbox(origin, limits, history)
         self._append = self.outbox.append
         self.descriptor: int = socket.fileno()
-        #: Events orjson refused, or over the size limit; XPUB messages that were no subscription.
+        #: Events that orjson cannot encode, or over the size limit; XPUB messages that are not subscriptions.
         self.unencodable = 0
         self.rejected = 0
-        #: Whether the socket is closed. It is not by a signal handler that interrupts the sending.
+        #: Whether the socket is closed. `close` leaves it open in a signal handler that interrupts a holder of the lock.
         self.ended = False
         self._socket = socket
-        self._lock = threading.Lock()  # around every call on the socket; never waited for by a publisher
+        self._lock = threading.Lock()  # around every call on the socket; publishers never wait for it
         self._max_bytes = max_bytes
         self._changed = changed
         self._probes: dict[bytes, bool] = {}  # prefix → sent on this link
         self._logged_topics: set[str] = set()
         self._pacing = Pacing(monotonic())
         self._poll_at = 0.0
-        self._unpolled = False  # something was sent since the last look
+        self._unpolled = False  # whether a message was sent since the last poll
         self._marks = TailMarks()
         self._marks_at = 0.0
-        self._tail_awake = False
+        self._wakeup_pending = False
         self._closing = False
         self._wakeups: SimpleQueue[bool] = SimpleQueue()
         self._thread = threading.Thread(target=self._tail, name="fabric-tail", daemon=True)
@@ -126,7 +131,7 @@ class Sender:
     # The publisher's side
 
     def forward(self, topic: str, envelope: Envelope) -> None:
-        """Send an event to whoever wants it. Any thread; neither blocks nor raises."""
+        """Send an event to the nodes that have subscribed its topic. Any thread; neither blocks nor raises."""
         routes = self.interest.routes
         route = routes.cache.get(topic)
         if route is None:
@@ -144,17 +149,17 @@ class Sender:
             return
         pacing = self._pacing
         gathers = pacing.gathers(route, size)
-        decision = GATHER if gathers and self._tail_awake else pacing.decide(gathers, now := monotonic())
+        decision = GATHER if gathers and self._wakeup_pending else pacing.decide(gathers, now := monotonic())
         if decision is GATHER or (decision is SEND and not self._lock.acquire(False)):
             self._append((topic, encoded))
-            if not self._tail_awake:  # asked after appending: a tail that was awake before may have looked already
+            if not self._wakeup_pending:  # read after appending; see the races in `pacing`
                 self._wake_tail()
             return
         if decision is HOLD:
             self._hold(topic, encoded, now)
             return
         try:
-            if self.ended:  # since we looked
+            if self.ended:  # after the decision
                 self._append((topic, encoded))
             elif self.outbox or not self._send_one(topic, encoded):
                 self._append((topic, encoded))
@@ -168,11 +173,11 @@ class Sender:
         pacing.sent_at = ended = monotonic()
         if ended - now > SLOW_SEND:
             pacing.back_off(ended)
-        if self.outbox and not self._tail_awake:
-            self._wake_tail()  # somebody found the lock taken, and relies on us
+        if self.outbox and not self._wakeup_pending:
+            self._wake_tail()  # a publisher that found the lock taken appended an event meanwhile
 
     def has_room(self, topic: str) -> bool:
-        """Whether an event on `topic` would be taken without costing another one. Any thread."""
+        """Whether the outbox has room for an event on `topic`, or does not need any. Any thread."""
         return not self.outbox.full or self.interest.routes.of(topic) == NOBODY
 
     def _hold(self, topic: str, encoded: bytes, now: float) -> None:
@@ -180,23 +185,23 @@ class Sender:
         if self.outbox.fresh > BURST and self._lock.acquire(False):
             self.outbox.hold(now)
             self._lock.release()
-        if not self._pacing.blocked(now):
-            self._wake_tail()  # the link came up just before
+        if not self._pacing.blocked(now):  # the link came up since the decision
+            self._wake_tail()
 
     def _wake_tail(self) -> None:
-        self._tail_awake = True
+        self._wakeup_pending = True
         self._wakeups.put(True)
 
     def _refuse(self, topic: str, problem: str) -> None:
         self.unencodable += 1
-        if topic not in self._logged_topics and len(self._logged_topics) < 1_000:
+        if topic not in self._logged_topics and len(self._logged_topics) < MAX_LOGGED_TOPICS:
             self._logged_topics.add(topic)
             logger.warning("an event of %r stays in this process: %s (said once a topic)", topic, problem)
 
     # With the lock held
 
     def _flush(self, now: float, budget: int) -> None:
-        """Send what waits, about `budget` bytes of it, for about `MAX_TURN`."""
+        """Send about `budget` bytes of the outbox, for about `MAX_TURN` seconds."""
         self._pacing.gathered = 0
         outbox, socket = self.outbox, self._socket
         routes = self.interest.routes
@@ -215,10 +220,10 @@ class Sender:
             _send(socket, pack, _NOBLOCK)
             budget -= len(pack)
             if monotonic() - now > MAX_TURN:
-                return  # other threads have the GIL: to go on now would keep the lock for 5 ms a message
+                return  # other threads have the GIL: going on would keep the lock for 5 ms per message
 
     def _send_one(self, topic: str, encoded: bytes) -> bool:
-        """Send an event past the empty outbox; False if it cannot be sent now."""
+        """Send an event without the outbox, which is empty. False if it cannot be sent now."""
         self._pacing.gathered = 0
         outbox, socket = self.outbox, self._socket
         frame, head = outbox.head(topic)
@@ -230,9 +235,9 @@ class Sender:
         return True
 
     def _poll(self, now: float) -> None:
-        """Sending may have taken in the news that the descriptor would have told about: ask (2 µs, so not each time).
+        """Read subscriptions if there are any, since a send can consume the descriptor's edge. 2 µs, so not each time.
 
-        Asking keeps the GIL. To read, and be told that there is nothing, would give it up, and keep the lock meanwhile.
+        ZMQ_EVENTS is read first because that keeps the GIL. A receive that finds nothing would give it up, with the lock.
         """
         self._poll_at = now + POLL_INTERVAL
         self._unpolled = False
@@ -251,7 +256,7 @@ class Sender:
             if not _get(socket, _RCVMORE):
                 batch.append(frame)
                 continue
-            # Subscriptions have one frame. A SUB's peer can send other things upstream, and any peer can be one.
+            # Subscriptions have one frame. Any peer may send other messages upstream.
             self.rejected += 1
             while _get(socket, _RCVMORE):
                 _recv(socket, _NOBLOCK)
@@ -283,15 +288,15 @@ class Sender:
     # The control thread's side
 
     def service(self, now: float) -> None:
-        """Read subscriptions, and let go of what was held up. Called when the descriptor stirs, and now and then."""
-        # Not waited for: a thread that waits for a lock gives up the GIL, and has the lock while it waits for that. Who
-        # has it now looks by itself.
+        """Read subscriptions, end a blockade, send marks. Called when the descriptor is readable, and periodically."""
+        # Not waiting for the lock: a thread that waits for one gives up the GIL, and then holds the lock while it waits for
+        # the GIL. The present holder polls by itself.
         if not self._lock.acquire(False):
             sleep(POLL_INTERVAL)
             return
         try:
             self._poll(now)
-            self._pacing.full_until = 0.0  # a full pipe will say so again
+            self._pacing.full_until = 0.0  # if the pipe is still full, the next send finds out
             if self._pacing.down:
                 self.outbox.hold(now)
             if now - self._marks_at >= MARK_INTERVAL:
@@ -299,13 +304,13 @@ class Sender:
                 self._send_marks(now)
         finally:
             self._lock.release()
-        # Sending is left to the others: this thread would hold the lock while it waits for the GIL after each message.
-        if self.outbox and not self._pacing.down and not self._tail_awake:
+        # Other threads send: this one would hold the lock while it waits for the GIL after each message.
+        if self.outbox and not self._pacing.down and not self._wakeup_pending:
             self._wake_tail()
 
     @property
     def poll_soon(self) -> bool:
-        """Whether the control thread should look soon: something waits for a full pipe, or nobody looked since a send."""
+        """Whether the control thread should call `service` soon: the pipe was full, or no poll followed the last send."""
         pacing = self._pacing
         return not pacing.down and (pacing.full_until > 0.0 or self._unpolled)
 
@@ -321,7 +326,7 @@ class Sender:
             _send(self._socket, self.outbox.mark(topic, number), _NOBLOCK)
 
     def begin_probe(self, prefix: bytes) -> None:
-        """Send `prefix` round once it shows in the interest; `resend_probes` and a new link repeat it."""
+        """Send the probe `prefix` once it shows in the interest; `resend_probes` and a new link send it again."""
         locked = self._lock.acquire(not interrupts(_LOCK_HOLDERS))
         try:
             self._probes[prefix] = False
@@ -333,13 +338,13 @@ class Sender:
                 self._lock.release()
 
     def resend_probes(self) -> None:
-        """A probe may have been lost in a full pipe."""
+        """Send all probes again: one may have been lost in a full pipe."""
         with self._lock:
             if self.interest.up:
                 self._send_probes(again=True)
 
     def end_probe(self, prefix: bytes) -> None:
-        """It came back, or nobody waits for it any more."""
+        """Stop sending a probe: it came back, or its barrier has ended."""
         locked = self._lock.acquire(not interrupts(_LOCK_HOLDERS))
         try:
             self._probes.pop(prefix, None)
@@ -347,13 +352,8 @@ class Sender:
             if locked:
                 self._lock.release()
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be sent."""
-        return not self.outbox
-
     def close(self) -> int:
-        """End the tail thread and close the socket; how many events were abandoned. See `ended`."""
+        """End the tail thread and close the socket. Returns the number of events abandoned; see also `ended`."""
         self._closing = self._pacing.down = True
         self._wakeups.put(False)
         self._thread.join()
@@ -372,9 +372,11 @@ class Sender:
     def _tail(self) -> None:
         pacing = self._pacing
         while self._wakeups.get():
-            self._tail_awake = False  # before the look: what is appended from here on wakes us again
+            self._wakeup_pending = (
+                False  # before looking into the outbox: an event appended later wakes this thread again
+            )
             tail = TailPacing(pacing)
-            # Closing is a flag of its own: a thread that reads subscriptions meanwhile may set `down` to False.
+            # `_closing` beside `down`: a thread that reads subscriptions meanwhile may set `down` to False again.
             while self.outbox and not pacing.down and not self._closing:
                 if tail.delay:
                     sleep(tail.delay)
@@ -391,7 +393,7 @@ class Sender:
                 tail.sent(began, monotonic())
 
 
-#: What holds the lock; see `fabric.system.interrupts`.
+#: Functions that hold the lock; see `fabric.system.interrupts`.
 _LOCK_HOLDERS = frozenset(
     each.__code__ for each in (Sender.forward, Sender.service, Sender.begin_probe, Sender.end_probe, Sender._tail)
 )
