@@ -39,7 +39,9 @@ class _Origin:
 class OriginAges:
     """See the module."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_origins: int = MAX_ORIGINS, max_waiting: int = MAX_WAITING) -> None:
+        self._max_origins = max_origins
+        self._max_waiting = max_waiting
         self._origins: dict[bytes, _Origin] = {}
         self._unanswered: set[bytes] = set()  # before their answer and their deadline
 
@@ -53,13 +55,13 @@ class OriginAges:
         """
         known = self._origins.get(origin)
         if known is None:
-            if len(self._origins) >= MAX_ORIGINS:
+            if len(self._origins) >= self._max_origins:
                 oldest = next(iter(self._origins))
                 del self._origins[oldest]
                 self._unanswered.discard(oldest)
             known = self._origins[origin] = _Origin(now)
             self._unanswered.add(origin)
-        if len(known.waiting) < MAX_WAITING:
+        if len(known.waiting) < self._max_waiting:
             known.waiting[topic] = (before, ready)
 
     def questions(self, now: float) -> list[bytes]:

@@ -47,7 +47,8 @@ class Outbox:
         self._offline_items = self.offline.items
         #: Events left over when it was closed.
         self.abandoned = 0
-        self._heads: dict[str, tuple[bytes, bytes]] = {}
+        #: Topic → `head(topic)`: at most `MAX_HEADS` of them.
+        self.heads: dict[str, tuple[bytes, bytes]] = {}
         self.counter = Counter()
         #: The packs sent last.
         self.retransmit = RetransmitBuffer(history)
@@ -107,7 +108,7 @@ class Outbox:
 
     def head(self, topic: str) -> tuple[bytes, bytes]:
         """The bytes shared by all events of `topic`: the first frame, and the beginning of each event."""
-        return self._heads.get(topic) or self._head(topic)
+        return self.heads.get(topic) or self._head(topic)
 
     def take(self, routes: Routes) -> bytes:
         """The second frame: the next events, as many as have the first one's route and fit into `PACK_BYTES`.
@@ -131,7 +132,7 @@ class Outbox:
         held = bool(self._offline_items)
         queue = self._offline_items or self._fresh
         take = queue.popleft
-        route_of, head_of, number_of = routes.cache.get, self._heads.get, self.counter.numbers.get
+        route_of, head_of, number_of = routes.cache.get, self.heads.get, self.counter.numbers.get
         topic, head, number = "", (b"", b""), 0
         while queue and size < PACK_BYTES:
             item = take()
@@ -190,7 +191,7 @@ class Outbox:
             self._fresh.popleft()
 
     def _head(self, topic: str) -> tuple[bytes, bytes]:
-        if len(self._heads) >= MAX_HEADS:
-            self._heads.clear()
-        head = self._heads[topic] = (encode_topic(topic, self._origin), encode_event_head(topic))
+        if len(self.heads) >= MAX_HEADS:
+            self.heads.clear()
+        head = self.heads[topic] = (encode_topic(topic, self._origin), encode_event_head(topic))
         return head

@@ -74,6 +74,7 @@ class Receiver:
         greeted: Callable[[bytes], None],
         limit: int = 64 * 1024 * 1024,
         drop_oldest: bool = False,
+        max_first_frames: int = MAX_FIRST_FRAMES,
     ) -> None:
         #: Messages whose delivery has begun, and those whose delivery has ended: one less while a callback runs.
         self.begun = 0
@@ -88,6 +89,7 @@ class Receiver:
         self._lock = self._make_lock()
         self._requests: deque[tuple[bool, bytes]] = deque()  # whether to subscribe or to unsubscribe, and the prefix
         self._first_frames: dict[bytes, bytes] = {}  # → origin, or _OWN
+        self._max_first_frames = max_first_frames
         self._backlog: deque[tuple[bytes, bytes]] = deque()  # origin, pack
         self._backlog_bytes = 0
         self._limit = limit
@@ -144,6 +146,10 @@ class Receiver:
     def waiting(self) -> int:
         """Messages read and not yet delivered."""
         return len(self._backlog)
+
+    def stats(self) -> dict[str, int]:
+        """`waiting` messages, their `bytes`, and the cached `first_frames`."""
+        return {"waiting": self.waiting, "bytes": self._backlog_bytes, "first_frames": len(self._first_frames)}
 
     def close(self, timeout: float = 1.0) -> bool:
         """End the thread, which closes the socket. False if a callback still runs after `timeout` seconds.
@@ -276,7 +282,7 @@ class Receiver:
             return None
         if origin == self._origin:
             origin = _OWN
-        if len(self._first_frames) >= MAX_FIRST_FRAMES:
+        if len(self._first_frames) >= self._max_first_frames:
             self._first_frames.clear()
         self._first_frames[first] = origin
         return origin

@@ -70,7 +70,12 @@ class _Hole:
 class Recovery:
     """All holes of one receiver that are being recovered."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, max_held: int = MAX_HELD, max_held_bytes: int = MAX_HELD_BYTES, max_holes: int = MAX_HOLES
+    ) -> None:
+        self._max_held = max_held
+        self._max_held_bytes = max_held_bytes
+        self._max_holes = max_holes
         self._holes: dict[Key, _Hole] = {}
         #: Their origins and topics.
         self.keys = self._holes.keys()
@@ -88,7 +93,7 @@ class Recovery:
 
     def begin(self, key: Key, first: int, last: int, now: float) -> bool:
         """Events `first` to `last` are missing. False if too many holes are being recovered."""
-        if len(self._holes) >= MAX_HOLES:
+        if len(self._holes) >= self._max_holes:
             return False
         self._holes[key] = _Hole(first, last, now)
         return True
@@ -135,7 +140,8 @@ class Recovery:
     def overdue(self, now: float) -> Iterator[RecoveryResult]:
         """End the recoveries that have taken too long, and all of them while too much is held."""
         for key, hole in list(self._holes.items()):
-            if now >= hole.deadline or self._held > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
+            too_much = self._held > self._max_held or self._held_bytes > self._max_held_bytes
+            if too_much or now >= hole.deadline:
                 yield self._end(key)
 
     def forget(self, wanted: Callable[[str], object]) -> None:

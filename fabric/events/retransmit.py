@@ -31,10 +31,11 @@ class FoundEvents(NamedTuple):
 
 
 class RetransmitBuffer:
-    """Keeps `limit` bytes of packs. One thread at a time may add, any thread may search."""
+    """Keeps `limit` bytes of packs, `max_packs` at most. One thread at a time may add, any thread may search."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_packs: int = MAX_PACKS) -> None:
         self._limit = limit
+        self._max_packs = max_packs
         self._packs: deque[bytes] = deque()
         self._bytes = 0
 
@@ -46,7 +47,7 @@ class RetransmitBuffer:
         packs = self._packs
         packs.append(pack)
         self._bytes += len(pack)
-        while self._bytes > self._limit or len(packs) > MAX_PACKS:
+        while self._bytes > self._limit or len(packs) > self._max_packs:
             self._bytes -= len(packs.popleft())
 
     def find(self, topic: str, first: int, last: int, max_bytes: int = MAX_ANSWER_BYTES) -> FoundEvents:

@@ -16,9 +16,9 @@ ADDRESSES = count()
 
 
 class Bench:
-    """A receiver, and the XPUB that it is subscribed to."""
+    """A receiver, and the XPUB that it is connected to. `options` are the receiver's."""
 
-    def __init__(self, context):
+    def __init__(self, context, **options):
         address = f"inproc://receiver-{next(ADDRESSES)}"
         self.out = context.socket(zmq.XPUB)
         self.out.linger = 0
@@ -31,12 +31,17 @@ class Bench:
         self.gaps = []
         self.probed = []
         self.greeted = []
-        self.receiver = Receiver(incoming, self.bus, OWN, probed=self.probed.append, greeted=self.greeted.append)
+        self.receiver = Receiver(
+            incoming, self.bus, OWN, probed=self.probed.append, greeted=self.greeted.append, **options
+        )
         self.subscribe("fabric.gap", self.gaps.append)
-        self.subscriptions = {}
+
+    def close(self):
+        self.receiver.close()
+        self.out.close()
 
     def subscribe(self, pattern, callback=None):
-        """Subscribe, and return when the other end knows."""
+        """Subscribe, and return when the XPUB has read it."""
         handle = self.bus.subscribe(pattern, callback or self.events.append)
         self.receiver.subscribe(handle)
         self.receiver.delivery.ready(handle)
@@ -60,7 +65,7 @@ class Bench:
         self.out.send_multipart([encode_topic(topic, origin, hops), orjson.dumps([list(event) for event in events])])
 
     def settle(self):
-        """Return when everything sent before has been dealt with."""
+        """Return when every message sent before has been processed."""
         before = len(self.greeted)
         self.out.send(UP + b"settled")
         wait_until(lambda: len(self.greeted) > before and not self.receiver.waiting)

@@ -15,7 +15,7 @@ ADDRESSES = count()
 
 
 class Bench:
-    """A sender, and the XSUB at the other end."""
+    """A sender, and the XSUB that it is connected to. `options` are the sender's and `sndhwm`."""
 
     def __init__(self, context, directory, **options):
         self.address = f"ipc://{directory}/sender-{next(ADDRESSES)}"
@@ -35,7 +35,7 @@ class Bench:
         outgoing.connect(self.address)
 
     def open(self, *prefixes):
-        """Be a proxy whose subscribers want `prefixes`."""
+        """Start a proxy with the subscriptions `prefixes`."""
         self.incoming = self.context.socket(zmq.XSUB)
         self.incoming.linger = 0
         self.incoming.rcvhwm = 10
@@ -45,16 +45,16 @@ class Bench:
         self.serve_until(lambda: self.sender.interest.up)
 
     def shut(self):
-        """Be gone."""
+        """Stop the proxy."""
         self.incoming.close()
         self.serve_until(lambda: not self.sender.interest.up)
 
     def serve_until(self, condition):
-        """What the control thread does."""
+        """Do the work of the control thread until `condition`."""
 
         def look():
             if not self.incoming.closed:
-                self.incoming.poll(0)  # a socket greets a new peer when it is touched
+                self.incoming.poll(0)  # a socket sends its subscriptions to a new peer only when it is used
             self.sender.service(monotonic())
             return condition()
 

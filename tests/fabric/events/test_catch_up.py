@@ -22,12 +22,12 @@ def test_the_present_members_look_like_joins_and_are_marked():
     )
 
 
-def test_only_what_the_pattern_matches_is_told():
+def test_only_members_that_the_pattern_matches_are_in_the_snapshot():
     assert [event["name"] for event in present("fabric.endpoint.*", LISTED)] == ["worker"]
     assert present("fabric.endpoint.left", LISTED) == []
 
 
-def test_live_events_are_held_back_until_the_history_was_given():
+def test_live_events_are_held_back_until_the_history_was_delivered():
     given = []
     gate = SnapshotGate(given.append)
     gate(joined("late"))
@@ -36,7 +36,7 @@ def test_live_events_are_held_back_until_the_history_was_given():
     assert [event["name"] for event in given] == ["early", "late"]
 
 
-def test_a_member_that_joined_meanwhile_is_told_once():
+def test_a_member_that_joined_meanwhile_is_announced_once():
     given = []
     gate = SnapshotGate(given.append)
     gate(joined("worker"))
@@ -57,7 +57,7 @@ def event(n, **facts):
     return {"type": "a", "ts": float(n), "src": "x", "n": n, **facts}
 
 
-def test_what_came_last_is_given_before_what_was_held_and_nothing_twice():
+def test_retained_events_come_before_live_ones_and_none_comes_twice():
     given = []
     gate = SnapshotGate(given.append)
     gate(event(2))
@@ -66,7 +66,7 @@ def test_what_came_last_is_given_before_what_was_held_and_nothing_twice():
     assert given == [joined("worker"), event(1, replayed=True), event(2), event(3)]
 
 
-def test_what_is_published_while_it_opens_comes_after_what_was_before():
+def test_events_published_while_a_gate_opens_come_after_the_earlier_ones():
     given = []
 
     def give(envelope):
@@ -80,7 +80,7 @@ def test_what_is_published_while_it_opens_comes_after_what_was_before():
     assert given == [1, 2, 11, 12, 21, 22, 31, 32]
 
 
-def test_whoever_publishes_faster_than_the_callback_takes_does_not_keep_the_gate_open():
+def test_a_publisher_faster_than_the_callback_does_not_keep_the_gate_opening_for_ever():
     given = []
 
     def give(envelope):
@@ -101,7 +101,7 @@ def test_applications_may_use_the_names_of_members_for_anything():
     assert len(given) == 2
 
 
-def test_what_is_behind_a_gate_ends_with_the_gates_own_subscription(fabric_bus):
+def test_a_gated_subscription_ends_with_the_gates_own(fabric_bus):
     given = []
     behind = GatedSubscription(fabric_bus, "a", given.append, 0, None)
     behind.front = fabric_bus.subscribe("a", given.append)

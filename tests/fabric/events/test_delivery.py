@@ -1,4 +1,4 @@
-"""A delivery without a socket: packs in, events on a bus out. `test_receiver` has it behind a real one."""
+"""The delivery without a socket: packs in, events on a bus out. `test_receiver` tests it behind a socket."""
 
 from time import time
 
@@ -63,7 +63,7 @@ def bench():
     return Bench()
 
 
-def test_what_is_missing_is_asked_of_its_origin(bench):
+def test_the_origin_is_asked_for_missing_events(bench):
     bench.subscribe()
     bench.deliver(1)
     bench.deliver(4)
@@ -72,7 +72,7 @@ def test_what_is_missing_is_asked_of_its_origin(bench):
     assert (bench.numbers, bench.delivery.recovering) == ([1], True)
 
 
-def test_what_is_recovered_comes_before_what_came_meanwhile(bench):
+def test_recovered_events_come_before_events_that_arrived_meanwhile(bench):
     bench.subscribe()
     bench.deliver(1)
     bench.deliver(4, 5)
@@ -84,7 +84,7 @@ def test_what_is_recovered_comes_before_what_came_meanwhile(bench):
     assert bench.numbers[-1] == 7
 
 
-def test_what_cannot_be_had_is_a_gap_and_what_could_is_not(bench):
+def test_events_that_the_origin_does_not_have_are_a_gap(bench):
     bench.subscribe()
     bench.deliver(1)
     bench.deliver(7)
@@ -102,7 +102,7 @@ def test_a_lost_tail_is_recovered_when_its_mark_arrives(bench):
     assert (bench.numbers, bench.gaps) == ([1, 2, 3], [])
 
 
-def test_a_second_hole_that_came_meanwhile_is_recovered_too(bench):
+def test_a_second_hole_behind_the_first_is_recovered_too(bench):
     bench.subscribe()
     bench.deliver(1)
     bench.deliver(3)
@@ -116,7 +116,7 @@ def test_a_second_hole_that_came_meanwhile_is_recovered_too(bench):
     assert (bench.numbers, bench.gaps) == ([1, 2, 3, 4, 5, 6], [])
 
 
-def test_other_topics_and_other_origins_go_on_meanwhile(bench):
+def test_other_topics_and_other_origins_are_delivered_meanwhile(bench):
     bench.subscribe("**")
     bench.deliver(1)
     bench.deliver(3)
@@ -125,7 +125,7 @@ def test_other_topics_and_other_origins_go_on_meanwhile(bench):
     assert bench.seen == [("a", 1), ("b", 1), ("a", 1)]
 
 
-def test_repeats_that_come_while_it_is_held_up_are_dropped_all_the_same(bench):
+def test_duplicates_that_arrive_during_a_recovery_are_dropped(bench):
     bench.subscribe()
     bench.deliver(1)
     bench.deliver(3)
@@ -135,7 +135,7 @@ def test_repeats_that_come_while_it_is_held_up_are_dropped_all_the_same(bench):
     assert (bench.numbers, bench.delivery.duplicates) == ([1, 2, 3], 2)
 
 
-def test_past_its_patience_it_goes_on_and_says_what_is_missing(bench):
+def test_after_its_timeout_a_recovery_ends_and_the_missing_events_are_a_gap(bench):
     bench.subscribe()
     bench.deliver(1)
     bench.deliver(3)
@@ -153,7 +153,7 @@ def test_without_recover_a_hole_is_a_gap_at_once(bench):
     assert (bench.numbers, bench.missed, bench.delivery.recovering) == ([1, 3], [1], False)
 
 
-def test_one_subscription_that_recovers_does_it_for_all_of_its_topic(bench):
+def test_one_subscription_with_recover_recovers_for_all_of_its_topic(bench):
     bench.subscribe(recover=False)
     bench.subscribe("**", recover=True)
     bench.deliver(1)
@@ -163,7 +163,7 @@ def test_one_subscription_that_recovers_does_it_for_all_of_its_topic(bench):
     assert bench.numbers == [1, 1, 2, 2, 3, 3]
 
 
-def test_when_nobody_listens_any_more_what_was_held_is_dropped(bench):
+def test_held_events_are_dropped_when_their_last_subscription_ends(bench):
     subscription = bench.subscribe()
     bench.deliver(1)
     bench.deliver(3)
@@ -173,7 +173,7 @@ def test_when_nobody_listens_any_more_what_was_held_is_dropped(bench):
     assert (bench.numbers, bench.delivery.recovering) == ([1], False)
 
 
-def test_what_is_shed_is_counted_and_no_gap(bench):
+def test_events_that_are_shed_are_counted_and_are_no_gap(bench):
     bench.subscribe(recover=False)
     bench.deliver(1)
     bench.delivery.shed(A, bench.pack(2, 3))
@@ -181,14 +181,14 @@ def test_what_is_shed_is_counted_and_no_gap(bench):
     assert (bench.numbers, bench.delivery.dropped, bench.gaps) == ([1, 4], 2, [])
 
 
-def test_a_hole_before_what_is_shed_is_a_gap(bench):
+def test_a_hole_before_an_event_that_is_shed_is_a_gap(bench):
     bench.subscribe(recover=False)
     bench.deliver(1)
     bench.delivery.shed(A, bench.pack(3))
     assert (bench.delivery.dropped, bench.missed) == (1, [1])
 
 
-def test_what_would_be_shed_behind_a_hole_is_held_with_the_rest(bench):
+def test_an_event_that_would_be_shed_behind_a_hole_is_held_with_the_others(bench):
     bench.subscribe()
     bench.deliver(1)
     bench.deliver(3)
@@ -198,7 +198,7 @@ def test_what_would_be_shed_behind_a_hole_is_held_with_the_rest(bench):
     assert (bench.numbers, bench.delivery.dropped) == ([1, 2, 3, 4], 0)
 
 
-def test_the_lag_is_how_old_the_last_event_was(bench):
+def test_the_lag_is_the_age_of_the_last_event(bench):
     bench.subscribe("t")
     before = time()
     bench.delivery.deliver(A, orjson.dumps([["t", 1, {"topic": "t", "n": 1, "ts": before - 4.5}]]))
@@ -213,7 +213,7 @@ def test_a_ts_that_is_no_number_makes_no_lag(bench):
     assert bench.delivery.lag == 0.0
 
 
-def test_bytes_of_another_protocol_are_logged_now_and_then_with_their_count(bench, caplog):
+def test_bytes_of_another_protocol_are_logged_once_an_interval_with_their_count(bench, caplog):
     for _ in range(3):
         bench.delivery.reject("3 bytes", b"bad")
     bench.now += LOG_INTERVAL
@@ -230,12 +230,12 @@ def test_the_first_event_of_a_topic_that_breaks_the_grammar_is_rejected(bench):
     assert (bench.seen, bench.delivery.rejected, bench.delivery.duplicates) == ([], 2, 0)
 
 
-# What was sent before the first event that is seen
+# Events from before the first one seen
 
 
 @pytest.fixture
 def live(bench):
-    """The link is up, and somebody has been ready for a while."""
+    """The link is up, and a subscription has been ready for 100 seconds."""
     bench.delivery.link_up()
     bench.subscribe(recover=False)
     bench.now += 100.0
@@ -243,7 +243,7 @@ def live(bench):
 
 
 def age(bench, seconds):
-    """The origin answers how old it is."""
+    """The origin answers the question about its age."""
     bench.delivery.recover()
     _, question, answered = bench.asked.pop()
     assert question == {"age": True}
@@ -251,37 +251,37 @@ def age(bench, seconds):
     bench.delivery.recover()
 
 
-def test_what_an_origin_younger_than_the_subscription_has_sent_before_is_a_gap(live):
+def test_earlier_events_of_an_origin_younger_than_the_subscription_are_a_gap(live):
     live.deliver(4)
     age(live, 0.0)
     assert (live.numbers, live.missed) == ([4], [3])
 
 
-def test_of_an_older_one_nobody_knows_and_it_is_none(live):
+def test_earlier_events_of_an_older_origin_are_no_gap(live):
     live.deliver(4)
     age(live, 1_000.0)
     assert (live.gaps, live.delivery.recovering) == ([], False)
 
 
-def test_a_mark_that_comes_first_tells_of_all_that_was_sent(live):
+def test_a_mark_that_comes_first_shows_all_events_sent(live):
     live.mark(4)
     age(live, 0.0)
     assert (live.numbers, live.missed) == ([], [4])
 
 
-def test_one_that_begins_at_the_beginning_is_not_asked(live):
+def test_an_origin_is_not_asked_after_an_event_with_number_1(live):
     live.deliver(1)
     live.delivery.recover()
     assert live.asked == []
 
 
-def test_nor_one_that_has_forgotten_what_it_sent(live):
+def test_an_origin_is_not_asked_after_a_number_without_a_predecessor(live):
     live.deliver(-9)
     live.delivery.recover()
     assert live.asked == []
 
 
-def test_before_the_link_was_up_nobody_was_ready(bench):
+def test_an_origin_is_not_asked_before_the_link_was_up(bench):
     bench.subscribe(recover=False)
     bench.deliver(4)
     bench.delivery.recover()

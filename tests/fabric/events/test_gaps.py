@@ -195,7 +195,7 @@ def test_only_the_first_hole_of_a_topic_may_be_from_joining(bench):
 # The end of a subscription
 
 
-def test_what_was_sent_between_two_subscriptions_is_no_gap(bench):
+def test_events_sent_between_two_subscriptions_are_no_gap(bench):
     first = bench.want()
     bench.judge(1)
     bench.end(first)
@@ -247,7 +247,7 @@ def test_a_mark_that_comes_first_shows_that_all_up_to_it_are_missing(bench, numb
     assert bench.age(9.0) == [number]
 
 
-def test_of_an_older_origin_it_is_unknown(bench):
+def test_of_an_older_origin_it_is_unknown_and_no_gap(bench):
     bench.want()
     bench.now += 10.0
     bench.judge(4)
@@ -269,7 +269,7 @@ def test_an_origin_is_not_asked_where_nothing_can_be_missing(bench, number):
     assert bench.detector.origin_ages.questions(bench.now) == []
 
 
-def test_nor_while_no_subscription_is_ready_or_the_link_was_never_up(bench):
+def test_an_origin_is_not_asked_before_a_subscription_is_ready_and_the_link_was_up(bench):
     bench.join()
     bench.judge(4)
     bench.detector.live_since = inf

@@ -1,4 +1,4 @@
-"""The state machine of `fabric.events.interest`, batch by batch."""
+"""The interest: its state machine batch by batch, frames that are no subscriptions, and the routes that follow."""
 
 import itertools
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.events.interest import EVERYBODY, NOBODY, STALE_SECONDS, Interest
-from fabric.protocol.events import END, UP
-from tests.fabric.subscriptions import connected, loss, minus, plus, replay, wants
+from fabric.events.interest import CACHE_SIZE, EVERYBODY, MANY_PREFIXES, MAX_RESERVED, NOBODY, STALE_SECONDS, Interest
+from fabric.protocol.events import END, MAX_PREFIX, UP, prefixes
+from tests.fabric.events.subscriptions import connected, loss, minus, plus, replay, wants
 
 # Joining
 
@@ -26,7 +26,7 @@ def test_while_the_first_replay_is_read_everything_is_wanted():
     assert wants(interest, "z")
 
 
-def test_after_the_first_replay_what_was_read_is_wanted():
+def test_after_the_first_replay_the_prefixes_read_are_wanted():
     interest = connected(b"a\0", b"b.")
     assert interest.up
     assert [wants(interest, topic) for topic in ("a", "b.c", "b", "ab", "z")] == [True, True, False, False, False]
@@ -39,7 +39,7 @@ def test_the_proxys_own_prefixes_want_no_topic():
 
 
 @pytest.mark.parametrize("size", range(1, 6))
-def test_a_replay_may_come_in_as_many_batches_as_the_network_likes(size):
+def test_a_replay_may_come_in_any_number_of_batches(size):
     interest = Interest()
     frames = iter(replay(b"", b"a\0", b"b\0", b"c."))
     while batch := list(itertools.islice(frames, size)):
@@ -105,21 +105,21 @@ def test_a_lost_link_leaves_the_interest_as_it_was():
     assert interest.wanted() == {b"", b"a\0", b"z\0"}
 
 
-def test_while_the_link_is_down_it_stays_so_however_long():
+def test_the_interest_does_not_expire_while_the_link_is_down():
     interest = connected(b"a\0")
     interest.read(loss(b"a\0"), 1.0)
     interest.expire(1_000.0)
     assert wants(interest, "a")
 
 
-def test_what_was_withdrawn_in_the_batch_of_the_loss_is_still_wanted():
-    # A subscription that ended in that very moment cannot be told from one that the lost link took along.
+def test_a_prefix_withdrawn_in_the_batch_of_the_loss_is_still_wanted():
+    # A subscription that ended at that moment looks the same as one that was withdrawn with the link.
     interest = connected(b"a\0", b"b\0")
     interest.read(minus(b"a\0") + loss(b"b\0"), 1.0)
     assert interest.wanted() == {b"a\0", b"b\0"}
 
 
-def test_what_was_subscribed_in_the_batch_of_the_loss_is_wanted():
+def test_a_prefix_subscribed_in_the_batch_of_the_loss_is_wanted():
     interest = connected(b"a\0")
     interest.read(plus(b"b\0") + loss(b"a\0", b"b\0"), 1.0)
     assert interest.wanted() == {b"a\0", b"b\0"}
@@ -144,7 +144,7 @@ def test_a_loss_without_the_end_marker_is_a_loss():
 # Back
 
 
-def test_after_a_reconnect_the_old_is_wanted_until_the_grace_is_over():
+def test_after_a_reconnect_stale_prefixes_are_wanted_until_they_expire():
     interest = connected(b"a\0", b"b\0")
     interest.read(loss(b"a\0", b"b\0"), 1.0)
     interest.read(replay(b"a\0"), 10.0)
@@ -155,7 +155,7 @@ def test_after_a_reconnect_the_old_is_wanted_until_the_grace_is_over():
     assert interest.wanted() == {b"a\0"}
 
 
-def test_who_comes_back_within_the_grace_stays():
+def test_a_subscriber_that_comes_back_in_time_stays():
     interest = connected(b"a\0")
     interest.read(loss(b"a\0"), 1.0)
     interest.read(replay(), 10.0)
@@ -164,7 +164,7 @@ def test_who_comes_back_within_the_grace_stays():
     assert wants(interest, "a")
 
 
-def test_who_comes_back_and_leaves_within_the_grace_is_gone():
+def test_a_subscriber_that_comes_back_and_leaves_is_gone_at_once():
     interest = connected(b"a\0")
     interest.read(loss(b"a\0"), 1.0)
     interest.read(replay(b"a\0"), 10.0)
@@ -182,7 +182,7 @@ def test_an_expired_prefix_can_come_back_later():
     assert wants(interest, "a")
 
 
-def test_the_grace_counts_from_the_end_of_the_replay():
+def test_stale_prefixes_expire_a_while_after_the_end_of_the_replay():
     interest = connected(b"a\0")
     interest.read(loss(b"a\0"), 1.0)
     interest.read(plus(UP), 10.0)
@@ -203,7 +203,7 @@ def test_a_loss_and_the_next_replay_in_one_batch():
     assert interest.wanted() == {b"b\0", b"c\0"}
 
 
-def test_a_second_loss_during_the_grace_keeps_everything():
+def test_a_second_loss_before_stale_prefixes_expire_keeps_them():
     interest = connected(b"a\0", b"b\0")
     interest.read(loss(b"a\0", b"b\0"), 1.0)
     interest.read(replay(b"a\0"), 10.0)
@@ -221,7 +221,7 @@ def test_a_second_loss_during_the_grace_keeps_everything():
         max_size=30,
     )
 )
-def test_after_any_history_and_the_grace_exactly_the_present_subscriptions_are_wanted(history):
+def test_after_any_history_exactly_the_present_subscriptions_are_wanted_in_the_end(history):
     interest, present, now = connected(), set(), 0.0
     for verb, what in history:
         if verb == "+":
@@ -239,3 +239,94 @@ def test_after_any_history_and_the_grace_exactly_the_present_subscriptions_are_w
     interest.expire(now + STALE_SECONDS)
     assert interest.wanted() == present
     assert len(interest) == len(present)
+
+
+# Garbage
+
+
+@pytest.mark.parametrize("frame", [b"", b"\x02", b"\x02a", b"hello", b"\xff", b"\x01" + b"x" * (MAX_PREFIX + 1)])
+def test_a_frame_that_is_no_subscription_is_counted_and_changes_nothing(frame):
+    interest = connected(b"a\0")
+    interest.read([frame], 0.0)
+    assert interest.rejected == 1
+    assert interest.up
+    assert interest.wanted() == {b"a\0"}
+
+
+def test_the_end_of_an_unknown_prefix_changes_nothing():
+    interest = connected(b"a\0")
+    interest.read(minus(b"b\0", b"\0probe", b""), 0.0)
+    assert interest.wanted() == {b"a\0"}
+    assert wants(interest, "a")
+
+
+def test_reserved_prefixes_are_bounded():
+    interest = connected()
+    probes = [b"\0probe%d" % n for n in range(MAX_RESERVED + 10)]
+    interest.read(plus(*probes), 0.0)
+    assert sum(interest.has(probe) for probe in probes) == MAX_RESERVED - 2  # two are the proxy's
+    assert interest.rejected == 12
+
+
+FRAMES = st.one_of(
+    st.binary(max_size=6), st.sampled_from([*plus(b"", b"a\0", b"a.", UP, END), *minus(b"", b"a.", UP, END)])
+)
+
+
+@given(st.lists(st.lists(FRAMES, max_size=6), max_size=6))
+def test_whatever_frames_are_read_routes_agree_with_the_wanted_prefixes(batches):
+    interest = connected()
+    for index, batch in enumerate(batches):
+        interest.read(batch, float(index))
+        interest.expire(float(index))
+        for topic in ("a", "a.b", "\x01"):
+            wanted = any(f"{topic}\0".encode().startswith(prefix) for prefix in interest.wanted())
+            assert wants(interest, topic) == (wanted or not interest.up)
+
+
+# Routes
+
+TOPICS = ["a", "a.b", "a.c", "a.b.c", "b", "b.c", "z"]
+PATTERNS = ["a", "a.**", "a.*", "a.b", "a.b.**", "b.**", "**", "z", "b.c"]
+
+
+@given(st.sets(st.sampled_from(PATTERNS)))
+def test_two_topics_have_one_route_exactly_if_the_same_prefixes_match_them(patterns):
+    wanted = {prefix for pattern in patterns for prefix in prefixes(pattern)}
+    routes = connected(*wanted).routes
+    matched = {topic: {p for p in wanted if (topic.encode() + b"\0").startswith(p)} for topic in TOPICS}
+    for one, other in itertools.combinations(TOPICS, 2):
+        assert (routes.of(one) == routes.of(other)) == (matched[one] == matched[other])
+
+
+@given(st.sets(st.sampled_from(PATTERNS)))
+def test_exactly_the_unwanted_topics_have_route_0(patterns):
+    wanted = {prefix for pattern in patterns for prefix in prefixes(pattern)}
+    routes = connected(*wanted).routes
+    for topic in TOPICS:
+        unwanted = not any((topic.encode() + b"\0").startswith(prefix) for prefix in wanted)
+        assert (routes.of(topic) == NOBODY) == unwanted
+
+
+def test_a_topic_keeps_its_route():
+    routes = connected(b"a.").routes
+    assert routes.of("a.b") == routes.of("a.b") == routes.of("a.c")
+
+
+def test_cached_routes_are_bounded_and_stay_right():
+    routes = connected(b"a.").routes
+    first = routes.of("a.n0")
+    for number in range(2 * CACHE_SIZE):
+        assert routes.of(f"a.n{number}") == first
+    assert len(routes.cache) <= CACHE_SIZE
+
+
+def test_beyond_many_prefixes_each_topic_is_its_own_route():
+    routes = connected(b"", *(b"p%d\0" % n for n in range(MANY_PREFIXES + 1))).routes
+    assert routes.of("x") != routes.of("y")
+    assert NOBODY not in (routes.of("x"), routes.of("y"))
+
+
+def test_up_to_many_prefixes_topics_share_a_route():
+    routes = connected(b"", *(b"p%d\0" % n for n in range(MANY_PREFIXES - 1))).routes
+    assert routes.of("x") == routes.of("y")

@@ -1,4 +1,4 @@
-"""Late joiners: what came last, then what comes live, with nothing twice, nothing missing, and in order."""
+"""Late joiners: the last event of each topic, then live events, in order, none missing and none twice."""
 
 import asyncio
 import contextlib
@@ -19,14 +19,14 @@ _roots = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def retaining(runtime_dir):
-    """A proxy that keeps what came last on `state.**`."""
+    """A proxy that retains `state.**`."""
     with ProxyProcess(retain="state.**") as proxy:
         yield proxy
 
 
 @pytest.fixture(params=["proxy", "memory"])
 def make(request, fabric_node):
-    """A function that makes nodes which are ready, at that proxy or at one in memory that keeps the same."""
+    """A function that makes ready nodes, at that proxy or at one in memory that retains the same."""
     if request.param == "proxy":
         proxy = request.getfixturevalue("retaining")
         yield lambda name=None: fabric_node(name, url=proxy.url)
@@ -37,7 +37,7 @@ def make(request, fabric_node):
 
 @pytest.fixture
 def unanswered(request, make):
-    """A context manager in which a node asks what came last, and is answered after it."""
+    """A context manager: questions asked inside it are answered after it."""
 
     @contextlib.contextmanager
     def hold_answers(name):
@@ -56,7 +56,7 @@ def unanswered(request, make):
 
 @pytest.fixture
 def root():
-    """Topics below it are this test's."""
+    """A prefix for the topics of one test."""
     return f"state.t{next(_roots)}"
 
 
@@ -65,7 +65,7 @@ def publish(node, topic, *numbers):
         node.publish(topic, {"n": n})
 
 
-def told(events):
+def facts(events):
     """(last segment of the topic, n, whether it was replayed)"""
     return [(event["type"].rpartition(".")[2], event["n"], event.get("replayed", False)) for event in events]
 
@@ -74,7 +74,7 @@ def wait_kept(node, topic, n):
     wait_until(lambda: [each.envelope["n"] for each in node.last(topic)] == [n], what="the proxy has it")
 
 
-def test_a_late_joiner_gets_what_came_last_on_each_topic_and_then_what_comes(make, root):
+def test_a_late_joiner_gets_the_last_event_of_each_topic_and_then_live_events(make, root):
     publisher, late = make("publisher"), make("late")
     publish(publisher, f"{root}.a", 1, 2)
     publish(publisher, f"{root}.b", 3)
@@ -84,12 +84,12 @@ def test_a_late_joiner_gets_what_came_last_on_each_topic_and_then_what_comes(mak
     arrive(events, 2)
     publish(publisher, f"{root}.a", 4)
     arrive(events, 3)
-    assert told(events) == [("a", 2, True), ("b", 3, True), ("a", 4, False)]
+    assert facts(events) == [("a", 2, True), ("b", 3, True), ("a", 4, False)]
     assert events[0]["src"] == "publisher"
     assert events[0]["ts"] < events[1]["ts"] < events[2]["ts"]
 
 
-def test_who_subscribed_before_sees_nothing_of_it(make, root):
+def test_earlier_subscribers_see_nothing_of_a_late_joiner(make, root):
     publisher, early, late = make(), make(), make()
     seen = collect(early, "**")
     here = []
@@ -102,12 +102,12 @@ def test_who_subscribed_before_sees_nothing_of_it(make, root):
     publish(publisher, f"{root}.a", 2)
     arrive(seen, 2), arrive(here, 2), arrive(events, 2)
     ours = [[each for each in got if not each["type"].startswith("fabric.node.")] for got in (seen, here)]
-    assert [told(got) for got in ours] == [[("a", 1, False), ("a", 2, False)]] * 2
-    assert len(late.bus) == 2  # what waited for the place mark is gone
+    assert [facts(got) for got in ours] == [[("a", 1, False), ("a", 2, False)]] * 2
+    assert len(late.bus) == 2  # the subscription to the place marks has ended
 
 
-def test_joining_while_everything_moves_makes_no_seam(make, root):
-    """Per topic the numbers a joiner sees are consecutive, whenever it joined; only the first may be a replayed one."""
+def test_joining_while_events_are_published_loses_and_repeats_none(make, root):
+    """Whenever a node joins, the numbers it sees of a topic are consecutive, and only the first may be replayed."""
     topics = [f"{root}.{name}" for name in "abc"]
     publisher, late = make(), make()
     ended = threading.Event()
@@ -143,7 +143,7 @@ def test_joining_while_everything_moves_makes_no_seam(make, root):
             assert not any("replayed" in event for event in mine[1:])
 
 
-def test_what_a_node_published_itself_is_told_to_it_once(make, root):
+def test_a_node_gets_its_own_events_once(make, root):
     node = make("self")
     publish(node, f"{root}.before", 1)
     wait_kept(node, f"{root}.before", 1)
@@ -153,11 +153,11 @@ def test_what_a_node_published_itself_is_told_to_it_once(make, root):
     arrive(events, 2)
     node.subscribe(f"{root}.*", (again := []).append, last=True)
     arrive(again, 2)
-    assert told(events) == [("before", 1, True), ("after", 2, False)]
-    assert told(again) == [("before", 1, True), ("after", 2, True)]
+    assert facts(events) == [("before", 1, True), ("after", 2, False)]
+    assert facts(again) == [("before", 1, True), ("after", 2, True)]
 
 
-def test_a_node_can_ask_how_things_stand(make, root):
+def test_a_node_can_ask_for_the_last_events(make, root):
     publisher, late = make("publisher"), make("late")
     publish(publisher, f"{root}.a", 1, 2)
     publish(publisher, f"{root}.b", 3)
@@ -181,7 +181,7 @@ def test_topics_that_are_not_retained_come_live_only(make, root):
     assert [each.topic for each in late.last(f"**.{root.rpartition('.')[2]}.**")] == [f"{root}.a"]
 
 
-def test_recover_and_history_can_be_had_as_well(make, root):
+def test_last_works_with_recover_and_history(make, root):
     publisher, late = make("publisher"), make("late")
     publish(publisher, f"{root}.a", 1)
     wait_kept(late, f"{root}.a", 1)
@@ -189,20 +189,20 @@ def test_recover_and_history_can_be_had_as_well(make, root):
     late.subscribe("**", events.append, last=True, history=True, recover=True)
     wait_until(lambda: any(event["type"] == f"{root}.a" for event in events))
     assert {event["name"] for event in events if event.get("history")} >= {"publisher", "late"}
-    assert told([event for event in events if event["type"] == f"{root}.a"]) == [("a", 1, True)]
+    assert facts([event for event in events if event["type"] == f"{root}.a"]) == [("a", 1, True)]
 
 
-def test_an_iteration_can_begin_with_what_came_last(make, root):
+def test_an_iteration_can_begin_with_the_last_events(make, root):
     publisher, late = make(), make()
     publish(publisher, f"{root}.a", 1)
     wait_kept(late, f"{root}.a", 1)
     with late.events(f"{root}.*", last=True) as events:
-        assert told([events.get(10)]) == [("a", 1, True)]
+        assert facts([events.get(10)]) == [("a", 1, True)]
         publish(publisher, f"{root}.a", 2)
-        assert told([events.get(10)]) == [("a", 2, False)]
+        assert facts([events.get(10)]) == [("a", 2, False)]
 
 
-def test_async_subscribers_and_iterations_get_it_on_their_loop(make, root):
+def test_async_subscribers_and_iterations_get_the_last_events_on_their_loop(make, root):
     publisher, late = make(), make()
     publish(publisher, f"{root}.a", 1)
     wait_kept(late, f"{root}.a", 1)
@@ -220,12 +220,12 @@ def test_async_subscribers_and_iterations_get_it_on_their_loop(make, root):
             publish(publisher, f"{root}.a", 2)
             second = [await asyncio.wait_for(events.get(), 10), await stream.aget(10)]
         assert threads == {threading.get_ident()}
-        return told(first + second)
+        return facts(first + second)
 
     assert asyncio.run(join()) == [("a", 1, True), ("a", 1, True), ("a", 2, False), ("a", 2, False)]
 
 
-def test_a_subscription_that_was_ended_gets_nothing_from_before(make, unanswered, root):
+def test_a_subscription_that_has_ended_gets_no_earlier_events(make, unanswered, root):
     publisher, late = make(), make("late")
     publish(publisher, f"{root}.a", 1)
     wait_kept(late, f"{root}.a", 1)
@@ -242,7 +242,7 @@ def history_threads():
     return [thread for thread in threading.enumerate() if thread.name == "fabric-history"]
 
 
-def test_a_proxy_that_was_restarted_knows_nothing_until_events_come(fabric_node):
+def test_a_restarted_proxy_has_no_last_events_until_new_ones_come(fabric_node):
     with ProxyProcess(retain="state.**") as proxy:
         publisher, late = fabric_node(url=proxy.url), fabric_node(url=proxy.url)
         publish(publisher, "state.a", 1)
@@ -254,23 +254,23 @@ def test_a_proxy_that_was_restarted_knows_nothing_until_events_come(fabric_node)
         wait_kept(late, "state.a", 2)
 
 
-def test_at_a_proxy_that_keeps_nothing_what_comes_is_live(node, root):
+def test_at_a_proxy_that_retains_nothing_all_events_are_live(node, root):
     publisher, late = node(), node()
     assert late.last("**") == []
     assert late.last("**", live=True) == []
     events = []
     late.subscribe(f"{root}.*", events.append, last=True).wait_ready(10, everyone=True)
     publish(publisher, f"{root}.a", 1)
-    assert told(arrive(events, 1)) == [("a", 1, False)]
+    assert facts(arrive(events, 1)) == [("a", 1, False)]
 
 
-def test_without_a_proxy_what_is_published_here_comes_after_a_while(monkeypatch, fabric_node, lonely_url):
+def test_without_a_proxy_local_events_are_delivered_after_the_timeout(monkeypatch, fabric_node, lonely_url):
     monkeypatch.setattr(node_module, "HISTORY_TIMEOUT", 0.05)
     node = fabric_node(url=lonely_url, ready=False)
     events = []
     node.subscribe("state.*", events.append, last=True)
     publish(node, "state.a", 1)
-    assert told(arrive(events, 1)) == [("a", 1, False)]
+    assert facts(arrive(events, 1)) == [("a", 1, False)]
     with pytest.raises(fabric.NotReady):
         node.last("state.*", 0.05)
 
@@ -299,7 +299,7 @@ def test_asking_blocks_and_so_is_refused_on_a_loop(make):
     assert len(node.bus) == 0
 
 
-def test_what_cannot_be_asked_leaves_only_what_is_live(monkeypatch):
+def test_at_a_proxy_that_refuses_the_question_all_events_are_live(monkeypatch):
     """An older proxy refuses the question; see `test_session`."""
     monkeypatch.setattr(node_module, "RetainedFetch", Refusing)
     with InMemoryFabric() as memory:
@@ -307,7 +307,7 @@ def test_what_cannot_be_asked_leaves_only_what_is_live(monkeypatch):
         events = []
         node.subscribe("a", events.append, last=True)
         node.publish("a", {"n": 1})
-        assert told(arrive(events, 1)) == [("a", 1, False)]
+        assert facts(arrive(events, 1)) == [("a", 1, False)]
         wait_until(lambda: len(node.bus) == 1)
 
 
@@ -316,11 +316,11 @@ class Refusing(RetainedFetch):
         raise fabric.Refused("the proxy", "unknown_verb", "")
 
 
-def test_a_fabric_in_memory_that_is_restarted_knows_nothing_either():
+def test_a_restarted_fabric_in_memory_has_no_last_events_either():
     with InMemoryFabric(retain="state.*") as memory:
         node = memory.node("late")
         publish(node, "state.a", 1)
-        assert told([each.envelope for each in node.last()]) == [("a", 1, True)]
+        assert facts([each.envelope for each in node.last()]) == [("a", 1, True)]
         memory.restart()
         assert node.last() == []
     with pytest.raises(ValueError, match="pattern"):

@@ -17,7 +17,7 @@ def topics(held):
     return [topic for topic, _ in held.items]
 
 
-def test_what_comes_leaves_in_its_order():
+def test_events_leave_in_the_order_they_came():
     held = OfflineQueue(OutboxLimits())
     take_in(held, "a", "b")
     take_in(held, "a")
@@ -25,14 +25,14 @@ def test_what_comes_leaves_in_its_order():
 
 
 @pytest.mark.parametrize(("policy", "left"), [("drop_oldest", ["c", "d"]), ("drop_newest", ["a", "b"])])
-def test_past_the_number_the_policy_says_who_goes(policy, left):
+def test_above_the_number_of_events_the_policy_decides(policy, left):
     held = OfflineQueue(OutboxLimits(events=2, policy=policy))
     take_in(held, "a", "b", "c", "d")
     assert (topics(held), held.full, held.dropped) == (left, 2, 2)
 
 
 @pytest.mark.parametrize(("policy", "left"), [("drop_oldest", ["c"]), ("drop_newest", ["a"])])
-def test_and_past_the_bytes(policy, left):
+def test_above_the_bytes_the_policy_decides(policy, left):
     held = OfflineQueue(OutboxLimits(bytes=OVERHEAD + 10, policy=policy))
     take_in(held, "a", "b", "c")
     assert (topics(held), held.full, held.bytes) == (left, 2, OVERHEAD + 10)
@@ -46,14 +46,14 @@ def test_the_newest_of_each_topic_is_kept_in_the_order_of_the_newest():
     assert held.bytes == 3 * (OVERHEAD + 10)
 
 
-def test_more_topics_than_may_wait_lose_the_oldest():
+def test_more_topics_than_the_bound_lose_the_oldest():
     held = OfflineQueue(OutboxLimits(events=2, policy="latest"))
     take_in(held, "a", "b", "a", "c")
     assert (topics(held), held.superseded, held.full) == (["a", "c"], 1, 1)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_what_waited_for_too_long_goes_whatever_the_policy(policy):
+def test_an_event_that_waited_for_too_long_is_dropped_whatever_the_policy(policy):
     held = OfflineQueue(OutboxLimits(seconds=5.0, policy=policy))
     take_in(held, "a", now=0.0)
     take_in(held, "b", now=5.0)
@@ -67,7 +67,7 @@ def test_what_waited_for_too_long_goes_whatever_the_policy(policy):
     st.integers(1, 6),
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 30), st.floats(0, 3))),
 )
-def test_nothing_goes_uncounted_and_the_bounds_are_kept(policy, events, came):
+def test_every_event_dropped_is_counted_and_the_bounds_are_kept(policy, events, came):
     held = OfflineQueue(OutboxLimits(events=events, bytes=4 * OVERHEAD, seconds=5.0, policy=policy))
     now = 0.0
     for topic, size, later in came:

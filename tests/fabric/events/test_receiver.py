@@ -1,4 +1,4 @@
-"""The receiver on a socket of its own: what it does with each message, without proxy and sender."""
+"""The receiver on a socket of its own, without proxy and sender: what becomes of each message."""
 
 import logging
 import threading
@@ -6,18 +6,21 @@ import threading
 import pytest
 import zmq
 
-from fabric.events import receiver as module
 from fabric.protocol.events import UP, encode_topic
 from tests.fabric.events.receiver_bench import OWN, A, B, Bench
 
 
 @pytest.fixture
-def bench():
+def bench(request):
+    """Options for the receiver come from `with_options`."""
     with zmq.Context() as context:
-        made = Bench(context)
+        made = Bench(context, **getattr(request, "param", {}))
         yield made
-        made.receiver.close()
-        made.out.close()
+        made.close()
+
+
+def with_options(**options):
+    return pytest.mark.parametrize("bench", [options], indirect=True, ids=[""])
 
 
 def event(number, topic="a"):
@@ -38,7 +41,7 @@ def test_the_events_of_a_message_are_delivered_in_order(bench):
     assert bench.ns() == [1, 1, 2, 3]
 
 
-def test_an_event_that_rides_under_another_topic_is_delivered_only_to_who_wants_it(bench):
+def test_an_event_under_another_topics_frame_is_delivered_only_to_its_subscribers(bench):
     bench.subscribe("a")
     bench.send(event(1), event(1, "b"), event(2))
     bench.settle()
@@ -69,7 +72,7 @@ def test_a_hole_is_counted_and_published_as_a_gap(bench):
     }
 
 
-def test_a_gap_is_told_before_the_event_that_shows_it(bench):
+def test_a_gap_is_published_before_the_event_that_shows_it(bench):
     order = []
     bench.subscribe("fabric.gap", lambda event: order.append("gap"))
     bench.subscribe("a", lambda event: order.append(event["n"]))
@@ -86,7 +89,7 @@ def test_a_mark_shows_a_lost_tail(bench):
     assert (bench.ns(), bench.receiver.delivery.missed) == ([1], 3)
 
 
-def test_a_mark_of_what_has_arrived_says_nothing(bench):
+def test_a_mark_of_an_event_that_arrived_reports_nothing(bench):
     bench.subscribe("a")
     bench.send(event(1))
     bench.send(("a", 1, None))
@@ -128,7 +131,7 @@ def test_a_topic_two_subscriptions_want_is_not_forgotten_with_one(bench):
     assert bench.receiver.delivery.missed == 1
 
 
-def test_what_bears_our_own_origin_is_dropped_before_it_is_decoded(bench):
+def test_a_message_of_our_own_origin_is_dropped_before_it_is_decoded(bench):
     bench.subscribe("a")
     bench.out.send_multipart([encode_topic("a", OWN), b"[not even JSON"])
     bench.settle()
@@ -136,7 +139,7 @@ def test_what_bears_our_own_origin_is_dropped_before_it_is_decoded(bench):
 
 
 @pytest.mark.parametrize(("hops", "arrives"), [(1, True), (4, True), (5, False), (255, False)])
-def test_what_was_over_too_many_bridges_is_dropped_and_counted(bench, hops, arrives):
+def test_a_message_over_too_many_bridges_is_dropped_and_counted(bench, hops, arrives):
     bench.subscribe("a")
     bench.send(event(1), hops=hops)
     bench.settle()
@@ -180,18 +183,18 @@ def test_a_topic_without_events_costs_no_other_message(bench):
     assert (bench.ns(), bench.receiver.delivery.rejected) == (list(range(1, 50)), 49)
 
 
-def test_first_frames_remembered_are_bounded(bench, monkeypatch):
-    monkeypatch.setattr(module, "MAX_FIRST_FRAMES", 10)
+@with_options(max_first_frames=10)
+def test_cached_first_frames_are_bounded(bench):
     bench.subscribe("**")
     for number in range(100):
         bench.send((f"t{number}", 1, {"n": number}))
     bench.settle()
     assert bench.ns() == list(range(100))
-    assert len(bench.receiver._first_frames) <= 10
+    assert bench.receiver.stats()["first_frames"] <= 10
 
 
-def test_past_the_bound_of_the_backlog_the_rest_stays_in_the_pipe_and_arrives_later(bench):
-    bench.receiver._limit = 1_000
+@with_options(limit=1_000)
+def test_above_the_limit_of_the_backlog_messages_stay_in_the_pipe_and_arrive_later(bench):
     inside, leave = threading.Event(), threading.Event()
 
     def handle(event):
@@ -207,7 +210,7 @@ def test_past_the_bound_of_the_backlog_the_rest_stays_in_the_pipe_and_arrives_la
     leave.set()
     bench.settle()
     assert bench.ns() == list(range(1, 500))
-    assert bench.receiver._backlog_bytes == 0
+    assert bench.receiver.stats()["bytes"] == 0
 
 
 def test_subscribing_does_not_wait_for_a_handler(bench):
@@ -215,13 +218,12 @@ def test_subscribing_does_not_wait_for_a_handler(bench):
     bench.subscribe("a", lambda event: (inside.set(), leave.wait(5)))
     bench.send(event(1))
     assert inside.wait(5)
-    bench.subscribe("b")  # and is known to the other end while the handler runs
+    bench.subscribe("b")  # the XPUB reads it while the handler runs
     leave.set()
 
 
 def test_closing_ends_the_thread(bench):
-    bench.receiver.close()
-    assert not bench.receiver._thread.is_alive()
+    assert bench.receiver.close()
 
 
 def test_a_callback_runs_on_the_delivery_thread(bench):

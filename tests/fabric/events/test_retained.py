@@ -22,7 +22,7 @@ def event(ts, **facts):
     return {"type": "a", "ts": float(ts), "src": "x", **facts}
 
 
-def test_one_page_and_its_mark_are_all_of_it():
+def test_one_page_and_its_mark_complete_a_query():
     pages = RetainedPages("a.*", "token")
     assert pages.query() == {"pattern": "a.*", "mark": "token", "after": 0}
     assert pages.take(page(("a.b", {"ts": 1.0})))
@@ -32,7 +32,7 @@ def test_one_page_and_its_mark_are_all_of_it():
     assert pages.joined
 
 
-def test_the_mark_may_come_first_and_so_may_others():
+def test_the_mark_may_come_before_the_page_and_other_marks_are_ignored():
     pages = RetainedPages("**", "token")
     assert pages.marked({"token": "token", "mark": 6})
     assert not pages.marked({"token": "another", "mark": 7})
@@ -51,7 +51,7 @@ def test_a_page_goes_on_where_the_last_one_ended():
     assert [topic for topic, _ in pages.found] == ["a", "b"]
 
 
-def test_nothing_to_say_yet_is_asked_again():
+def test_a_page_that_is_not_ready_is_asked_for_again():
     pages = RetainedPages("**", "token")
     assert not pages.take(page(more=True, mark=None))
     assert not pages.complete
@@ -64,7 +64,7 @@ def test_another_proxy_in_between_is_asked_from_the_start():
     assert (pages.query()["after"], pages.found) == (0, [])
 
 
-def test_a_proxy_that_keeps_nothing_has_no_mark_to_wait_for():
+def test_a_proxy_that_retains_nothing_has_no_mark_to_wait_for():
     pages = RetainedPages("**", "token")
     assert pages.take(page(mark=None))
     assert pages.joined
@@ -77,17 +77,17 @@ def test_an_event_that_came_live_as_well_is_left_out():
     assert unseen([], [event(1)]) == []
 
 
-def test_events_that_differ_in_anything_are_different():
+def test_events_that_differ_in_one_value_are_different():
     assert unseen([event(1, n=1, replayed=True)], [event(1, n=2)]) == [event(1, n=1, replayed=True)]
 
 
-def test_what_was_published_here_is_known_again_after_its_journey():
+def test_an_event_published_here_is_recognised_after_its_round_trip():
     here = event(1, pair=(1, 2), when=datetime(2026, 1, 2, tzinfo=UTC), ratio=float("nan"))
     back = event(1, pair=[1, 2], when="2026-01-02T00:00:00+00:00", ratio=None, replayed=True)
     assert unseen([back], [here]) == []
 
 
-def test_what_is_no_json_was_never_at_a_proxy():
+def test_an_event_that_is_no_json_equals_no_retained_one():
     assert unseen([event(1, replayed=True)], [event(1, odd={1}), {"ts": object()}]) == [event(1, replayed=True)]
 
 
@@ -116,7 +116,7 @@ def fetch(replay, proxy, patience=5.0):
     return replay.fetch(proxy, monotonic() + patience)
 
 
-def test_it_waits_for_its_own_mark(fabric_bus):
+def test_a_fetch_waits_for_its_own_mark(fabric_bus):
     with RetainedFetch(fabric_bus, "a") as replay:
         proxy = Proxy(WAITING, ONE)
         found = []
@@ -132,14 +132,14 @@ def test_it_waits_for_its_own_mark(fabric_bus):
     assert len(fabric_bus) == 0
 
 
-def test_it_gives_up_at_its_deadline(fabric_bus):
+def test_a_fetch_ends_at_its_deadline(fabric_bus):
     with RetainedFetch(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="did not say"):
         fetch(replay, Proxy(*[WAITING] * 100), 0.02)
     with RetainedFetch(fabric_bus, "a") as replay, pytest.raises(TimeoutError, match="not delivered"):
         fetch(replay, Proxy(ONE), 0.02)
 
 
-def test_nobody_gets_place_marks_who_did_not_ask_for_exactly_them():
+def test_only_a_subscription_of_exactly_that_topic_gets_place_marks():
     bus = Bus()
     for pattern in ("**", "fabric.**", "fabric.*"):
         bus.subscribe(pattern, pytest.fail)

@@ -1,4 +1,4 @@
-"""The sender on a socket of its own: an XPUB connected to an XSUB that the test owns, without proxy and threads of it."""
+"""The sender on a socket of its own: an XPUB connected to an XSUB of the test, without a proxy."""
 
 import tempfile
 import threading
@@ -40,7 +40,7 @@ def test_a_calm_event_leaves_at_once_in_the_publishers_thread(make):
     assert bench.receive(1) == [("a", [("a", 1, {"n": 1})])]
 
 
-def test_an_event_that_nobody_wants_is_neither_sent_nor_counted(make):
+def test_an_unwanted_event_is_neither_sent_nor_counted(make):
     bench = make(b"a\0")
     bench.publish("b", 1)
     outbox = bench.sender.outbox
@@ -89,7 +89,7 @@ def test_many_threads_leave_nothing_behind(make):
         assert [number for owner, number in arrived if owner == thread] == list(range(500))
 
 
-def test_before_the_link_is_up_everything_waits(make):
+def test_before_the_link_is_up_all_events_wait(make):
     bench = make(opened=False)
     for number in range(3):
         bench.publish("a", number)
@@ -98,7 +98,7 @@ def test_before_the_link_is_up_everything_waits(make):
     assert ns(bench.receive(3)) == [0, 1, 2]
 
 
-def test_what_waited_and_turns_out_unwanted_is_counted(make):
+def test_an_event_that_waited_and_is_unwanted_is_counted(make):
     bench = make(opened=False)
     bench.publish("a", 0)
     bench.publish("b", 1)
@@ -118,7 +118,7 @@ def test_while_the_link_is_down_the_oldest_are_dropped_past_the_bound(make):
     bench.open(b"a\0")
     messages = bench.receive(100)
     assert ns(messages) == list(range(400, 500))
-    assert messages[0][1][0][1] == 1  # what was dropped was never numbered
+    assert messages[0][1][0][1] == 1  # dropped events get no number
 
 
 def test_publishing_while_the_link_is_down_is_bounded_without_the_control_thread(make):
@@ -176,7 +176,7 @@ def test_refusals_are_logged_once_a_topic(make, caplog):
     assert len(caplog.records) == 2
 
 
-def test_what_is_no_subscription_is_counted(make):
+def test_a_message_that_is_no_subscription_is_counted(make):
     bench = make(b"")
     bench.incoming.send_multipart([b"hello", b"you"])
     bench.incoming.send(b"hello")
@@ -215,7 +215,7 @@ def test_a_quiet_topic_is_marked_with_its_last_number(make):
     assert bench.receive(1)[0] == ("a", [("a", 3, None)])
 
 
-def test_closing_returns_what_could_not_be_sent(make):
+def test_closing_returns_the_number_of_events_not_sent(make):
     bench = make(opened=False)
     for number in range(7):
         bench.publish("a", number)

@@ -1,11 +1,11 @@
-"""Numbers, gaps and recovery as one state machine: whatever is lost on the way is recovered, or reported, and nothing else.
+"""Numbers, gaps and recovery as one state machine: every event lost on the way is recovered or reported, and no other.
 
-    Outbox, Counter, Marks, History ─▸ pipe ─▸ the proxy's filter ─▸ Delivery, Ledger, Recovery ─▸ a Bus
-        ▴     lives of publishers       └─ may be lost                   a subscriber
-        └────────────── questions and answers, which may be lost, cut, late, wrong ──────┘
+    Outbox, Counter, TailMarks, RetransmitBuffer ─▸ pipe ─▸ the proxy's filter ─▸ EventDelivery, GapDetector ─▸ a Bus
+        ▴     lives of publishers                    └─ may lose messages             a subscriber
+        └────────────── questions and answers, which may be lost, cut, late or wrong ─────────────┘
 
-All of it is the real thing but the pipes and the clock. What arrives and what is reported is compared with what every
-publisher has numbered.
+Everything is the product's own code except the pipes and the clock. The events delivered and the gaps reported are
+compared with the events that each publisher has numbered.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from fabric.events.recovery import TIMEOUT
 from fabric.protocol.events import decode_events, decode_topic, prefixes
 from fabric.protocol.sequence import LAST_MARK, Counter, TailMarks
 
-#: Two under one wildcard, two that share the route of whoever wants everything.
+#: Two under one wildcard; two that share the route of a subscriber to everything.
 TOPICS = ["x.a", "x.b", "y", "z"]
 PATTERNS = ["**", "x.*", "x.a", "y", "z"]
-#: Others want everything: so all is numbered, and events ride under topics that ours did not ask for.
+#: Subscriptions of other nodes: so every event is numbered, and some travel under topics that are not wanted here.
 ELSEWHERE = ["**", "x.*"]
-#: Fewer than there are topics: publishers forget what they have sent.
-FEW = 2
-ENOUGH = 100
-#: Bytes: some of what was lost is not there any more when it is asked for.
-HISTORY = 2_000
+#: Topics that a publisher counts. Fewer than there are topics: then it forgets how many events it has sent.
+FEW_COUNTED = 2
+ALL_COUNTED = 100
+#: Bytes of a retransmit buffer: some lost events are not there any more when they are asked for.
+HISTORY_BYTES = 2_000
 Key = tuple[bytes, str]
 
 
@@ -48,7 +48,7 @@ class Publisher:
 
     def __init__(self, origin: bytes, counted: int) -> None:
         self.origin = origin
-        self.outbox = Outbox(origin, history=HISTORY)
+        self.outbox = Outbox(origin, history=HISTORY_BYTES)
         self.outbox.counter = Counter(counted)
         self.marks = TailMarks()
         self.routes = Routes(set(), ())
@@ -56,7 +56,7 @@ class Publisher:
         self.published = 0
 
     def read(self, patterns: list[str]) -> None:
-        """It hears who wants what."""
+        """The subscriptions are read."""
         wanted = {prefix for pattern in patterns for prefix in prefixes(pattern)}
         self.routes = Routes(wanted, {len(prefix) for prefix in wanted})
         self.marks.restart()
@@ -76,7 +76,7 @@ class Publisher:
 
 
 class SequenceMachine(RuleBasedStateMachine):
-    """See the module. Nothing is lost in this one."""
+    """See the module. In this one nothing is lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,20 +88,21 @@ class SequenceMachine(RuleBasedStateMachine):
         self.wanted: Tally[bytes] = Tally()
         self.subscriptions: list[Subscription] = []
         self.publishers: list[Publisher] = []
-        self.counted = ENOUGH
+        self.counted = ALL_COUNTED
         self.lives = 0
-        self.behind_since: float | None = None  # when what the publishers have not heard of was subscribed
+        self.behind_since: float | None = None  # since when a subscription is unknown to the publishers
         self.questions: deque[tuple[Publisher, list[Any], Any]] = deque()
-        #: What each subscription got; what passed for it; what of each topic is missing, dropped or ridden past.
+        #: Per subscription: the numbers delivered, and those that passed for it. Per topic: events lost, and events missed
+        #: because they travelled under another topic.
         self.got: dict[Subscription, dict[Key, list[int]]] = {}
         self.passed: dict[Subscription, dict[Key, list[int]]] = {}
         self.dropped: Tally[Key] = Tally()
-        self.missed_rides: Tally[Key] = Tally()
+        self.missed_under_others: Tally[Key] = Tally()
         self.reported: Tally[Key] = Tally()
-        #: Topics of which something has come, from when on all is promised; and their losses since.
+        #: Topics of which an event has arrived, from which on all are promised; and their losses since.
         self.begun: set[Key] = set()
         self.owed: Tally[Key] = Tally()
-        #: Publishers live on, remember, and subscriptions stay: then all of it can be accounted for in the end.
+        #: Whether publishers live on and count all topics, and subscriptions stay: then every loss can be accounted for.
         self.steady = False
 
     @initialize(
@@ -110,7 +111,7 @@ class SequenceMachine(RuleBasedStateMachine):
         kind=st.sampled_from(["steady", "steady", "forgetful", "restless"]),
     )
     def begin(self, pattern: str, recover: bool, kind: str) -> None:
-        self.counted = FEW if kind == "forgetful" else ENOUGH
+        self.counted = FEW_COUNTED if kind == "forgetful" else ALL_COUNTED
         self.steady = kind == "steady"
         for _ in range(2):
             self._live()
@@ -165,7 +166,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @rule()
     def hear(self) -> None:
-        """The publishers hear who wants what."""
+        """The publishers read the subscriptions."""
         self.behind_since = None
         for publisher in self.publishers:
             publisher.read(self._patterns())
@@ -182,7 +183,7 @@ class SequenceMachine(RuleBasedStateMachine):
 
     @rule()
     def flush(self) -> None:
-        """All that waits passes the proxy, and is handled."""
+        """All waiting messages pass the proxy and are delivered."""
         for publisher in self.publishers:
             while publisher.pipe:
                 self._pass(*publisher.pipe.popleft())
@@ -201,7 +202,7 @@ class SequenceMachine(RuleBasedStateMachine):
                 for subscription in subscribers if envelope is not None else ():
                     self.passed[subscription][key].append(envelope["n"])
             elif envelope is not None:
-                (self.dropped if fits else self.missed_rides)[key] += 1
+                (self.dropped if fits else self.missed_under_others)[key] += 1
                 self.owed[key] += key in self.begun
         if fits and not lost:
             self.delivery.deliver(origin, second)
@@ -215,7 +216,7 @@ class SequenceMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         if self.behind_since is not None and self.now + seconds > self.behind_since + JOINING_SECONDS / 2:
             self.hear()
-            self.flush()  # what left under the routes of before is under way for less than a second
+            self.flush()  # messages sent with the old routes travel for less than a second
         self.now += seconds
         for publisher in self.publishers:
             publisher.mark(self.now)
@@ -246,7 +247,7 @@ class SequenceMachine(RuleBasedStateMachine):
             answered(orjson.loads(orjson.dumps(answer)))
         self._recover()
 
-    # What holds
+    # Invariants
 
     def _gap(self, event: dict[str, Any]) -> None:
         self.reported[bytes.fromhex(event["origin"]), event["topic"]] += event["missed"]
@@ -271,13 +272,13 @@ class SequenceMachine(RuleBasedStateMachine):
         assert self.delivery.missed == sum(self.reported.values())
         for key, missed in self.reported.items():
             assert missed > 0
-            if self.counted == ENOUGH:
-                assert missed <= self.dropped[key] + self.missed_rides[key], key
-            else:  # overstated is a gap whose publisher had forgotten the topic; but something must have been lost
-                assert self.dropped[key] + self.missed_rides[key], key
+            if self.counted == ALL_COUNTED:
+                assert missed <= self.dropped[key] + self.missed_under_others[key], key
+            else:  # the publisher forgot the topic: the gap may be overstated, but an event must have been lost
+                assert self.dropped[key] + self.missed_under_others[key], key
 
     def teardown(self) -> None:
-        """Everything is told, answered or overdue: what is not there is accounted for."""
+        """In the end every question is answered or overdue, and every missing event is accounted for."""
         self.hear()
         for _ in range(3):
             self.flush()
@@ -299,11 +300,11 @@ class SequenceMachine(RuleBasedStateMachine):
 
 
 class LossyMachine(SequenceMachine):
-    """And in this one whatever may be lost is."""
+    """In this one messages, questions and answers are lost."""
 
     @rule(who=st.integers(0, 1), lost=st.lists(st.booleans(), min_size=1, max_size=8))
     def lose(self, who: int, lost: list[bool]) -> None:
-        """Full pipes, killed proxies: some messages arrive, some do not."""
+        """Full pipes, killed proxies: some messages arrive, others do not."""
         pipe = self.publishers[who].pipe
         for each in lost:
             if pipe:

@@ -1,26 +1,26 @@
-"""What an XPUB reads, for the tests of `fabric.events.interest`."""
+"""Frames as an XPUB reads them, for the tests of `fabric.events.interest`."""
 
 from fabric.events.interest import NOBODY, Interest
 from fabric.protocol.events import END, UP
 
 
 def plus(*wanted):
-    """Subscriptions as they are read."""
+    """Subscriptions."""
     return [b"\x01" + prefix for prefix in wanted]
 
 
 def minus(*gone):
-    """Their ends."""
+    """Ends of subscriptions."""
     return [b"\x00" + prefix for prefix in gone]
 
 
 def replay(*wanted):
-    """What a new connection reads: byte order, the proxy's own among them."""
+    """The subscriptions read from a new connection: in byte order, the proxy's own among them."""
     return plus(*sorted({*wanted, UP, END}))
 
 
 def loss(*wanted):
-    """What a lost connection reads."""
+    """The ends read from a lost connection."""
     return minus(*sorted({*wanted, UP, END}))
 
 
