@@ -183,8 +183,10 @@ class Sender:
     def _hold(self, topic: str, encoded: bytes, now: float) -> None:
         self._append((topic, encoded))
         if self.outbox.fresh > BURST and self._lock.acquire(False):
-            self.outbox.hold(now)
-            self._lock.release()
+            try:
+                self.outbox.hold(now)
+            finally:
+                self._lock.release()
         if not self._pacing.blocked(now):  # the link came up since the decision
             self._wake_tail()
 
