@@ -44,8 +44,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import orjson
-
 from fabric.errors import WireError
 from fabric.protocol.node_report import decode_report
 from fabric.protocol.verbs import (
@@ -80,8 +78,9 @@ from fabric.protocol.verbs import (
     Welcome,
     decode_for_proxy,
 )
+from proxy.messages.listing import encode_listing, listing
 from proxy.messages.node_reports import NodeReports
-from proxy.messages.records import Announcements, NodeRecord, Outgoing, Refusal, RegistrationRecord
+from proxy.messages.records import Announcements, NodeRecord, Outgoing, Refusal
 from proxy.messages.registry import Registry
 from proxy.messages.routing import MessageRouting, error
 
@@ -218,36 +217,8 @@ class Directory:
         return self._routing.epoch
 
     def listing(self, endpoint: str = "", *, nodes: bool = True) -> dict[str, Any]:
-        """Endpoints (all, or those called `endpoint`) and nodes. `since` and `seen` are unix seconds."""
-        wanted = self._registry.sessions.open.values()
-        if endpoint:
-            holders = self._registry.names.get(endpoint.encode())
-            wanted = [] if holders is None else holders.members  # type: ignore[assignment]
-        return {
-            "proxy": self.terms.proxy,
-            "endpoints": [self._endpoint_facts(registration) for registration in wanted],
-            "nodes": [self._node_facts(node) for node in self._nodes.values()] if nodes else [],
-        }
-
-    def _endpoint_facts(self, registration: RegistrationRecord) -> dict[str, Any]:
-        node, epoch = registration.node, self._routing.epoch
-        return {
-            "endpoint": registration.name.decode(),
-            "session": registration.session.decode(),
-            **node.facts(),
-            "shared": self._registry.names[registration.name].shared,
-            "since": epoch + registration.since,
-            "seen": epoch + node.seen,
-        }
-
-    def _node_facts(self, node: NodeRecord) -> dict[str, Any]:
-        return {
-            **node.facts(),
-            "program": node.identity.program,
-            "endpoints": len(node.registrations),
-            "since": self._routing.epoch + node.since,
-            "seen": self._routing.epoch + node.seen,
-        }
+        """Endpoints (all, or those called `endpoint`) and nodes; see `proxy.messages.listing`."""
+        return listing(self._registry, self.terms.proxy, self._routing.epoch, endpoint, nodes=nodes)
 
     # Everything else
 
@@ -305,14 +276,11 @@ class Directory:
         message: List = decode_for_proxy(frames)
         if (node := self._nodes.get(peer)) is not None:
             node.seen = now
-        wanted = message.query.get("endpoint")
-        listing = self.listing(wanted if isinstance(wanted, str) else "", nodes=message.query.get("nodes") is not False)
-        data = orjson.dumps(listing)
-        while len(data) > self.terms.max_bytes and (listing["endpoints"] or listing["nodes"]):
-            # Over the limit the asker's socket would close its connection. Half of the truth is marked as such.
-            for key in ("endpoints", "nodes"):
-                listing[key] = listing[key][: len(listing[key]) // 2]
-            data = orjson.dumps({**listing, "truncated": True})
+        endpoint = message.query.get("endpoint")
+        found = self.listing(
+            endpoint if isinstance(endpoint, str) else "", nodes=message.query.get("nodes") is not False
+        )
+        data = encode_listing(found, self.terms.max_bytes)
         self.outgoing.append((peer, [LISTED, message.id.encode(), data]))
 
     def _ping(self, peer: bytes, frames: list[bytes], now: float) -> None:

@@ -2,78 +2,13 @@
 
 from __future__ import annotations
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.protocol import verbs
 from fabric.protocol.verbs import Identity, Meta, ReplyMeta
-from proxy.messages.directory import Directory
-
-EPOCH = 1_700_000_000.0
-
-
-class Proxy:
-    """A directory, and what its peers have heard of it."""
-
-    def __init__(self, **options):
-        self.now = 100.0
-        self.directory = Directory("boot", self.now, epoch=EPOCH, **options)
-        self.boxes: dict[bytes, list] = {}
-
-    def say(self, peer, *messages):
-        for message in messages:
-            self.raw(peer, verbs.encode(message))
-        return self
-
-    def raw(self, peer, frames):
-        self.directory.receive(peer, frames, self.now)
-        self.deliver()
-
-    def deliver(self):
-        while self.directory.outgoing:
-            peer, frames = self.directory.outgoing.popleft()
-            self.boxes.setdefault(peer, []).append(verbs.decode_for_node(frames))
-
-    def heard(self, peer):
-        """Everything since the last time."""
-        return self.boxes.pop(peer, [])
-
-    def tick(self, seconds):
-        self.now += seconds
-        self.directory.tick(self.now)
-        self.deliver()
-
-    def announced(self):
-        events = list(self.directory.announcements)
-        self.directory.announcements.clear()
-        return events
-
-    def topics(self):
-        return [topic for topic, _ in self.announced()]
-
-
-def origin(peer):
-    return peer.ljust(8, b".")
-
-
-def hello(peer, attempt=1):
-    return verbs.Hello(1, attempt, Identity(peer.decode(), origin(peer), 7, "host", "app"))
-
-
-def send(to, session, sender="anonymous:a", id="m1", meta=Meta(1.0, 5.0), body=b"{}"):  # noqa: B008 - a NamedTuple
-    return verbs.Send(id, to, session, sender, meta, body)
-
-
-@pytest.fixture
-def proxy():
-    """Nodes a and b; b holds `worker` as session boot-1."""
-    proxy = Proxy().say(b"a", hello(b"a")).say(b"b", hello(b"b"), verbs.Register(1, "worker", "reject"))
-    proxy.boxes.clear()
-    proxy.announced()
-    return proxy
-
+from tests.proxy.messages.peers import EPOCH, Proxy, hello, origin, send
 
 # Nodes
 
@@ -513,15 +448,6 @@ def test_a_recorded_message_says_where_it_went():
 # Broadcasts
 
 
-@pytest.fixture
-def crowd(proxy):
-    """Beside `worker` at b: `one` and `two` at c; a has `own`."""
-    proxy.say(b"c", hello(b"c"), verbs.Register(1, "one", "reject"), verbs.Register(2, "two", "reject"))
-    proxy.say(b"a", verbs.Register(1, "own", "reject"))
-    proxy.boxes.clear()
-    return proxy
-
-
 def test_a_broadcast_goes_to_every_endpoint_but_the_senders_own(crowd):
     crowd.say(b"a", send("*", "*"))
     assert [len(crowd.heard(peer)) for peer in (b"a", b"b", b"c")] == [0, 1, 2]
@@ -609,44 +535,6 @@ def test_a_question_that_does_not_get_through_names_who_was_asked(proxy):
     proxy.directory.undeliverable(*proxy.directory.outgoing.popleft(), "busy", proxy.now)
     proxy.deliver()
     assert proxy.heard(b"a") == [verbs.Error("ASK", "q", "busy", {"origin": origin(b"b").hex()})]
-
-
-def test_a_list_says_who_is_there_and_since_when(proxy):
-    proxy.tick(2)
-    (listed,) = proxy.say(b"x", verbs.List("l", {})).heard(b"x")
-    assert listed.listing["endpoints"] == [
-        {
-            "endpoint": "worker",
-            "session": "boot-1",
-            "node": "b",
-            "origin": origin(b"b").hex(),
-            "pid": 7,
-            "host": "host",
-            "shared": False,
-            "since": EPOCH + 100,
-            "seen": EPOCH + 100,
-        }
-    ]
-
-
-def test_a_list_names_the_nodes(proxy):
-    (listed,) = proxy.say(b"x", verbs.List("l", {})).heard(b"x")
-    assert [(node["node"], node["program"], node["endpoints"]) for node in listed.listing["nodes"]] == [
-        ("a", "app", 0),
-        ("b", "app", 1),
-    ]
-
-
-def test_a_list_can_be_narrowed_to_one_name(crowd):
-    (listed,) = crowd.say(b"x", verbs.List("l", {"endpoint": "two", "nodes": False})).heard(b"x")
-    assert ([entry["endpoint"] for entry in listed.listing["endpoints"]], listed.listing["nodes"]) == (["two"], [])
-
-
-def test_a_list_that_would_not_fit_is_cut_and_says_so():
-    proxy = Proxy(max_bytes=2_000).say(b"a", hello(b"a"))
-    proxy.say(b"a", *[verbs.Register(key, f"name-{key}", "reject") for key in range(50)])
-    (listed,) = proxy.say(b"x", verbs.List("l", {})).heard(b"x")
-    assert (listed.listing["truncated"], 0 < len(listed.listing["endpoints"]) < 50) == (True, True)
 
 
 # Whatever comes
@@ -739,10 +627,6 @@ def test_a_message_the_hot_path_takes_the_decoder_takes_too_but_for_what_only_th
     proxy.boxes.clear()
     proxy.directory.receive(b"b", [b"SEND", *rest], proxy.now)
     assert all(frames[0] == b"ERROR" for _, frames in proxy.directory.outgoing)
-
-
-def test_a_listing_is_json(proxy):
-    assert orjson.loads(orjson.dumps(proxy.directory.listing()))["proxy"] == "boot"
 
 
 _DEEP = b'{"a":' * 300 + b"1" + b"}" * 300
