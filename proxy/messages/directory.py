@@ -67,14 +67,11 @@ from fabric.protocol.verbs import (
     VERSION,
     Ask,
     Bye,
-    Find,
     Hello,
     List,
     Ping,
-    Register,
     Tell,
     Terms,
-    Unregister,
     Welcome,
     decode_for_proxy,
 )
@@ -83,6 +80,9 @@ from proxy.messages.node_reports import NodeReports
 from proxy.messages.records import Announcements, NodeRecord, Outgoing, Refusal
 from proxy.messages.registry import Registry
 from proxy.messages.routing import MessageRouting, error
+
+#: Who may send a verb. A handler for `ANY` gets the peer and its frames, one for `NODE` the node and the decoded message.
+ANY, NODE = "any", "node"
 
 _Handler = Callable[[bytes, list[bytes], float], None]
 
@@ -115,20 +115,23 @@ class Directory:
         self._granted = now
         self._empty_since: float | None = now
         self._counts = dict.fromkeys(("malformed", "refused", "busy", "gone", "lost"), 0)
+        table: dict[bytes, tuple[Callable[..., None], str]] = {
+            HELLO: (self._hello, ANY),
+            SEND: (self._routing.send, ANY),
+            GOT: (self._routing.got, ANY),
+            REPLY: (self._routing.reply, ANY),
+            LIST: (self._list, ANY),
+            PING: (self._ping, ANY),
+            REGISTER: (self._registry.register, NODE),
+            UNREGISTER: (self._registry.unregister, NODE),
+            FIND: (self._registry.find, NODE),
+            REFUSED: (self._routing.refused, NODE),
+            ASK: (self._ask, NODE),
+            TELL: (self._tell, NODE),
+            BYE: (self._bye, NODE),
+        }
         self._handlers: dict[bytes, _Handler] = {
-            HELLO: self._hello,
-            SEND: self._routing.send,
-            GOT: self._routing.got,
-            REPLY: self._routing.reply,
-            LIST: self._list,
-            PING: self._ping,
-            REGISTER: self._for_node(self._register),
-            UNREGISTER: self._for_node(self._unregister),
-            FIND: self._for_node(self._find),
-            REFUSED: self._for_node(self._routing.refused),
-            ASK: self._for_node(self._ask),
-            TELL: self._for_node(self._tell),
-            BYE: self._for_node(self._bye),
+            verb: self._for_node(handler) if who == NODE else handler for verb, (handler, who) in table.items()
         }
 
     # The shell's side
@@ -245,15 +248,6 @@ class Directory:
             raise Refusal("version", version=VERSION, yours=message.version)
         self._registry.hello(peer, message.identity, Welcome(VERSION, message.attempt, self.terms), now)
         self._empty_since = None
-
-    def _register(self, node: NodeRecord, message: Register, now: float) -> None:
-        self._registry.register(node, message, now)
-
-    def _unregister(self, node: NodeRecord, message: Unregister, now: float) -> None:
-        self._registry.unregister(node, message.key)
-
-    def _find(self, node: NodeRecord, message: Find, now: float) -> None:
-        self._registry.find(node.peer, message.name, message.session)
 
     def _ask(self, node: NodeRecord, message: Ask, now: float) -> None:
         id_ = message.id.encode()

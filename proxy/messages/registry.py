@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from fabric.protocol.verbs import BYE, REGISTERED, Identity, Register, Welcome, encode
+from fabric.protocol.verbs import BYE, REGISTERED, Find, Identity, Register, Unregister, Welcome, encode
 from proxy.messages.records import Announcements, Holders, NodeRecord, Outgoing, Refusal, RegistrationRecord
 from proxy.messages.sessions import Sessions
 
@@ -158,9 +158,9 @@ class Registry:
             self._send(member.node.peer, [BYE, b"replaced", member.session])
             self._end(member, "replaced", "replaced")
 
-    def unregister(self, node: NodeRecord, key: int) -> None:
-        """A name is given back; one that is not held is none of our business."""
-        registration = node.registrations.get(key)
+    def unregister(self, node: NodeRecord, message: Unregister, now: float) -> None:
+        """UNREGISTER: release a name. No-op if the node does not hold it."""
+        registration = node.registrations.get(message.key)
         if registration is not None:
             self._end(registration, "left", "close")
 
@@ -175,19 +175,19 @@ class Registry:
         self.sessions.end(registration, reason)
         self._announce(f"endpoint.{how}", node, registration, reason)
 
-    def find(self, peer: bytes, name: str, session: str) -> None:
-        """Answer FIND: whose turn it is, or whether that session is here. Refusal if nobody has the name."""
-        wanted = name.encode()
+    def find(self, node: NodeRecord, message: Find, now: float) -> None:
+        """Answer FIND: the next holder of the name, or whether that session is here. Refusal if nobody has the name."""
+        name, session = message.name.encode(), message.session.encode()
         if session:
-            registration = self.sessions.open.get(session.encode())
-            if registration is not None and registration.name == wanted:
-                self.sessions.found(peer, registration, registration.session, self.names[wanted].shared)
+            registration = self.sessions.open.get(session)
+            if registration is not None and registration.name == name:
+                self.sessions.found(node.peer, registration, session, self.names[name].shared)
             else:
-                self.sessions.wait_for(peer, wanted, session.encode())
-        elif (holders := self.names.get(wanted)) is None:
-            raise Refusal("no_such_endpoint", similar=self.similar(name))
+                self.sessions.wait_for(node.peer, name, session)
+        elif (holders := self.names.get(name)) is None:
+            raise Refusal("no_such_endpoint", similar=self.similar(message.name))
         else:
-            self.sessions.found(peer, holders.next(), b"", holders.shared)
+            self.sessions.found(node.peer, holders.next(), b"", holders.shared)
 
     def similar(self, name: str) -> list[str]:
         """Names that look like this one, best first."""
