@@ -84,7 +84,7 @@ class MessageRouting:
             raise WireError("SEND has 6 frames after the verb")
         _, id_, to, session, sender, meta, body = frames
         node = self._nodes.get(peer)
-        if node is None:
+        if node is None or node.missed:
             self._send_bare(peer, frames, now)
             return
         node.seen = now
@@ -157,8 +157,9 @@ class MessageRouting:
         return None
 
     def _send_bare(self, peer: bytes, frames: list[bytes], now: float) -> None:
-        if frames[3] or len(peer) > MAX_ID - len(BARE):
-            # It thinks that we know it. What it had queued for a former proxy must not overtake what it will repeat.
+        if frames[3] or peer in self._nodes or len(peer) > MAX_ID - len(BARE):
+            # A node that must say HELLO first: it repeats what was not acknowledged, and what it sends now, or had queued
+            # for a former proxy, must not overtake that.
             raise Refusal("unknown_peer")
         if not frames[4].startswith(_ANONYMOUS):
             frames = [*frames[:4], _ANONYMOUS + frames[4], *frames[5:]]

@@ -429,6 +429,13 @@ def test_who_missed_an_answer_because_its_pipe_was_full_must_say_hello(proxy):
     assert proxy.say(b"a", verbs.Ping("p")).heard(b"a") == [verbs.Pong("p", False)]
 
 
+@pytest.mark.parametrize("session", ["boot-1", "*", ""])
+def test_until_its_hello_nothing_that_it_sends_is_passed_on(proxy, session):
+    proxy.directory.undeliverable(b"a", [b"ACK", b"m1", b"1"], "busy", proxy.now)
+    assert proxy.say(b"a", send("worker", session)).heard(b"a")[0].code == "unknown_peer"
+    assert proxy.heard(b"b") == []
+
+
 def test_after_its_hello_it_is_known_again(proxy):
     proxy.directory.undeliverable(b"a", [b"ACK", b"m1", b"1"], "busy", proxy.now)
     assert proxy.say(b"a", hello(b"a", 2), verbs.Ping("p")).heard(b"a")[-1] == verbs.Pong("p", True)

@@ -564,6 +564,18 @@ def test_a_sender_that_missed_an_acknowledgement_because_its_pipe_was_full_gets_
     assert (sender.fate("m1"), holder.ids().count("m1")) == ([Delivered("m1", 1)], 1)
 
 
+def test_a_message_whose_refusal_was_missed_is_not_overtaken_by_the_next(pair):
+    fabric, sender, holder = pair
+    fabric.busy |= {sender, holder}
+    sender.send("m1", "worker", wait=60)
+    fabric.settle()
+    fabric.busy.clear()
+    sender.send("m2", "worker", wait=60)
+    fabric.run(12)
+    assert holder.ids() == ["first", "m1", "m2"]
+    assert (sender.fate("m1"), sender.fate("m2")) == ([Delivered("m1", 1)], [Delivered("m2", 1)])
+
+
 # Whatever happens
 
 
