@@ -37,7 +37,7 @@ SHELL = {
     "proxy.__main__", "proxy.client", "proxy.collect", "proxy.daemon", "proxy.events.observer", "proxy.events.plane",
     "proxy.events.retainer", "proxy.health.self_check", "proxy.health.socket_guard", "proxy.health.systemd",
     "proxy.health.watchdog", "proxy.logs", "proxy.messages.hooks", "proxy.messages.plane", "proxy.metrics.app",
-    "proxy.metrics.httpd", "proxy.server", "proxy.settings",
+    "proxy.metrics.httpd", "proxy.repeat_filter", "proxy.server", "proxy.settings",
 }  # fmt: skip
 #: What a pure module has no business with.
 IMPURE = {
@@ -62,6 +62,7 @@ SHARED = (
     "fabric.config.schema",
     "fabric.system.autostart",
     "fabric.system.run_program",
+    "fabric.system.terminal",
 )
 
 

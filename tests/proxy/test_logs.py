@@ -5,15 +5,15 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from datetime import datetime
 
 import orjson
 import pytest
 
 from fabric.errors import ProxyError
-from fabric.testing import ProxyProcess, wait_until
-from proxy.logs import BURST, MAX_KINDS, JournalFormatter, JsonFormatter, Log, RepeatFilter, TextFormatter, escaped
+from fabric.testing import ProxyProcess
+from proxy.logs import JournalFormatter, JsonFormatter, Log, TextFormatter
+from proxy.repeat_filter import BURST
 from proxy.settings import ProxySettings
 
 #: Of the tests' own: its handlers go after the test.
@@ -73,16 +73,6 @@ def test_nobody_can_forge_a_line_or_command_a_terminal(made, evil):
     assert "\\" in line
 
 
-@pytest.mark.parametrize("text", ["plain", "Größe 5 µm", "日本語", "\U0001f600"])
-def test_what_is_visible_stays_as_it_is(text):
-    assert escaped(text) == text
-
-
-def test_what_is_not_visible_is_escaped_as_in_json():
-    text = "a\n\x1b\u202e\U000e0001"
-    assert orjson.loads(f'"{escaped(text)}"') == text
-
-
 def test_a_json_line_says_what_was_said():
     text = 'a\nb "c" \\ \x85 \u202e'
     assert orjson.loads(JsonFormatter().format(record("%s", text)))["message"] == text
@@ -126,126 +116,6 @@ def test_a_wrong_log_call_is_logged_as_far_as_it_goes():
     assert "two %s and %s (cannot be written out: not enough arguments" in TextFormatter().format(
         record("two %s and %s", 1)
     )
-
-
-# What is said again and again
-
-
-class Collected(logging.Handler):
-    """Keeps what it is given."""
-
-    def __init__(self):
-        super().__init__()
-        self.lines = []
-
-    def emit(self, record):
-        self.lines.append(record.getMessage())
-
-
-@pytest.fixture
-def limited():
-    """A logger whose repeated lines are left out, its collected lines, and a clock to be set."""
-    handler, now = Collected(), [1_000.0]
-    repeats = RepeatFilter(handler, burst=2, interval=60.0, clock=lambda: now[0])
-    handler.addFilter(repeats)
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(handler)
-    yield logger, handler.lines, now
-    repeats.close()
-
-
-def test_so_many_of_a_kind_pass_and_the_rest_is_told_at_the_next_line_after_the_interval(limited):
-    logger, lines, now = limited
-    for number in range(10):
-        logger.warning("hook %d failed", number)
-    assert lines == ["hook 0 failed", "hook 1 failed"]
-    now[0] += 60.0
-    logger.error("something else")
-    assert lines[2:] == ["… and 8 more like it in the last 60 s, the last one: hook 9 failed", "something else"]
-
-
-def test_after_the_interval_a_kind_begins_anew(limited):
-    logger, lines, now = limited
-    for _ in range(3):
-        logger.warning("again")
-    now[0] += 61.0
-    for _ in range(3):
-        logger.warning("again")
-    told = "… and 1 more like it in the last 61 s, the last one: again"
-    assert lines == ["again", "again", told, "again", "again"]
-
-
-def test_nothing_is_told_of_what_was_not_left_out(limited):
-    logger, lines, now = limited
-    logger.warning("once")
-    now[0] += 61.0
-    logger.warning("other")
-    assert lines == ["once", "other"]
-
-
-def test_kinds_are_told_apart_by_logger_level_and_template_only(limited):
-    logger, lines, _ = limited
-    other = logging.getLogger(f"{LOGGER}.other")
-    for number in range(3):
-        logger.warning("a %d", number)
-        logger.error("a %d", number)
-        logger.warning("b %d", number)
-        other.warning("a %d", number)
-    assert len(lines) == 4 * 2
-
-
-def test_what_is_no_fault_always_passes(limited):
-    logger, lines, _ = limited
-    for _ in range(100):
-        logger.info("a message")
-    assert len(lines) == 100
-
-
-def test_at_the_end_what_was_left_out_is_told(limited):
-    logger, lines, now = limited
-    for _ in range(5):
-        logger.warning("again")
-    now[0] += 12.0
-    logger.handlers[0].filters[0].close()
-    assert lines[2:] == ["… and 3 more like it in the last 12 s, the last one: again"]
-
-
-def test_it_is_told_when_the_interval_is_over_though_nothing_else_happens():
-    handler, now = Collected(), [0.0]
-    handler.addFilter(repeats := RepeatFilter(handler, burst=1, interval=0.05, clock=lambda: now[0]))
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(handler)
-    for _ in range(4):
-        logger.warning("again")
-    now[0] = 1.0
-    wait_until(lambda: "… and 3 more like it in the last 1 s, the last one: again" in handler.lines)
-    repeats.close()
-
-
-def test_however_many_kinds_there_are_only_so_many_are_remembered(limited):
-    logger, lines, _ = limited
-    for number in range(MAX_KINDS + 100):
-        logger.warning(f"dynamic {number}")  # noqa: G004 - that is the mistake
-    assert len(lines) == MAX_KINDS + 100
-    assert len(logger.handlers[0].filters[0]._kinds) == MAX_KINDS
-
-
-def test_every_line_is_either_written_or_counted_from_however_many_threads():
-    handler = Collected()
-    handler.addFilter(repeats := RepeatFilter(handler, burst=5))
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(handler)
-    threads = [
-        threading.Thread(target=lambda: [logger.warning("again") for _ in range(500)], name=f"fabric-test-{number}")
-        for number in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    repeats.close()
-    assert handler.lines.count("again") == 5
-    assert handler.lines[-1].startswith("… and 1995 more")
 
 
 # Where it goes
