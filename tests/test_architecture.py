@@ -63,6 +63,7 @@ SHARED = (
     "fabric.system.autostart",
     "fabric.system.run_program",
     "fabric.system.terminal",
+    "fabric.system.worker_pool",
 )
 
 

@@ -39,8 +39,19 @@ class Job(NamedTuple):
 class WorkerPool:
     """Every method may be called on any thread."""
 
-    def __init__(self, name: str, *, limit: int = 1_000, concurrency: int = 1, max_bytes: int = MAX_BYTES) -> None:
-        self._name = name
+    def __init__(
+        self,
+        name: str,
+        *,
+        limit: int = 1_000,
+        concurrency: int = 1,
+        max_bytes: int = MAX_BYTES,
+        linger: float | None = LINGER,
+        prefix: str = "fabric-rules",
+    ) -> None:
+        """Threads are called `prefix`-`name`. An idle thread ends after `linger` seconds; None: not before `close`."""
+        self._name = f"{prefix}-{name}"
+        self._linger = linger
         self._limit = limit
         self._concurrency = concurrency
         self._max_bytes = max_bytes
@@ -57,6 +68,22 @@ class WorkerPool:
     def is_idle(self) -> bool:
         """Whether there is nothing to do, and nothing being done."""
         return not self._jobs and not self._running
+
+    @property
+    def queued(self) -> int:
+        """Number of jobs that wait for a thread."""
+        return len(self._jobs)
+
+    @property
+    def running(self) -> int:
+        """Number of jobs that run now."""
+        return self._running
+
+    def start(self) -> None:
+        """Start all threads now, so that `put` starts none. RuntimeError if a thread cannot be had."""
+        with self._changed:
+            while len(self._threads) < self._concurrency:
+                self._start()
 
     def put(self, job: Job) -> None:
         """Have it done; when full in place of the oldest."""
@@ -78,7 +105,7 @@ class WorkerPool:
             each.dropped()
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"fabric-rules-{self._name}", daemon=True)
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
         self._threads.add(thread)
         try:
             thread.start()
@@ -100,8 +127,7 @@ class WorkerPool:
 
     def _next(self) -> Job | None:
         with self._changed:
-            if not self._jobs and not self.closing:
-                self._changed.wait(LINGER)
+            self._changed.wait_for(lambda: bool(self._jobs) or self.closing, self._linger)
             if not self._jobs:
                 self._threads.discard(threading.current_thread())
                 self._changed.notify_all()

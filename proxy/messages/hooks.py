@@ -30,12 +30,13 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any
 
 import orjson
 
 from fabric.system.run_program import GRACE, environment, run
+from fabric.system.worker_pool import Job, WorkerPool
 from proxy.messages.routing import Routed
 
 logger = logging.getLogger("fabric.proxy")
@@ -44,8 +45,8 @@ Argv = tuple[str, ...]
 
 #: What may wait for one hook: bodies can be 10 MiB.
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
-#: Messages remembered, so that one that is repeated runs no hook again.
-REMEMBERED = 10_000
+#: Ids remembered, so that a repeated message runs no hook again.
+MAX_IDS = 10_000
 #: Of a hook's output, what is kept and logged.
 MAX_OUTPUT = 2_000
 _COUNTED = ("done", "failed", "timed_out", "dropped", "queued", "running")
@@ -116,121 +117,95 @@ def _program(named: str, number: int) -> str:
 class Hooks:
     """All hooks of a proxy. `put` and `stop` are for the proxy's threads, and never wait for a hook that runs."""
 
-    def __init__(self, hooks: Sequence[Argv], *, url: str, timeout: float, concurrency: int, queue: int) -> None:
-        self._lines = [_Line(hook, url, timeout, concurrency, queue) for hook in hooks]
+    def __init__(
+        self,
+        hooks: Sequence[Argv],
+        *,
+        url: str,
+        timeout: float,
+        concurrency: int,
+        queue: int,
+        max_queued_bytes: int = MAX_QUEUED_BYTES,
+        max_ids: int = MAX_IDS,
+    ) -> None:
+        self._hooks = [_Hook(argv, url, timeout, concurrency, queue, max_queued_bytes) for argv in hooks]
+        self._max_ids = max_ids
         self._seen: OrderedDict[tuple[bytes, bytes, bytes], None] = OrderedDict()
         self._repeated = 0
 
     def start(self) -> None:
         """Start the workers."""
-        for line in self._lines:
-            line.start()
+        for hook in self._hooks:
+            hook.pool.start()
 
     def put(self, message: Routed) -> None:
-        """A message was routed. O(1), and never waits. One thread at a time."""
+        """A message was routed. O(1), and never waits for a hook. One thread at a time."""
         key = (message.sender, message.to, message.id)
         if key in self._seen:
             self._repeated += 1
             return
         self._seen[key] = None
-        if len(self._seen) > REMEMBERED:
+        if len(self._seen) > self._max_ids:
             self._seen.popitem(last=False)
-        for line in self._lines:
-            line.put(message)
+        for hook in self._hooks:
+            hook.put(message)
 
     def stop(self) -> None:
-        """Begin nothing more, end what runs: what waits is dropped, and counted."""
-        for line in self._lines:
-            line.stop()
-        for line in self._lines:
-            line.join()
+        """Drop and count the queued messages, end the running programs, and wait for the workers."""
+        for hook in self._hooks:
+            hook.pool.close()
+        until = monotonic() + 3 * GRACE  # longer than `run` takes to end a program; the threads are daemons
+        for hook in self._hooks:
+            hook.pool.join(until)
         if dropped := self.stats()["dropped"]:
             logger.warning("%d messages ran no hook: they came faster than hooks ended", dropped)
 
     def stats(self) -> dict[str, int]:
-        """What was counted, over all hooks."""
-        counts = [line.stats() for line in self._lines]
+        """Counts over all hooks."""
+        counts = [hook.stats() for hook in self._hooks]
         return {**{name: sum(count[name] for count in counts) for name in _COUNTED}, "repeated": self._repeated}
 
 
-class _Line:
-    """One hook: its queue and its workers. A hook that hangs holds up only itself."""
+class _Hook:
+    """One program, its queue and its workers. A program that hangs blocks only its own queue."""
 
-    def __init__(self, argv: Argv, url: str, timeout: float, concurrency: int, limit: int) -> None:
+    def __init__(
+        self, argv: Argv, url: str, timeout: float, concurrency: int, queue: int, max_queued_bytes: int
+    ) -> None:
+        self.pool = WorkerPool(
+            os.path.basename(argv[0]),
+            prefix="fabric-hook",
+            limit=max(queue, 1),
+            concurrency=max(concurrency, 1),
+            max_bytes=max_queued_bytes,
+            linger=None,
+        )
         self._argv = argv
         self._url = url
         self._timeout = timeout
-        self._limit = max(limit, 1)
-        self._queue: SimpleQueue[Routed | None] = SimpleQueue()  # in C: whoever puts never waits for who takes
-        self._stopping = False
-        self._workers = [
-            threading.Thread(target=self._work, name=f"fabric-hook-{os.path.basename(argv[0])}", daemon=True)
-            for _ in range(max(concurrency, 1))
-        ]
-        # Written by whoever puts, under no lock …
-        self._put = self._put_bytes = self._dropped = self._dropped_bytes = 0
-        # … and by the workers, under this one.
-        self._lock = threading.Lock()
-        self._counts = dict.fromkeys(("done", "failed", "timed_out"), 0)
-        self._taken = self._taken_bytes = self._running = 0
-
-    def start(self) -> None:
-        for worker in self._workers:
-            worker.start()
+        self._lock = threading.Lock()  # around the counts
+        self._counts = dict.fromkeys(("done", "failed", "timed_out", "dropped"), 0)
 
     def put(self, message: Routed) -> None:
-        while self._queue.qsize() >= self._limit or (
-            self._put_bytes - self._taken_bytes - self._dropped_bytes > MAX_QUEUED_BYTES
-        ):
-            if not self._drop():
-                break
-        self._put += 1
-        self._put_bytes += len(message.body)
-        self._queue.put(message)
-
-    def _drop(self) -> bool:
-        try:
-            oldest = self._queue.get_nowait()
-        except Empty:
-            return False
-        if oldest is not None:
-            self._dropped += 1
-            self._dropped_bytes += len(oldest.body)
-        return True
-
-    def stop(self) -> None:
-        self._stopping = True
-        while self._drop():
-            pass
-        for _ in self._workers:
-            self._queue.put(None)
-
-    def join(self) -> None:
-        for worker in self._workers:
-            worker.join(3 * GRACE)  # longer than `run` takes to end a program; whoever is stuck is a daemon thread
+        self.pool.put(Job(lambda: self._work(message), lambda: self._count("dropped"), len(message.body)))
 
     def stats(self) -> dict[str, int]:
+        return {**self._counts, "queued": self.pool.queued, "running": self.pool.running}
+
+    def _count(self, outcome: str) -> None:
         with self._lock:
-            queued = max(self._put - self._taken - self._dropped, 0)
-            return {**self._counts, "dropped": self._dropped, "queued": queued, "running": self._running}
+            self._counts[outcome] += 1
 
     # The workers' threads
 
-    def _work(self) -> None:
-        while (message := self._queue.get()) is not None:
-            with self._lock:
-                self._taken += 1
-                self._taken_bytes += len(message.body)
-                self._running += 1
-            how = "failed"
-            try:
-                how = self._run(message)
-            except Exception:
-                logger.exception("the hook %s failed on message %r", self._argv[0], message.id)
-            finally:
-                with self._lock:
-                    self._running -= 1
-                    self._counts[how] += 1
+    def _work(self, message: Routed) -> None:
+        outcome = "failed"
+        try:
+            outcome = self._run(message)
+        except Exception:
+            logger.exception("the hook %s failed on message %r", self._argv[0], message.id)
+        finally:
+            self._count(outcome)
 
     def _run(self, message: Routed) -> str:
         try:
@@ -246,7 +221,7 @@ class _Line:
                 timeout=self._timeout,
                 limit=MAX_OUTPUT,
                 directory="/",
-                cancelled=lambda: self._stopping,
+                cancelled=lambda: self.pool.closing,
             )
         except OSError as error:
             logger.warning("the hook %s cannot be run: %s", self._argv[0], error.strerror)

@@ -110,3 +110,26 @@ def test_a_wait_ends_when_its_time_is_over(lane):
     assert not one.join(monotonic() + 0.01)
     gate.set()
     assert one.wait(monotonic() + 10)
+
+
+def test_a_started_pool_has_all_its_threads_and_keeps_them_until_it_is_closed(lane):
+    gate, one = threading.Event(), lane(concurrency=3, linger=None)
+    one.start()
+    assert len(threads()) == 3
+    for _ in range(5):
+        one.put(Job(lambda: gate.wait(10)))
+    wait_until(lambda: (one.running, one.queued) == (3, 2))
+    gate.set()
+    assert one.wait(monotonic() + 10)
+    assert (one.running, one.queued, len(threads())) == (0, 0, 3)
+    one.close()
+    assert one.join(monotonic() + 10)
+    wait_until(lambda: not threads())
+
+
+def test_its_threads_have_the_name_that_they_are_given(lane):
+    one = lane(prefix="fabric-other")
+    one.start()
+    assert [each.name for each in threading.enumerate() if each.name.startswith("fabric-other")] == [
+        "fabric-other-test"
+    ]

@@ -8,9 +8,7 @@ import pytest
 
 from fabric.config.settings import load
 from fabric.errors import SettingsError
-from fabric.system import run_program
 from fabric.testing import ProxyProcess, wait_until
-from proxy.messages import hooks
 from proxy.messages.hooks import Hooks, read_hooks
 from proxy.messages.routing import Routed
 from proxy.settings import ProxySettings
@@ -145,8 +143,8 @@ def run_hooks():
     """A function that starts hooks; stopped after the test."""
     started = []
 
-    def start(*argv, timeout=10.0, concurrency=2, queue=100):
-        hooks = Hooks(argv, url="ipc:///run/x", timeout=timeout, concurrency=concurrency, queue=queue)
+    def start(*argv, timeout=10.0, concurrency=2, queue=100, **limits):
+        hooks = Hooks(argv, url="ipc:///run/x", timeout=timeout, concurrency=concurrency, queue=queue, **limits)
         hooks.start()
         started.append(hooks)
         return hooks
@@ -198,12 +196,13 @@ def test_a_message_that_is_repeated_runs_a_hook_once(program, run_hooks):
     ended(hooks, done=4, repeated=1)
 
 
-def test_ids_are_not_remembered_without_end(program, run_hooks, monkeypatch):
-    monkeypatch.setattr(hooks, "REMEMBERED", 10)
-    running = run_hooks((program("sleep 60"),), concurrency=1, queue=1)
-    for number in range(100):
-        running.put(routed(str(number)))
-    assert len(running._seen) == 10
+def test_only_the_last_ids_are_remembered(program, run_hooks):
+    hooks = run_hooks((program("sleep 60"),), concurrency=1, queue=1, max_ids=10)
+    for number in (*range(100), 99, 90):
+        hooks.put(routed(str(number)))
+    assert hooks.stats()["repeated"] == 2
+    hooks.put(routed("89"))
+    assert hooks.stats()["repeated"] == 2
 
 
 def test_failing_and_missing_hooks_are_counted_and_logged_and_the_next_message_runs_them(program, run_hooks, caplog):
@@ -218,8 +217,7 @@ def test_failing_and_missing_hooks_are_counted_and_logged_and_the_next_message_r
     assert "\x1b" not in caplog.text
 
 
-def test_a_hook_that_hangs_holds_up_only_itself_and_ends_at_its_timeout(program, run_hooks, monkeypatch):
-    monkeypatch.setattr(run_program, "GRACE", 0.2)
+def test_a_hook_that_hangs_holds_up_only_itself_and_ends_at_its_timeout(program, run_hooks):
     hooks = run_hooks((program("sleep 600"),), (program(""),), timeout=0.4, concurrency=1)
     for number in range(3):
         hooks.put(routed(str(number)))
@@ -254,15 +252,14 @@ def test_the_oldest_is_dropped_and_counted_when_too_many_wait(program, run_hooks
     assert (tmp_path / "ids").read_text().split() == ["first", "7", "8", "9"]
 
 
-def test_large_messages_that_wait_are_bounded_by_their_bytes(program, run_hooks, monkeypatch):
-    monkeypatch.setattr(hooks, "MAX_QUEUED_BYTES", 1_000)
-    running = run_hooks((program("sleep 60"),), concurrency=1)
-    running.put(routed("first"))
-    ended(running, running=1)
+def test_large_messages_that_wait_are_bounded_by_their_bytes(program, run_hooks):
+    hooks = run_hooks((program("sleep 60"),), concurrency=1, max_queued_bytes=1_000)
+    hooks.put(routed("first"))
+    ended(hooks, running=1)
     for number in range(10):
-        running.put(routed(str(number), body=b'"%s"' % (b"x" * 300)))
-    assert running.stats()["queued"] == 4
-    assert running.stats()["dropped"] == 6
+        hooks.put(routed(str(number), body=b'"%s"' % (b"x" * 300)))
+    assert hooks.stats()["queued"] == 3
+    assert hooks.stats()["dropped"] == 7
 
 
 def test_putting_takes_no_time_whatever_the_hooks_do(program, run_hooks):
