@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +12,24 @@ import orjson
 from fabric.config.schema import setting, settings_of, to_text
 from fabric.config.settings import Address, default_url, parse_address, read_url
 from fabric.protocol.topics import RESERVED, check_pattern, is_reserved
-from proxy.messages.hooks import Argv, read_hooks
+
+#: A hook: a program and its arguments.
+Argv = tuple[str, ...]
 
 _MIB = 1024 * 1024
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _items(text: str) -> object:
+    """The items of a setting given as text: a JSON array, or a list with commas. ValueError if it is a wrong array."""
+    text = text.strip()
+    if not text.startswith("["):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"{text!r} is no JSON array: {error}") from None
 
 
 def read_host_port(value: Any) -> str:
@@ -36,14 +51,7 @@ def read_patterns(value: Any) -> tuple[str, ...]:
     ValueError or TypeError says what is wrong with which.
     """
     if isinstance(value, str):
-        text = value.strip()
-        if text.startswith("["):
-            try:
-                value = orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                raise ValueError(f"{text!r} is no JSON array: {error}") from None
-        else:
-            value = [each for each in text.split(",") if each.strip()]
+        value = _items(value)
     if not isinstance(value, list | tuple):
         raise TypeError(f"patterns are a list such as state.**,config.*, not {value!r}")
     items = [each.strip() if isinstance(each, str) else each for each in value]
@@ -53,6 +61,53 @@ def read_patterns(value: Any) -> tuple[str, ...]:
         if is_reserved(check_pattern(each)):
             raise ValueError(f"pattern {each!r}: {RESERVED!r} and below are the system's own, and not retained")
     return tuple(dict.fromkeys(items))
+
+
+def read_hooks(value: object) -> tuple[Argv, ...]:
+    """The hooks that a setting says. ValueError or TypeError says what is wrong with which.
+
+    A list of them, each a path or a list of path and arguments; or text: paths with commas between them, a JSON array
+    of the same, or `none`. A program without a slash is looked for in PATH. They are looked at here, for a hook that is
+    missing should be known when the proxy starts, not when the first message has passed.
+    """
+    if isinstance(value, str):
+        value = _items(value)
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"hooks are a list of programs, not {value!r}")
+    items = list(value)
+    if len(items) == 1 and isinstance(items[0], str) and items[0].strip().lower() == "none":
+        return ()
+    return tuple(_argv(item, number) for number, item in enumerate(items, 1))
+
+
+def _argv(item: object, number: int) -> Argv:
+    if isinstance(item, str) and item.lstrip().startswith("["):
+        item = _items(item)  # a program with arguments, as the value of one option
+    words = [item] if isinstance(item, str) else item
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise TypeError(f"hook {number} is a path, or a list of a path and its arguments, not {item!r}")
+    if not words or not words[0].strip() or any("\0" in word for word in words):
+        raise ValueError(f"hook {number} names no program: {item!r}")
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"hook {number} is no valid Unicode: {item!r}") from None
+    return (_program(words[0].strip(), number), *words[1:])
+
+
+def _program(named: str, number: int) -> str:
+    if "/" not in named:
+        if (found := shutil.which(named)) is None:
+            raise ValueError(f"hook {number}: there is no program {named!r} in PATH")
+        return os.path.abspath(found)
+    path = os.path.abspath(os.path.expanduser(named))
+    if not os.path.exists(path):
+        raise ValueError(f"hook {number}: there is no file {path}")
+    if not os.path.isfile(path):
+        raise ValueError(f"hook {number}: {path} is no file")
+    if not os.access(path, os.X_OK):
+        raise ValueError(f"hook {number}: {path} is not executable; mend it with: chmod +x {path}")
+    return path
 
 
 @dataclass(frozen=True)

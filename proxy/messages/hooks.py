@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -38,10 +37,9 @@ import orjson
 from fabric.system.run_program import GRACE, environment, run
 from fabric.system.worker_pool import Job, WorkerPool
 from proxy.messages.routing import Routed
+from proxy.settings import Argv
 
 logger = logging.getLogger("fabric.proxy")
-
-Argv = tuple[str, ...]
 
 #: What may wait for one hook: bodies can be 10 MiB.
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
@@ -50,68 +48,6 @@ MAX_IDS = 10_000
 #: Of a hook's output, what is kept and logged.
 MAX_OUTPUT = 2_000
 _COUNTED = ("done", "failed", "timed_out", "dropped", "queued", "running")
-
-# Settings
-
-
-def read_hooks(value: object) -> tuple[Argv, ...]:
-    """The hooks that a setting says. ValueError or TypeError says what is wrong with which.
-
-    A list of them, each a path or a list of path and arguments; or text: paths with commas between them, a JSON array
-    of the same, or `none`. A program without a slash is looked for in PATH. They are looked at here, for a hook that is
-    missing should be known when the proxy starts, not when the first message has passed.
-    """
-    if isinstance(value, str):
-        value = _from_text(value)
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"hooks are a list of programs, not {value!r}")
-    items = list(value)
-    if len(items) == 1 and isinstance(items[0], str) and items[0].strip().lower() == "none":
-        return ()
-    return tuple(_argv(item, number) for number, item in enumerate(items, 1))
-
-
-def _from_text(text: str) -> object:
-    text = text.strip()
-    if not text.startswith("["):
-        return [item.strip() for item in text.split(",") if item.strip()]
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"{text!r} is no JSON array: {error}") from None
-
-
-def _argv(item: object, number: int) -> Argv:
-    if isinstance(item, str) and item.lstrip().startswith("["):
-        item = _from_text(item)  # a program with arguments, as the value of one option
-    words = [item] if isinstance(item, str) else item
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
-        raise TypeError(f"hook {number} is a path, or a list of a path and its arguments, not {item!r}")
-    if not words or not words[0].strip() or any("\0" in word for word in words):
-        raise ValueError(f"hook {number} names no program: {item!r}")
-    try:
-        "".join(words).encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"hook {number} is no valid Unicode: {item!r}") from None
-    return (_program(words[0].strip(), number), *words[1:])
-
-
-def _program(named: str, number: int) -> str:
-    if "/" not in named:
-        if (found := shutil.which(named)) is None:
-            raise ValueError(f"hook {number}: there is no program {named!r} in PATH")
-        return os.path.abspath(found)
-    path = os.path.abspath(os.path.expanduser(named))
-    if not os.path.exists(path):
-        raise ValueError(f"hook {number}: there is no file {path}")
-    if not os.path.isfile(path):
-        raise ValueError(f"hook {number}: {path} is no file")
-    if not os.access(path, os.X_OK):
-        raise ValueError(f"hook {number}: {path} is not executable; mend it with: chmod +x {path}")
-    return path
-
-
-# Running
 
 
 class Hooks:

@@ -1,10 +1,118 @@
-"""Patterns of topics as a setting of the proxy; other settings are tested where they matter."""
+"""Hooks and patterns of topics as settings of the proxy; other settings are tested where they are used."""
 
+import orjson
 import pytest
 
 from fabric.config.settings import load
 from fabric.errors import SettingsError
-from proxy.settings import ProxySettings, read_patterns
+from proxy.settings import ProxySettings, read_hooks, read_patterns
+
+# Hooks
+
+
+def loaded_hooks(**arguments):
+    return load(ProxySettings, "proxy", arguments).hooks
+
+
+def test_a_hook_is_a_path_or_a_list_of_a_path_and_arguments(program):
+    one, two = program(""), program("")
+    assert read_hooks([one, [two, "a b", ""]]) == ((one,), (two, "a b", ""))
+    assert read_hooks(read_hooks([one, [two, "x"]])) == ((one,), (two, "x"))
+
+
+@pytest.mark.parametrize("text", ["", "  ", "none", "None", "[]", '["none"]', ","])
+def test_an_environment_variable_that_names_no_hook_switches_them_off(text, monkeypatch):
+    monkeypatch.setenv("FABRIC_HOOKS", text)
+    assert loaded_hooks() == ()
+
+
+def test_the_environment_variable_is_a_comma_list_or_a_json_array(program, monkeypatch):
+    one, two = program(""), program("")
+    monkeypatch.setenv("FABRIC_HOOKS", f"{one}, {two}")
+    assert loaded_hooks() == ((one,), (two,))
+    monkeypatch.setenv("FABRIC_HOOKS", orjson.dumps([[one, "x,y"], two]).decode())
+    assert loaded_hooks() == ((one, "x,y"), (two,))
+
+
+def test_the_settings_file_has_a_list(program, monkeypatch, tmp_path):
+    one = program("")
+    (tmp_path / "f.toml").write_text(f'[proxy]\nhooks = [["{one}", "arg"], "{one}"]\nhook_timeout = 5\n')
+    monkeypatch.setenv("FABRIC_CONFIG", str(tmp_path / "f.toml"))
+    assert loaded_hooks() == ((one, "arg"), (one,))
+    monkeypatch.setenv("FABRIC_HOOKS", "none")
+    assert loaded_hooks() == ()
+
+
+def test_an_option_is_a_path_with_whatever_characters_or_a_json_array(program):
+    one = program("", "a b,c")
+    assert loaded_hooks(hooks=[one, orjson.dumps([one, "x"]).decode()]) == ((one,), (one, "x"))
+    assert loaded_hooks(hooks=["none"]) == ()
+
+
+def test_a_program_without_a_slash_is_looked_for_in_path(program, monkeypatch, tmp_path):
+    one = program("", "my-hook")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert read_hooks(["my-hook"]) == ((one,),)
+
+
+def test_a_home_directory_and_a_relative_path_are_made_absolute(program, monkeypatch, tmp_path):
+    one = program("", "rel")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert read_hooks(["~/rel", "./rel"]) == ((one,), (one,))
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (["/nonexistent/x"], "hook 1: there is no file /nonexistent/x"),
+        (["/bin/sh", "/tmp"], "hook 2: /tmp is no file"),
+        (["no-such-program-anywhere"], "hook 1: there is no program 'no-such-program-anywhere' in PATH"),
+        (["/bin/sh", 5], "hook 2 is a path, or a list of a path and its arguments, not 5"),
+        ([["/bin/sh", 5]], "hook 1 is a path, or a list"),
+        ([[]], "hook 1 names no program"),
+        ([["/bin/sh", "a\0b"]], "hook 1 names no program"),
+        (["/bin/sh\udc80"], "hook 1 is no valid Unicode"),
+        ("[1, 2", "is no JSON array"),
+        ({"a": 1}, "hooks are a list of programs"),
+        (5, "hooks are a list of programs"),
+    ],
+)
+def test_a_hook_that_cannot_be_is_named_with_what_is_wrong_with_it(value, problem):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        read_hooks(value)
+    assert problem in str(caught.value)
+
+
+def test_a_file_that_is_not_executable_is_told_how_to_mend(program):
+    one = program("", mode=0o644)
+    with pytest.raises(ValueError, match=f"is not executable; mend it with: chmod \\+x {one}"):
+        read_hooks([one])
+
+
+def test_where_a_wrong_hook_was_said_is_told_too(monkeypatch):
+    monkeypatch.setenv("FABRIC_HOOKS", "/nonexistent")
+    with pytest.raises(SettingsError, match=r"hooks \(from FABRIC_HOOKS\): hook 1: there is no file /nonexistent"):
+        loaded_hooks()
+
+
+def test_the_arguments_of_settings_say_the_same_settings_again(program, monkeypatch):
+    from proxy import __main__
+
+    seen = {}
+    monkeypatch.setattr(__main__, "run", lambda options, **_: seen.update(options))
+    monkeypatch.setenv("FABRIC_HOOK_TIMEOUT", "7")
+    for given in (
+        {"hooks": [[program(""), "a b"]], "settle": 0.0, "insecure": True, "url": "tcp://h:1"},
+        {"hooks": ()},
+    ):
+        settings = load(ProxySettings, "proxy", given)
+        monkeypatch.setenv("FABRIC_HOOK_TIMEOUT", "99")
+        __main__.main(settings.arguments())
+        assert load(ProxySettings, "proxy", seen) == settings
+
+
+# Patterns
 
 
 def loaded(**arguments):

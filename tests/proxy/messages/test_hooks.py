@@ -1,4 +1,4 @@
-"""Hooks: their settings, what they are told, and that nothing waits for them."""
+"""Hooks: the input of their programs, the counts, the limits; and that nothing waits for them."""
 
 import os
 from time import monotonic
@@ -6,134 +6,10 @@ from time import monotonic
 import orjson
 import pytest
 
-from fabric.config.settings import load
-from fabric.errors import SettingsError
 from fabric.testing import ProxyProcess, wait_until
-from proxy.messages.hooks import Hooks, read_hooks
+from proxy.messages.hooks import Hooks
 from proxy.messages.routing import Routed
-from proxy.settings import ProxySettings
 from tests.processes import has_ended
-
-
-@pytest.fixture
-def program(tmp_path):
-    """A function that makes an executable of a shell script."""
-    made = []
-
-    def make(script, name=None, mode=0o755):
-        path = tmp_path / (name or f"hook{len(made)}")
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(mode)
-        made.append(path)
-        return str(path)
-
-    return make
-
-
-# Settings
-
-
-def loaded(**arguments):
-    return load(ProxySettings, "proxy", arguments).hooks
-
-
-def test_a_hook_is_a_path_or_a_list_of_a_path_and_arguments(program):
-    one, two = program(""), program("")
-    assert read_hooks([one, [two, "a b", ""]]) == ((one,), (two, "a b", ""))
-    assert read_hooks(read_hooks([one, [two, "x"]])) == ((one,), (two, "x"))
-
-
-@pytest.mark.parametrize("text", ["", "  ", "none", "None", "[]", '["none"]', ","])
-def test_an_environment_variable_that_names_no_hook_switches_them_off(text, monkeypatch):
-    monkeypatch.setenv("FABRIC_HOOKS", text)
-    assert loaded() == ()
-
-
-def test_the_environment_variable_is_a_comma_list_or_a_json_array(program, monkeypatch):
-    one, two = program(""), program("")
-    monkeypatch.setenv("FABRIC_HOOKS", f"{one}, {two}")
-    assert loaded() == ((one,), (two,))
-    monkeypatch.setenv("FABRIC_HOOKS", orjson.dumps([[one, "x,y"], two]).decode())
-    assert loaded() == ((one, "x,y"), (two,))
-
-
-def test_the_settings_file_has_a_list(program, monkeypatch, tmp_path):
-    one = program("")
-    (tmp_path / "f.toml").write_text(f'[proxy]\nhooks = [["{one}", "arg"], "{one}"]\nhook_timeout = 5\n')
-    monkeypatch.setenv("FABRIC_CONFIG", str(tmp_path / "f.toml"))
-    assert loaded() == ((one, "arg"), (one,))
-    monkeypatch.setenv("FABRIC_HOOKS", "none")
-    assert loaded() == ()
-
-
-def test_an_option_is_a_path_with_whatever_characters_or_a_json_array(program):
-    one = program("", "a b,c")
-    assert loaded(hooks=[one, orjson.dumps([one, "x"]).decode()]) == ((one,), (one, "x"))
-    assert loaded(hooks=["none"]) == ()
-
-
-def test_a_program_without_a_slash_is_looked_for_in_path(program, monkeypatch, tmp_path):
-    one = program("", "my-hook")
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert read_hooks(["my-hook"]) == ((one,),)
-
-
-def test_a_home_directory_and_a_relative_path_are_made_absolute(program, monkeypatch, tmp_path):
-    one = program("", "rel")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    assert read_hooks(["~/rel", "./rel"]) == ((one,), (one,))
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        (["/nonexistent/x"], "hook 1: there is no file /nonexistent/x"),
-        (["/bin/sh", "/tmp"], "hook 2: /tmp is no file"),
-        (["no-such-program-anywhere"], "hook 1: there is no program 'no-such-program-anywhere' in PATH"),
-        (["/bin/sh", 5], "hook 2 is a path, or a list of a path and its arguments, not 5"),
-        ([["/bin/sh", 5]], "hook 1 is a path, or a list"),
-        ([[]], "hook 1 names no program"),
-        ([["/bin/sh", "a\0b"]], "hook 1 names no program"),
-        (["/bin/sh\udc80"], "hook 1 is no valid Unicode"),
-        ("[1, 2", "is no JSON array"),
-        ({"a": 1}, "hooks are a list of programs"),
-        (5, "hooks are a list of programs"),
-    ],
-)
-def test_a_hook_that_cannot_be_is_named_with_what_is_wrong_with_it(value, problem):
-    with pytest.raises((ValueError, TypeError)) as caught:
-        read_hooks(value)
-    assert problem in str(caught.value)
-
-
-def test_a_file_that_is_not_executable_is_told_how_to_mend(program):
-    one = program("", mode=0o644)
-    with pytest.raises(ValueError, match=f"is not executable; mend it with: chmod \\+x {one}"):
-        read_hooks([one])
-
-
-def test_where_a_wrong_hook_was_said_is_told_too(monkeypatch):
-    monkeypatch.setenv("FABRIC_HOOKS", "/nonexistent")
-    with pytest.raises(SettingsError, match=r"hooks \(from FABRIC_HOOKS\): hook 1: there is no file /nonexistent"):
-        loaded()
-
-
-def test_the_arguments_of_settings_say_the_same_settings_again(program, monkeypatch):
-    from proxy import __main__
-
-    seen = {}
-    monkeypatch.setattr(__main__, "run", lambda options, **_: seen.update(options))
-    monkeypatch.setenv("FABRIC_HOOK_TIMEOUT", "7")
-    for given in (
-        {"hooks": [[program(""), "a b"]], "settle": 0.0, "insecure": True, "url": "tcp://h:1"},
-        {"hooks": ()},
-    ):
-        settings = load(ProxySettings, "proxy", given)
-        monkeypatch.setenv("FABRIC_HOOK_TIMEOUT", "99")
-        __main__.main(settings.arguments())
-        assert load(ProxySettings, "proxy", seen) == settings
-
 
 # Running, in this process
 
