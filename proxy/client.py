@@ -29,7 +29,7 @@ from proxy.stats import ProxyStats, stats_from
 #: Seconds that a proxy may take to answer. It answers within a millisecond; a machine that swaps may not.
 TIMEOUT = 3.0
 #: Seconds after which a connection that has answered before is doubted.
-SOON = 0.5
+REUSE_TIMEOUT = 0.5
 _NOTHING_LISTENS = (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR)
 
 
@@ -91,7 +91,7 @@ def status(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes
     NotRunning, NotReachable or NotAnswering if it does not say.
     """
     query = {"topics": topics, "nodes": nodes}
-    record, listed = _ask(
+    record, listed = _query(
         address, [verbs.Stats("stats", query), verbs.List("list", {})], [verbs.Record, verbs.Listed], timeout
     )
     listing = listed.listing
@@ -101,7 +101,7 @@ def status(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes
 
 def stats(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> ProxyStats:
     """The statistics record of the proxy at `address`, with the busiest `topics` and so many `nodes`; errors as above."""
-    (record,) = _ask(address, [verbs.Stats("stats", {"topics": topics, "nodes": nodes})], [verbs.Record], timeout)
+    (record,) = _query(address, [verbs.Stats("stats", {"topics": topics, "nodes": nodes})], [verbs.Record], timeout)
     return _stats(address, record)
 
 
@@ -122,15 +122,15 @@ class StatsClient:
         deadline = monotonic() + timeout
         question = [verbs.Stats("stats", {"topics": topics, "nodes": nodes})]
         try:
-            found = self._exchange(question, min(timeout, SOON)) if self._dealer is not None else None
+            found = self._exchange(question, min(timeout, REUSE_TIMEOUT)) if self._dealer is not None else None
             if found is None:  # the first time, or a proxy was restarted, and what was on its way is gone
                 self.close()
-                left = max(deadline - monotonic(), SOON)
+                left = max(deadline - monotonic(), REUSE_TIMEOUT)
                 check(self.address, left)
                 self._context, self._dealer = _connect(self.address)
                 found = self._exchange(question, left)
             if found is None:
-                raise _silent(self.address, timeout)
+                raise _no_answer(self.address, timeout)
             return _stats(self.address, found[0])
         except BaseException:
             self.close()
@@ -168,7 +168,7 @@ def _stats(address: Address, record: verbs.Record) -> ProxyStats:
 
 def stop(address: Address, timeout: float = TIMEOUT) -> None:
     """Ask the proxy at `address` to end, and return when it has agreed to. ProxyError if it will not."""
-    _ask(address, [verbs.Stop("stop")], [verbs.Bye], timeout)
+    _query(address, [verbs.Stop("stop")], [verbs.Bye], timeout)
 
 
 def _rows(listing: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ def check(address: Address, timeout: float = TIMEOUT) -> None:
         raise NotReachable(address.url, (error.strerror or str(error)).lower()) from None
 
 
-def _ask(address: Address, questions: Sequence[Any], answers: Sequence[type], timeout: float) -> list[Any]:
+def _query(address: Address, questions: Sequence[Any], answers: Sequence[type], timeout: float) -> list[Any]:
     """Say `questions`, and wait for one answer of each kind."""
     check(address, timeout)
     context, dealer = _connect(address)
@@ -211,7 +211,7 @@ def _ask(address: Address, questions: Sequence[Any], answers: Sequence[type], ti
         dealer.close(linger=0)
         context.term()
     if found is None:
-        raise _silent(address, timeout)
+        raise _no_answer(address, timeout)
     return found
 
 
@@ -224,7 +224,7 @@ def _connect(address: Address) -> tuple[zmq.Context[zmq.Socket[bytes]], zmq.Sock
     return context, dealer
 
 
-def _silent(address: Address, timeout: float) -> NoAnswer:
+def _no_answer(address: Address, timeout: float) -> NoAnswer:
     try:
         check(address, timeout)  # it may have ended meanwhile
     except NoAnswer as error:

@@ -26,8 +26,8 @@ from proxy.settings import ProxySettings
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats, TopicStats
 
 #: Rows that nobody has to ask for more of: a screen, and what a scrape should cost.
-TOPICS = 50
-NODES = 1_000
+DEFAULT_TOPICS = 50
+DEFAULT_NODES = 1_000
 
 
 class EventPlaneHealth(NamedTuple):
@@ -78,11 +78,11 @@ class Collector:
             stats, data = half, orjson.dumps(half.as_json())
         return data
 
-    def stats(self, topics: int = TOPICS, nodes: int = NODES) -> ProxyStats:
+    def stats(self, topics: int = DEFAULT_TOPICS, nodes: int = DEFAULT_NODES) -> ProxyStats:
         """The record, with at most so many of the busiest topics and of the nodes."""
         now, wall = monotonic(), time()
         counts = self._directory.stats()
-        here, endpoints = counts.pop("nodes"), counts.pop("endpoints")
+        present, endpoints = counts.pop("nodes"), counts.pop("endpoints")
         totals = self._directory.reports.totals()
         members = self._directory.members(nodes)
         return ProxyStats(
@@ -96,7 +96,7 @@ class Collector:
             log=self._settings.log_file,
             plane=self._plane(),
             process=process_stats(),
-            nodes=here,
+            nodes=present,
             endpoints=endpoints,
             subscriptions=self._directory.reports.subscriptions,
             messages=counts,
@@ -110,15 +110,15 @@ class Collector:
             libraries=self._libraries,
             busiest=self._topics(topics, wall - now),
             members=tuple(self._member(node) for node in members),
-            truncated=len(members) < here if nodes else False,
+            truncated=len(members) < present if nodes else False,
         )
 
     def _plane(self) -> PlaneStats:
         health, observer, retainer = self._health(), self._events.observer, self._events.retainer
-        kept = {} if retainer is None else retainer.stats()
+        retained = {} if retainer is None else retainer.stats()
         if observer is None:
-            return PlaneStats(health.alive, health.age, health.round_trip, **kept)
-        counted, traffic = observer.counted, observer.topic_counts
+            return PlaneStats(health.alive, health.age, health.round_trip, **retained)
+        counted, topic_counts = observer.counted, observer.topic_counts
         return PlaneStats(
             alive=health.alive,
             probed=health.age,
@@ -127,12 +127,12 @@ class Collector:
             bytes_in=counted.bytes_in,
             frames_out=counted.frames_out,
             bytes_out=counted.bytes_out,
-            events=round(traffic.events),
-            observed=traffic.observed,
-            rate=traffic.rate,
-            byte_rate=traffic.byte_rate,
-            topics=len(traffic),
-            **kept,
+            events=round(topic_counts.events),
+            observed=topic_counts.observed,
+            rate=topic_counts.rate,
+            byte_rate=topic_counts.byte_rate,
+            topics=len(topic_counts),
+            **retained,
         )
 
     def _topics(self, limit: int, epoch: float) -> tuple[TopicStats, ...]:
@@ -145,7 +145,7 @@ class Collector:
 
     def _member(self, node: Any) -> NodeStats:
         identity, epoch = node.identity, self._directory.epoch
-        report, rates = self._directory.reports.of(node.origin)
+        report, rates = self._directory.reports.latest(node.origin)
         return NodeStats(
             node=identity.node,
             origin=identity.origin.hex(),

@@ -27,10 +27,10 @@ from proxy.settings import ProxySettings
 
 #: Seconds that a proxy may take to end: goodbyes, hooks that are told to end, a busy machine.
 STOP_TIMEOUT = 10.0
-_LOOK = 0.01
+_POLL_INTERVAL = 0.01
 #: Lines of its log that are shown when it did not start, and how far back they are looked for.
-_LINES = 5
-_TAIL = 16 * 1024
+_MAX_LINES = 5
+_MAX_TAIL_BYTES = 16 * 1024
 
 
 class Started(NamedTuple):
@@ -70,7 +70,7 @@ def start(settings: ProxySettings, timeout: float = START_TIMEOUT) -> Started:
             # Another one held the lock, and was about to end; or has it, and is about to listen.
             if fresh or monotonic() > deadline:
                 raise
-            sleep(_LOOK)
+            sleep(_POLL_INTERVAL)
 
 
 def _spawn(settings: ProxySettings, log: Path, timeout: float) -> bool:
@@ -99,7 +99,7 @@ def stop(address: Address, timeout: float = STOP_TIMEOUT) -> client.Status | Non
     while not _is_gone(address):
         if monotonic() > deadline:
             raise ProxyError(f"the proxy at {address.url} ({status.who}) is still there after {timeout:g} s")
-        sleep(_LOOK)
+        sleep(_POLL_INTERVAL)
     return status
 
 
@@ -153,7 +153,7 @@ def _last_lines(log: Path, since: int) -> list[str]:
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(since if since <= size else 0, size - _TAIL))
-            return file.read().decode(errors="replace").splitlines()[-_LINES:]
+            file.seek(max(since if since <= size else 0, size - _MAX_TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()[-_MAX_LINES:]
     except OSError:
         return []

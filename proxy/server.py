@@ -31,7 +31,7 @@ from fabric.config.settings import Address
 from fabric.errors import AddressInUse, ProxyError
 from fabric.system.autostart import answers, private_directory
 from proxy import client
-from proxy.collect import NODES, TOPICS, Collector, EventPlaneHealth
+from proxy.collect import DEFAULT_NODES, DEFAULT_TOPICS, Collector, EventPlaneHealth
 from proxy.events.plane import EventPlane
 from proxy.events.retained import NOTHING, RetainedAnswer
 from proxy.health.self_check import SelfCheck
@@ -99,7 +99,9 @@ class Server:
                 hooks=self._hooks,
                 health=self._event_plane_health,
             )
-            socket_guard = SocketGuard(self.address, bound=events.bound.is_set, full=messages.directory.turn_away)
+            socket_guard = SocketGuard(
+                self.address, bound=events.bound.is_set, full=messages.directory.refuse_newcomers
+            )
             try:
                 metrics.start()
                 self._hooks.start()
@@ -111,7 +113,7 @@ class Server:
                 self._serve(events, messages, socket_guard)
             finally:
                 socket_guard.close()
-                metrics.leaving()
+                metrics.stopping()
                 messages.stop()
                 self._hooks.stop()
                 events.stop()
@@ -138,12 +140,12 @@ class Server:
             max_bytes=self.settings.max_bytes,
             make_announcer=lambda: events.announcer(os.urandom(8), "proxy"),
             routed=self._hooks.put if self.settings.hooks else None,
-            stats=self._answer,
+            stats=self._stats_answer,
             last=events.retainer.answer if events.retainer is not None else lambda _query: RetainedAnswer(NOTHING),
             stop=self.stop,
         )
 
-    def stats(self, topics: int = TOPICS, nodes: int = NODES) -> ProxyStats:
+    def stats(self, topics: int = DEFAULT_TOPICS, nodes: int = DEFAULT_NODES) -> ProxyStats:
         """What the proxy knows of itself and its fabric; see `proxy.stats`. Any thread, while it runs."""
         if self._collector is None:
             raise ProxyError("the proxy does not run")
@@ -154,17 +156,17 @@ class Server:
         if self_check is None or self_check.known.events is None:
             return EventPlaneHealth(False, 0.0, 0.0)
         return EventPlaneHealth(
-            self_check.last.events is not None, monotonic() - self_check.events_at, self_check.known.events
+            self_check.last.events is not None, monotonic() - self_check.events_answered_at, self_check.known.events
         )
 
     def _metrics(self) -> Metrics:
-        return Metrics(self.settings.metrics, self.stats, silence=self._silence)
+        return Metrics(self.settings.metrics, self.stats, silence=self._plane_silence)
 
-    def _silence(self) -> float | None:
+    def _plane_silence(self) -> float | None:
         self_check = self.self_check
-        return None if self_check is None or not self_check.at else monotonic() - self_check.at
+        return None if self_check is None or not self_check.answered_at else monotonic() - self_check.answered_at
 
-    def _answer(self, query: dict[str, Any]) -> bytes:
+    def _stats_answer(self, query: dict[str, Any]) -> bytes:
         assert self._collector is not None  # made before the message plane starts
         return self._collector.answer(query)
 
@@ -177,12 +179,12 @@ class Server:
             Watchdog(self.address, self._notify, bound=events.bound.is_set, summary=summary)
         ) as watchdog:
             self.self_check = watchdog.self_check
-            self._look_after(events, messages, socket_guard, watchdog)
+            self._supervise(events, messages, socket_guard, watchdog)
 
-    def _look_after(
+    def _supervise(
         self, events: EventPlane, messages: MessagePlane, socket_guard: SocketGuard, watchdog: Watchdog
     ) -> None:
-        while not self._stopping.wait(watchdog.turn()):
+        while not self._stopping.wait(watchdog.tick()):
             if failure := events.failure or messages.failure or socket_guard.failure:
                 raise ProxyError(failure)
             if self.settings.idle_exit and messages.idle_for() >= self.settings.idle_exit:

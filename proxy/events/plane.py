@@ -45,7 +45,7 @@ MAX_SUBSCRIPTION = 512
 #: What a packed message is at most, mostly; a budget in bytes is turned into messages with it.
 MESSAGE_BYTES = 8 * 1024
 #: Beside an event of the largest size: its topic, the brackets.
-ROOM = 4 * 1024
+MAX_OVERHEAD = 4 * 1024
 _INPROC_IN = "inproc://events-in"
 
 
@@ -87,7 +87,7 @@ class EventPlane:
         self._out = self._socket(zmq.XPUB)
         self._in.rcvhwm = 4_096
         self._in.sndhwm = 0  # subscriptions only: a limit here loses them silently
-        self._in.maxmsgsize = max_bytes + ROOM
+        self._in.maxmsgsize = max_bytes + MAX_OVERHEAD
         self._out.sndhwm = max(peer_bytes // MESSAGE_BYTES, 1)
         self._out.rcvhwm = 0
         self._out.maxmsgsize = MAX_SUBSCRIPTION
@@ -113,7 +113,7 @@ class EventPlane:
 
     def start(self) -> None:
         """Bind events-out now, events-in after the settle time. ProxyError if an address cannot be had."""
-        self._check_free()
+        self._check_port_is_free()
         try:
             self._in.bind(_INPROC_IN)
             self._out.bind(EVENTS_OUT)
@@ -129,7 +129,7 @@ class EventPlane:
         if self.retainer is not None:
             self.retainer.start()
 
-    def _check_free(self) -> None:
+    def _check_port_is_free(self) -> None:
         """Events-in is bound late, in the thread: find out now whether that will work."""
         if self._address.directory is not None or self._address.host == "*":
             return
@@ -164,10 +164,10 @@ class EventPlane:
 
     def _run(self) -> None:
         try:
-            self._pass_subscriptions(monotonic() + self._settle)
+            self._forward_subscriptions(monotonic() + self._settle)
             self._in.bind(self._address.events_in)
             self.bound.set()
-            while self._pass_until_torn():
+            while self._forward_until_torn():
                 pass
         except zmq.ContextTerminated:
             pass
@@ -181,7 +181,7 @@ class EventPlane:
                 self.observer.capture.close(linger=0)
                 self.observer.control.close(linger=0)
 
-    def _pass_until_torn(self) -> bool:
+    def _forward_until_torn(self) -> bool:
         """Pass everything on; True if it is to be begun again.
 
         Of what a subscriber sends in several frames, the first and the last of them subscriptions, libzmq's XPUB keeps
@@ -197,11 +197,11 @@ class EventPlane:
             self._in.send(b"")
             if self.observer is not None:
                 self.observer.capture.send(b"")
-                self.observer.begin_again()
+                self.observer.plane_restarted()
             return True
         return False
 
-    def _pass_subscriptions(self, until: float) -> None:
+    def _forward_subscriptions(self, until: float) -> None:
         while (left := until - monotonic()) > 0:
             if self._out.poll(int(left * 1_000) + 1):
                 # Not whole messages: one may have no end (see above). Subscriptions have one frame.

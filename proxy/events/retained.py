@@ -35,13 +35,13 @@ from fabric.protocol.node_report import MAX_COUNT
 from fabric.protocol.sequence import DUPLICATE, Ledger
 from fabric.protocol.topics import KEPT_TOPIC, PatternTable, check_pattern, check_topic, is_reserved
 
-#: Rows looked at, and bytes put, for one answer: about a millisecond of a thread that others wait for.
-LOOKED_AT = 1_000
+#: Rows scanned, and bytes put, for one answer: about a millisecond of a thread that others wait for.
+MAX_SCANNED = 1_000
 PAGE_BYTES = 256 * 1024
 #: Place marks remembered: askers that are reading at a time.
-MARKS = 1_000
+MAX_MARKS = 1_000
 #: Topics of which it is remembered whether a pattern matches.
-REMEMBERED = 20_000
+MATCH_CACHE_SIZE = 20_000
 _MAX_TOKEN = 64
 
 #: What is answered where nothing is kept.
@@ -73,7 +73,7 @@ class Retained:
         self._max_topics, self._max_bytes = topics, max_bytes
         self._rows: OrderedDict[str, _Row] = OrderedDict()  # in the order of their places
         self._ledger = Ledger()
-        self._wanted: dict[str, bool] = {}
+        self._match_cache: dict[str, bool] = {}
         self._place = 0
         self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()  # token → number of the mark, place
         self._marks_made = 0
@@ -97,7 +97,7 @@ class Retained:
         seen = self._ledger.of(origin)
         latest: dict[str, tuple[int, dict[str, Any]]] = {}
         for topic, number, envelope in decode_events(pack):
-            wanted = self._wanted.get(topic)
+            wanted = self._match_cache.get(topic)
             if wanted is None:
                 if topic == KEPT_TOPIC:
                     # What came before it in this message came before it.
@@ -105,33 +105,33 @@ class Retained:
                     latest = {}
                     self._note_mark(envelope or {})
                     continue
-                wanted = self._wants(topic)
+                wanted = self._is_retained(topic)
             if not wanted:
                 continue
             if envelope is None:
-                self._miss(self._ledger.judge_mark(seen, topic, number))
+                self._count_missed(self._ledger.judge_mark(seen, topic, number))
                 continue
             missed = self._ledger.judge(seen, topic, number)
             if missed == DUPLICATE:
                 continue
             if missed:
-                self._miss(missed)
+                self._count_missed(missed)
             latest.pop(topic, None)  # for the order
             latest[topic] = (abs(number), envelope)
         self._keep_all(origin, latest)
 
-    def _miss(self, count: int) -> None:
+    def _count_missed(self, count: int) -> None:
         self.missed = min(self.missed + count, MAX_COUNT)  # numbers are what a publisher says they are
 
-    def _wants(self, topic: str) -> bool:
+    def _is_retained(self, topic: str) -> bool:
         try:
             check_topic(topic)
             wanted = not is_reserved(topic) and bool(self._patterns.match(topic))
         except ValueError:
             wanted = False
-        if len(self._wanted) >= REMEMBERED:
-            self._wanted.clear()
-        self._wanted[topic] = wanted
+        if len(self._match_cache) >= MATCH_CACHE_SIZE:
+            self._match_cache.clear()
+        self._match_cache[topic] = wanted
         return wanted
 
     def _keep_all(self, origin: bytes, latest: dict[str, tuple[int, dict[str, Any]]]) -> None:
@@ -162,7 +162,7 @@ class Retained:
         token, number = envelope.get("token"), envelope.get("mark")
         if not isinstance(token, str) or len(token) > _MAX_TOKEN or type(number) is not int or token in self._marks:
             return
-        while len(self._marks) >= MARKS:
+        while len(self._marks) >= MAX_MARKS:
             self._marks.popitem(last=False)
         self._marks[token] = (number, self._place)
 
@@ -190,17 +190,17 @@ class Retained:
     def _page(self, pattern: str, after: int, until: int, mark: int | None) -> bytes:
         match = PatternTable[bool]().adding(pattern, True).match
         events: list[bytes] = []
-        size = looked = 0
+        size = scanned = 0
         more = False
         for topic, row in self._rows.items():
             if row.place <= after:
                 continue
             if row.place > until:
                 break
-            if looked >= LOOKED_AT or (events and size + len(row.envelope) > PAGE_BYTES):
+            if scanned >= MAX_SCANNED or (events and size + len(row.envelope) > PAGE_BYTES):
                 more = True
                 break
-            looked += 1
+            scanned += 1
             after = row.place
             if match(topic):
                 events.append(

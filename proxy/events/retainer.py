@@ -33,9 +33,9 @@ EVENTS_OUT = "inproc://events-out"
 #: Messages taken before the lock is let go: whoever answers LAST waits for it, some ten milliseconds at worst.
 BATCH = 32
 #: Messages that may wait here, besides those that the plane holds for a peer.
-PIPE = 1_000
+QUEUE_LENGTH = 1_000
 #: Seconds between log lines about bytes that are not our protocol.
-COMPLAIN_EVERY = 10.0
+WARNING_INTERVAL = 10.0
 
 
 class Retainer:
@@ -47,10 +47,10 @@ class Retainer:
         self.patterns = tuple(patterns)
         self._retained = Retained(self.patterns, topics=topics, max_bytes=max_bytes)
         self._lock = threading.Lock()  # around it
-        self._complain_at = 0.0
+        self._next_warning = 0.0
         self._socket = context.socket(zmq.SUB)
         self._socket.linger = 0
-        self._socket.rcvhwm = PIPE
+        self._socket.rcvhwm = QUEUE_LENGTH
         self._thread = threading.Thread(target=self._run, name="fabric-retainer", daemon=True)
 
     def start(self) -> None:
@@ -105,10 +105,10 @@ class Retainer:
             try:
                 self._retained.take(frames[0], frames[1])
             except WireError as error:
-                self._complain(error)
+                self._warn(error)
 
-    def _complain(self, error: WireError) -> None:
+    def _warn(self, error: WireError) -> None:
         now = monotonic()
-        if now >= self._complain_at:
-            self._complain_at = now + COMPLAIN_EVERY
+        if now >= self._next_warning:
+            self._next_warning = now + WARNING_INTERVAL
             logger.warning("cannot retain what is none of our protocol: %s", error)

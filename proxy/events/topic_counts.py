@@ -34,10 +34,10 @@ class TopicCount(NamedTuple):
 
 
 class _Topic:
-    __slots__ = ("byte_rate", "bytes", "bytes_then", "events", "events_then", "last", "rate")
+    __slots__ = ("byte_rate", "bytes", "bytes_before", "events", "events_before", "last", "rate")
 
     def __init__(self) -> None:
-        self.events = self.bytes = self.events_then = self.bytes_then = 0.0
+        self.events = self.bytes = self.events_before = self.bytes_before = 0.0
         self.rate = self.byte_rate = self.last = 0.0
 
 
@@ -50,23 +50,23 @@ class TopicCounts:
         self._active: set[str] = set()  # in this window, or with a rate from the last one
         self._sample: dict[str, list[int]] = {}  # topic → events, bytes
         self._sampled = 0
-        self._accounted = 0
-        self._passed = self._looked_at = 0
+        self._counted_messages = 0
+        self._passed_messages = self._observed_messages = 0
         self._window = now
         #: All events, also of topics that were forgotten, and their rate.
         self.events = 0.0
         self.rate = self.byte_rate = 0.0
-        self._events_then = self._bytes = self._bytes_then = 0.0
+        self._events_before = self._bytes = self._bytes_before = 0.0
 
     @property
     def observed(self) -> float:
         """The share of all messages that was looked at; 1: the counts are exact."""
-        return self._looked_at / self._passed if self._passed else 1.0
+        return self._observed_messages / self._passed_messages if self._passed_messages else 1.0
 
     def __len__(self) -> int:
         return len(self._topics)
 
-    def seen(self, first: bytes, second: bytes) -> None:
+    def observe(self, first: bytes, second: bytes) -> None:
         """One message. What is none of ours is no event."""
         self._sampled += 1
         if first[:1] == RESERVED:
@@ -86,18 +86,18 @@ class TopicCounts:
                 found[0] += 1
                 found[1] += size
 
-    def turn(self, messages: int, left_out: bool, now: float) -> None:
-        """End a sample, from which messages were `left_out` or not."""
+    def end_sample(self, messages: int, incomplete: bool, now: float) -> None:
+        """End a sample, `incomplete` if messages were left out of it."""
         if sampled := self._sampled:
             # Messages of which nothing was seen wait for a turn that has seen some, to be counted like those.
-            passed = max(messages - self._accounted, sampled) if left_out else sampled
-            self._accounted += passed
-            self._passed += passed
-            self._looked_at += sampled
+            passed = max(messages - self._counted_messages, sampled) if incomplete else sampled
+            self._counted_messages += passed
+            self._passed_messages += passed
+            self._observed_messages += sampled
             self._sampled = 0
             self._count(passed / sampled, now)
         if now - self._window >= WINDOW:
-            self._roll(now)
+            self._end_window(now)
 
     def rows(self, limit: int) -> list[TopicCount]:
         """The busiest `limit` topics, busiest first: by rate, then by count. Any thread."""
@@ -114,7 +114,7 @@ class TopicCounts:
             found = topics.get(topic)
             if found is None:
                 if len(topics) >= self._limit:
-                    self._forget()
+                    self._evict()
                 found = topics[topic] = _Topic()
             found.events += events * scale
             found.bytes += size * scale
@@ -124,21 +124,21 @@ class TopicCounts:
         self._active.update(self._sample)
         self._sample.clear()
 
-    def _roll(self, now: float) -> None:
+    def _end_window(self, now: float) -> None:
         elapsed, self._window = now - self._window, now
-        self.rate, self._events_then = (self.events - self._events_then) / elapsed, self.events
-        self.byte_rate, self._bytes_then = (self._bytes - self._bytes_then) / elapsed, self._bytes
-        still: set[str] = set()
+        self.rate, self._events_before = (self.events - self._events_before) / elapsed, self.events
+        self.byte_rate, self._bytes_before = (self._bytes - self._bytes_before) / elapsed, self._bytes
+        active: set[str] = set()
         for topic in self._active:
             if (found := self._topics.get(topic)) is None:
                 continue
-            found.rate, found.events_then = (found.events - found.events_then) / elapsed, found.events
-            found.byte_rate, found.bytes_then = (found.bytes - found.bytes_then) / elapsed, found.bytes
+            found.rate, found.events_before = (found.events - found.events_before) / elapsed, found.events
+            found.byte_rate, found.bytes_before = (found.bytes - found.bytes_before) / elapsed, found.bytes
             if found.rate:
-                still.add(topic)
-        self._active = still
+                active.add(topic)
+        self._active = active
 
-    def _forget(self) -> None:
+    def _evict(self) -> None:
         # A tenth at a time: a search for each would make inventing topics an attack.
         by_age = sorted(self._topics, key=lambda topic: self._topics[topic].last)
         for topic in by_age[: self._limit // 10 or 1]:

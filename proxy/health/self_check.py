@@ -24,11 +24,11 @@ from fabric.protocol import verbs
 from fabric.protocol.events import PROBE
 
 #: Seconds until a probe is sent again: before our own subscription has reached us, the first ones are dropped.
-AGAIN = 0.05
+RETRY_INTERVAL = 0.05
 #: Messages that wait in our sockets at most. An answer counts once, so more would only be skipped.
-LIMIT = 16
+HIGH_WATER_MARK = 16
 #: Where whoever listens everywhere listens, too.
-_EVERYWHERE = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+_WILDCARD_HOSTS = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
 class CheckResult(NamedTuple):
@@ -64,19 +64,19 @@ class SelfCheck:
         self.last = CheckResult()
         self.known = CheckResult()
         #: When both planes answered last, and when the event plane did, monotonic; 0: never.
-        self.at = 0.0
-        self.events_at = 0.0
+        self.answered_at = 0.0
+        self.events_answered_at = 0.0
 
     def _connect(self, kind: int, address: Address, endpoint: str) -> zmq.Socket[bytes]:
-        made = self._context.socket(kind)
-        made.linger = 0
-        made.sndhwm = made.rcvhwm = LIMIT
-        made.maxmsgsize = 512
-        made.handshake_ivl = 3_000
-        made.reconnect_ivl = 20  # milliseconds; it is right here, and a start waits for the first beat
-        made.ipv6 = ":" in address.host
-        made.connect(endpoint.replace(f"//{address.host}:", f"//{_EVERYWHERE.get(address.host, address.host)}:"))
-        return made
+        opened = self._context.socket(kind)
+        opened.linger = 0
+        opened.sndhwm = opened.rcvhwm = HIGH_WATER_MARK
+        opened.maxmsgsize = 512
+        opened.handshake_ivl = 3_000
+        opened.reconnect_ivl = 20  # milliseconds; it is right here, and a start waits for the first beat
+        opened.ipv6 = ":" in address.host
+        opened.connect(endpoint.replace(f"//{address.host}:", f"//{_WILDCARD_HOSTS.get(address.host, address.host)}:"))
+        return opened
 
     @property
     def alive(self) -> bool:
@@ -85,7 +85,7 @@ class SelfCheck:
 
     def check(self, timeout: float) -> CheckResult:
         """Send something through both planes, and wait at most `timeout` seconds until it comes out."""
-        self._ask()
+        self._send_ping()
         deadline, again = monotonic() + timeout, 0.0
         events = messages = None
         # At least one look at what is there, however little time is left.
@@ -93,7 +93,7 @@ class SelfCheck:
             now = monotonic()
             if events is None and now >= again:
                 self._send_probe()
-                again = now + AGAIN
+                again = now + RETRY_INTERVAL
             left = min(deadline, again) - now
             if self._poller.poll(max(int(left * 1_000) + 1, 0)):
                 events = self._read_probes() if events is None else events
@@ -106,18 +106,18 @@ class SelfCheck:
         )
         self.last = CheckResult(events, messages)
         if events is not None:
-            self.events_at = now
+            self.events_answered_at = now
         if self.last.good:
-            self.at = now
+            self.answered_at = now
         return self.last
 
     def close(self) -> None:
         """Let go of the sockets."""
-        for made in (self._out, self._in, self._dealer):
-            made.close(linger=0)
+        for opened in (self._out, self._in, self._dealer):
+            opened.close(linger=0)
         self._context.term()
 
-    def _ask(self) -> None:
+    def _send_ping(self) -> None:
         now = monotonic()
         self._number += 1
         if not self._probe:

@@ -10,13 +10,14 @@ nobody in, and harms nobody who is in. Clients find nothing there, and try again
     nearly all          shut                     shut
 
 The mark leaves a quarter free: for what waits in the listeners' queues, and for what is accepted between two looks. How
-soon the next look is depends on how many could have come by then (`RATE`), so a proxy with room for thousands hardly ever
-looks. That holds against clients, however many start at once. Programs that do nothing but connect, on a machine whose
+soon the next look is depends on how many could have come by then (`MAX_ACCEPT_RATE`), so a proxy with room for
+thousands hardly ever looks. That holds against clients, however many start at once. Programs that do nothing but
+connect, on a machine whose
 cores are all busy, can still be faster: that is a crash, and the supervisor's business. At a tcp address names are not
 ours; there newcomers are told `full`, and that is all.
 
-Each socket has a second name, with a dot, for as long as we live. A first name that is missing is made again from that:
-whoever cleans up a directory does not cut off newcomers for good. If the second names are gone, too, the directory is, and
+Each socket has a hidden name, with a dot, for as long as we live. A first name that is missing is made again from that:
+whoever cleans up a directory does not cut off newcomers for good. If the hidden names are gone, too, the directory is, and
 the proxy ends, for a supervisor (or `connect`) to start it anew.
 """
 
@@ -35,34 +36,34 @@ from fabric.config.settings import Address
 logger = logging.getLogger("fabric.proxy")
 
 #: Connections that libzmq accepts in a second, at most: two io threads, some 50 µs each.
-RATE = 40_000
+MAX_ACCEPT_RATE = 40_000
 #: Seconds between looks: at least, because an accept takes a while; at most, because of names that are missing.
-SOONEST = 0.005
-LATEST = 1.0
+MIN_POLL_INTERVAL = 0.005
+MAX_POLL_INTERVAL = 1.0
 #: Seconds between looks for room.
-SOON = 0.05
+FULL_POLL_INTERVAL = 0.05
 #: Descriptors that are left free, at most: three listeners with 1,024 in each queue.
-RESERVE = 4_096
-EVENTS = ("events-in", "events-out")
-MESSAGES = ("messages",)
+MAX_RESERVE = 4_096
+EVENT_SOCKETS = ("events-in", "events-out")
+MESSAGE_SOCKETS = ("messages",)
 
 
 class DescriptorLimits:
     """How many descriptors may be in use before something is shut, at a soft limit of `limit`."""
 
     def __init__(self, limit: int) -> None:
-        reserve = min(limit // 4, RESERVE)
+        reserve = min(limit // 4, MAX_RESERVE)
         self.full = limit - reserve
-        self.shut = limit - reserve // 2
+        self.exhausted = limit - reserve // 2
         #: Below it there is room again: not at the mark itself, where one client would open and shut the doors for ever.
-        self.room = self.full - reserve // 8
+        self.reopen = self.full - reserve // 8
 
-    def pace(self, used: int) -> float:
+    def poll_interval(self, used: int) -> float:
         """Seconds until so many could have come that something must be shut."""
-        if used >= self.shut:
-            return SOON  # nobody else can come
-        nearest = self.full if used < self.full else self.shut
-        return min(max((nearest - used) / RATE, SOONEST), LATEST)
+        if used >= self.exhausted:
+            return FULL_POLL_INTERVAL  # nobody else can come
+        nearest = self.full if used < self.full else self.exhausted
+        return min(max((nearest - used) / MAX_ACCEPT_RATE, MIN_POLL_INTERVAL), MAX_POLL_INTERVAL)
 
 
 def backlog(limit: int) -> int:
@@ -105,8 +106,8 @@ class SocketGuard:
         self._used = used
         self._limit = limit
         self._is_full = False
-        self._shut: frozenset[str] = frozenset()
-        self._known: set[str] = set()
+        self._withdrawn: frozenset[str] = frozenset()
+        self._linked: set[str] = set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fabric-sockets", daemon=True)
 
@@ -115,35 +116,37 @@ class SocketGuard:
         self._thread.start()
 
     def close(self) -> None:
-        """Nobody looks after them any more; the second names are gone."""
+        """Nobody looks after them any more; the hidden names are gone."""
         self._closing.set()
         if self._thread.ident is not None:
             self._thread.join()
         if self._directory is not None:
-            for name in (*EVENTS, *MESSAGES):
-                _second(self._directory / name).unlink(missing_ok=True)
+            for name in (*EVENT_SOCKETS, *MESSAGE_SOCKETS):
+                _hidden(self._directory / name).unlink(missing_ok=True)
 
     def _run(self) -> None:
         wait = 0.0
         while not self._closing.wait(wait) and self.failure is None:
             try:
-                wait = self.look()
+                wait = self.check()
             except OSError as error:
                 logger.warning("cannot look after the sockets: %s", error)
-                wait = LATEST
+                wait = MAX_POLL_INTERVAL
 
-    def look(self) -> float:
+    def check(self) -> float:
         """Open and shut what is to be; the seconds until the next look."""
-        used, marks = self._used(), DescriptorLimits(self._limit())
-        self._judge(used, marks)
+        used, limits = self._used(), DescriptorLimits(self._limit())
+        self._update(used, limits)
         if self._directory is not None:
-            self._tend(self._directory)
-        return marks.pace(used)
+            self._maintain_names(self._directory)
+        return limits.poll_interval(used)
 
-    def _judge(self, used: int, marks: DescriptorLimits) -> None:
-        full = used >= (marks.room if self._is_full else marks.full)
-        shut = frozenset((*EVENTS, *MESSAGES) if used >= marks.shut else EVENTS if full else ())
-        self._shut = shut
+    def _update(self, used: int, limits: DescriptorLimits) -> None:
+        full = used >= (limits.reopen if self._is_full else limits.full)
+        withdrawn = frozenset(
+            (*EVENT_SOCKETS, *MESSAGE_SOCKETS) if used >= limits.exhausted else EVENT_SOCKETS if full else ()
+        )
+        self._withdrawn = withdrawn
         if full == self._is_full:
             return
         self._is_full = full
@@ -153,33 +156,33 @@ class SocketGuard:
             logger.info("%d file descriptors are in use: there is room again", used)
         self._full(full)
 
-    def _tend(self, directory: Path) -> None:
-        for name in (*EVENTS, *MESSAGES):
-            first, second = directory / name, _second(directory / name)
-            if name not in self._known:
+    def _maintain_names(self, directory: Path) -> None:
+        for name in (*EVENT_SOCKETS, *MESSAGE_SOCKETS):
+            first, hidden = directory / name, _hidden(directory / name)
+            if name not in self._linked:
                 # A file of that name may be a killed proxy's, until ours is bound.
                 if name == "events-in" and not self._bound():
                     continue
-                second.unlink(missing_ok=True)
-                os.link(first, second)
-                self._known.add(name)
-            if name in self._shut:
+                hidden.unlink(missing_ok=True)
+                os.link(first, hidden)
+                self._linked.add(name)
+            if name in self._withdrawn:
                 first.unlink(missing_ok=True)
-            elif not _same(first, second):
-                self._put_back(first, second)
+            elif not _is_same_file(first, hidden):
+                self._restore_name(first, hidden)
 
-    def _put_back(self, first: Path, second: Path) -> None:
-        if not _is_socket(second):
-            self.failure = f"{second.parent} was emptied: nobody new can find the way in"
+    def _restore_name(self, first: Path, hidden: Path) -> None:
+        if not _is_socket(hidden):
+            self.failure = f"{hidden.parent} was emptied: nobody new can find the way in"
             return
-        between = first.with_name(f".{first.name}.new")
-        between.unlink(missing_ok=True)
-        os.link(second, between)
-        between.rename(first)  # whoever looks sees one or the other
+        temporary = first.with_name(f".{first.name}.new")
+        temporary.unlink(missing_ok=True)
+        os.link(hidden, temporary)
+        temporary.rename(first)  # whoever looks sees one or the other
         logger.info("%s is there again", first)
 
 
-def _second(path: Path) -> Path:
+def _hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}")
 
 
@@ -190,8 +193,8 @@ def _is_socket(path: Path) -> bool:
         return False
 
 
-def _same(first: Path, second: Path) -> bool:
+def _is_same_file(first: Path, hidden: Path) -> bool:
     try:
-        return os.path.samestat(first.lstat(), second.lstat())
+        return os.path.samestat(first.lstat(), hidden.lstat())
     except OSError:
         return False

@@ -43,31 +43,31 @@ class SystemdNotifier:
 
     def ready(self) -> None:
         """The service does what it is for."""
-        self._tell("READY=1")
+        self._send("READY=1")
 
     def alive(self) -> None:
         """Not hung; to be said at least every `watchdog` seconds, and only by who knows."""
         if self.watchdog:
-            self._tell("WATCHDOG=1")
+            self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         """The end has begun."""
-        self._tell("STOPPING=1")
+        self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
         """One line for people; said when it is another one than before."""
         line = " ".join(text.encode()[:MAX_STATUS].decode(errors="ignore").split())
-        if line != self._status and self._tell(f"STATUS={line}"):
+        if line != self._status and self._send(f"STATUS={line}"):
             self._status = line
 
-    def _tell(self, line: str) -> bool:
+    def _send(self, line: str) -> bool:
         if not self._path:
             return False
         try:
             # A socket for each word: there are few, and a manager that was restarted has a new one at the old path.
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
-                speaker.settimeout(TIMEOUT)
-                speaker.sendto(line.encode(), self._path)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(TIMEOUT)
+                sender.sendto(line.encode(), self._path)
         except (OSError, ValueError):
             return False
         return True

@@ -3,7 +3,7 @@
     state       entered when                                          is said
     starting    at first                                              nothing: events-in is bound late (`settle`)
     serving     both planes answered one result                         READY=1 once; WATCHDOG=1 after each good result
-    suffering   a plane has been silent for `PATIENCE`                STATUS and a warning name it; no WATCHDOG=1
+    suffering   a plane has been silent for `SILENCE_TIMEOUT`       STATUS and a warning name it; no WATCHDOG=1
     serving     both answer again                                     STATUS, a line in the log, WATCHDOG=1
 
 The watchdog is fed from here and from nowhere else, so a plane that hangs ends the process as surely as a main loop that
@@ -23,14 +23,14 @@ from proxy.health.systemd import SystemdNotifier
 logger = logging.getLogger("fabric.proxy")
 
 #: Seconds between results, and how long one waits for its answers.
-EVERY = 1.0
+CHECK_INTERVAL = 1.0
 #: Seconds between looks until the planes have answered first; and how long the main loop may be away from its other work.
-SOON = 0.05
-TURN = 0.5
+STARTUP_INTERVAL = 0.05
+MAX_WAIT = 0.5
 #: Seconds of silence that are worth a warning. A machine that swaps is late by a second.
-PATIENCE = 3.0
+SILENCE_TIMEOUT = 3.0
 #: By whether events and messages are silent.
-_COMPLAINTS = {
+_PROBLEMS = {
     (True, True): "neither plane answers",
     (True, False): "the event plane does not answer",
     (False, True): "the message plane does not answer",
@@ -48,28 +48,28 @@ class Watchdog:
         self._bound = bound
         self._summary = summary
         # A third, so that one late result does not end a proxy that lives.
-        self._every = min(EVERY, notify.watchdog / 3) if notify.watchdog else EVERY
-        self._patience = min(PATIENCE, notify.watchdog / 2) if notify.watchdog else PATIENCE
+        self._interval = min(CHECK_INTERVAL, notify.watchdog / 3) if notify.watchdog else CHECK_INTERVAL
+        self._silence_timeout = min(SILENCE_TIMEOUT, notify.watchdog / 2) if notify.watchdog else SILENCE_TIMEOUT
         self._due = 0.0
         self._ready = False
         #: Since when both planes have not answered; None: they do.
         self._silent_since: float | None = None
         #: What was complained of.
-        self._complaint = ""
+        self._problem = ""
 
-    def turn(self) -> float:
+    def tick(self) -> float:
         """Take the self_check if it is time; the seconds until it wants to be called again."""
         if not self._bound():
-            return SOON
+            return STARTUP_INTERVAL
         if monotonic() >= self._due:
             begun = monotonic()
-            result = self.self_check.check(self._every if self._ready else SOON)
+            result = self.self_check.check(self._interval if self._ready else STARTUP_INTERVAL)
             if result.good:
                 self._answered()
             else:
                 self._unanswered(result, begun)
-            self._due = begun + (self._every if self._ready else 0.0)
-        return min(TURN, max(self._due - monotonic(), 0.0))
+            self._due = begun + (self._interval if self._ready else 0.0)
+        return min(MAX_WAIT, max(self._due - monotonic(), 0.0))
 
     def close(self) -> None:
         """The end has begun."""
@@ -78,9 +78,9 @@ class Watchdog:
 
     def _answered(self) -> None:
         self._silent_since = None
-        if self._complaint:
+        if self._problem:
             logger.info("both planes answer again")
-            self._complaint = ""
+            self._problem = ""
         # What is said first is what `systemctl status` shows when the start has returned.
         self._systemd.status(self._summary())
         if not self._ready:
@@ -91,10 +91,10 @@ class Watchdog:
     def _unanswered(self, result: CheckResult, begun: float) -> None:
         if self._silent_since is None:
             self._silent_since = begun
-        if monotonic() - self._silent_since < (self._patience if self._ready else PATIENCE):
+        if monotonic() - self._silent_since < (self._silence_timeout if self._ready else SILENCE_TIMEOUT):
             return
-        complaint = _COMPLAINTS[result.events is None, result.messages is None]
-        self._systemd.status(complaint)
-        if complaint != self._complaint:
-            self._complaint = complaint
-            logger.warning(complaint)
+        problem = _PROBLEMS[result.events is None, result.messages is None]
+        self._systemd.status(problem)
+        if problem != self._problem:
+            self._problem = problem
+            logger.warning(problem)

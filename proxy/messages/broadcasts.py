@@ -20,17 +20,17 @@ from proxy.messages.records import Outgoing, Refusal
 PREFIX = b"broadcast"
 MAX_PENDING = 1_000
 #: For a sender that does not say how long it waits.
-PATIENCE = 2.5
+DEFAULT_TIMEOUT = 2.5
 
 
 class _Pending:
-    __slots__ = ("asker", "delivered", "id", "open", "until")
+    __slots__ = ("deadline", "delivered", "id", "sender", "waiting")
 
-    def __init__(self, asker: bytes, id: bytes, sessions: set[bytes], until: float) -> None:
-        self.asker = asker
+    def __init__(self, sender: bytes, id: bytes, sessions: set[bytes], deadline: float) -> None:
+        self.sender = sender
         self.id = id
-        self.open = sessions
-        self.until = until
+        self.waiting = sessions
+        self.deadline = deadline
         self.delivered = 0
 
 
@@ -45,8 +45,8 @@ class Broadcasts:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def begin(self, asker: bytes, id: bytes, sessions: Iterable[bytes], ttl: float | None, now: float) -> bytes:
-        """The return address under which to deliver it to `sessions`. `asker` is the peer to acknowledge it to."""
+    def begin(self, sender: bytes, id: bytes, sessions: Iterable[bytes], ttl: float | None, now: float) -> bytes:
+        """The return address under which to deliver it to `sessions`. `sender` is the peer to acknowledge it to."""
         if len(self._pending) >= MAX_PENDING:
             raise Refusal("busy", text=f"{MAX_PENDING:,} broadcasts are waiting to be acknowledged")
         # The same one again: its sender lost the link. One answer is enough.
@@ -54,31 +54,31 @@ class Broadcasts:
             del self._pending[back]
         self._serial += 1
         back = b"%s%d" % (PREFIX, self._serial)
-        until = now + (PATIENCE if ttl is None else ttl / 2)
-        pending = self._pending[back] = _Pending(asker, id, set(sessions), until)
+        deadline = now + (DEFAULT_TIMEOUT if ttl is None else ttl / 2)
+        pending = self._pending[back] = _Pending(sender, id, set(sessions), deadline)
         self._finish_if_complete(back, pending)
         return back
 
     def answered(self, back: bytes, session: bytes, delivered: bool) -> None:
         """One holder has it, or will not have it. From a former life, or twice: nothing."""
         pending = self._pending.get(back)
-        if pending is not None and session in pending.open:
-            pending.open.discard(session)
+        if pending is not None and session in pending.waiting:
+            pending.waiting.discard(session)
             pending.delivered += delivered
             self._finish_if_complete(back, pending)
 
     def tick(self, now: float) -> None:
         """Answer with what there is where the patience is over."""
         for back, pending in list(self._pending.items()):
-            if now >= pending.until:
-                pending.open.clear()
+            if now >= pending.deadline:
+                pending.waiting.clear()
                 self._finish_if_complete(back, pending)
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do; None: never."""
-        return min((pending.until for pending in self._pending.values()), default=None)
+        return min((pending.deadline for pending in self._pending.values()), default=None)
 
     def _finish_if_complete(self, back: bytes, pending: _Pending) -> None:
-        if not pending.open:
+        if not pending.waiting:
             del self._pending[back]
-            self._outgoing.append((pending.asker, [ACK, pending.id, b"%d" % pending.delivered]))
+            self._outgoing.append((pending.sender, [ACK, pending.id, b"%d" % pending.delivered]))

@@ -110,9 +110,9 @@ class Directory:
         #: What nodes say of themselves with their heartbeats.
         self.reports = NodeReports()
         self._nodes = self._registry.nodes
-        self._due = now + self.terms.heartbeat
+        self._judge_at = now + self.terms.heartbeat
         #: Nobody is judged by a silence that began before this.
-        self._granted = now
+        self._grace_start = now
         self._empty_since: float | None = now
         self._counts = dict.fromkeys(("malformed", "refused", "busy", "gone", "lost"), 0)
         table: dict[bytes, tuple[Callable[..., None], str]] = {
@@ -140,7 +140,7 @@ class Directory:
         """One message from `peer`, without its routing id. Whatever the bytes, it never raises."""
         handler = self._handlers.get(frames[0]) if frames else None
         if handler is None:
-            self._fault(peer, frames, "unknown_verb", {"verbs": [verb.decode() for verb in self._handlers]})
+            self._refuse_malformed(peer, frames, "unknown_verb", {"verbs": [verb.decode() for verb in self._handlers]})
             return
         try:
             handler(peer, frames, now)
@@ -148,48 +148,48 @@ class Directory:
             self._counts["refused"] += 1
             self._error(peer, frames[0], _subject(frames), refusal.code, refusal.detail)
         except WireError as fault:
-            self._fault(peer, frames, "malformed", {"text": str(fault)[:500]})
+            self._refuse_malformed(peer, frames, "malformed", {"text": str(fault)[:500]})
 
     def undeliverable(self, peer: bytes, frames: list[bytes], why: str, now: float) -> None:
         """What was in `outgoing` could not be sent: `busy` (EAGAIN: its pipe is full) or `gone` (EHOSTUNREACH)."""
         self._counts[why] += 1
         node = self._nodes.get(peer)
         if why == "gone" and node is not None:
-            self._lose(node, "gone", now)
+            self._drop_lost(node, "gone", now)
         if frames[0] == DELIVER:
             self._routing.undeliverable(frames, why)
         elif frames[0] == ASK:
-            if (asker := self._routing.asker(frames[2])) is not None:
+            if (asker := self._routing.peer_of(frames[2])) is not None:
                 origin = node.origin.hex() if node is not None else ""
                 self._error(asker, ASK, frames[1], why, {"origin": origin})
         elif node is not None:
-            node.missed = True
+            node.stale = True
 
     def tick(self, now: float) -> None:
         """Judge who has been silent. To be called at `next_deadline`, after what has arrived was received."""
         self._routing.broadcasts.tick(now)
-        if now < self._due:
+        if now < self._judge_at:
             return
         sessions, timeout = self._registry.sessions, self.terms.timeout
-        if now - self._due > self.terms.heartbeat:
-            self._granted = now
+        if now - self._judge_at > self.terms.heartbeat:
+            self._grace_start = now
             sessions.recover_until = max(sessions.recover_until, now + timeout)
         if sessions.recovering and now >= sessions.recover_until:
             sessions.recovered()
         due = now + self.terms.heartbeat
         for node in list(self._nodes.values()):
-            ends = max(node.seen, self._granted) + timeout
+            ends = max(node.seen, self._grace_start) + timeout
             if ends <= now:
                 self.outgoing.append((node.peer, [BYE, b"timeout", b""]))
-                self._lose(node, "timeout", now)
+                self._drop_lost(node, "timeout", now)
             elif ends < due:
                 due = ends
-        self._due = min(due, sessions.recover_until) if sessions.recovering else due
+        self._judge_at = min(due, sessions.recover_until) if sessions.recovering else due
 
     def next_deadline(self) -> float:
         """When `tick` wants to be called next, at the latest."""
         answer = self._routing.broadcasts.next_deadline()
-        return self._due if answer is None else min(self._due, answer)
+        return self._judge_at if answer is None else min(self._judge_at, answer)
 
     def close(self, reason: str = "shutdown") -> None:
         """Tell every node that the proxy goes away."""
@@ -198,7 +198,7 @@ class Directory:
 
     def idle_for(self, now: float) -> float:
         """For how many seconds nobody has been here; 0 while somebody is."""
-        return 0.0 if self._empty_since is None else now - max(self._empty_since, self._routing.bare_at)
+        return 0.0 if self._empty_since is None else now - max(self._empty_since, self._routing.last_bare_send)
 
     def stats(self) -> dict[str, int]:
         """How many are here, and what was counted."""
@@ -231,14 +231,14 @@ class Directory:
         def handle(peer: bytes, frames: list[bytes], now: float) -> None:
             message = decode_for_proxy(frames)
             node = self._nodes.get(peer)
-            if node is None or node.missed:
+            if node is None or node.stale:
                 raise Refusal("unknown_peer")
             node.seen = now
             handler(node, message, now)
 
         return handle
 
-    def turn_away(self, newcomers: bool) -> None:
+    def refuse_newcomers(self, newcomers: bool) -> None:
         """Whether newcomers are refused as `full`: the process has no room for them. Any thread."""
         self._registry.full = newcomers
 
@@ -263,7 +263,7 @@ class Directory:
             self.outgoing.append((peer, [ASK, id_, node.origin, message.body]))
 
     def _tell(self, node: NodeRecord, message: Tell, now: float) -> None:
-        if (asker := self._routing.asker(message.back)) is not None:
+        if (asker := self._routing.peer_of(message.back)) is not None:
             self.outgoing.append((asker, [TELL, message.id.encode(), node.origin, message.body]))
 
     def _list(self, peer: bytes, frames: list[bytes], now: float) -> None:
@@ -280,28 +280,28 @@ class Directory:
     def _ping(self, peer: bytes, frames: list[bytes], now: float) -> None:
         message: Ping = decode_for_proxy(frames)
         node = self._nodes.get(peer)
-        known = node is not None and not node.missed
+        known = node is not None and not node.stale
         if known and node is not None:
             node.seen = now
             if message.report:
-                self.reports.heard(node.origin, decode_report(message.report), now)
+                self.reports.add(node.origin, decode_report(message.report), now)
         self.outgoing.append((peer, [PONG, frames[1], b"1" if known else b"0"]))
 
     def _bye(self, node: NodeRecord, message: Bye, now: float) -> None:
         self._registry.drop(node, "left", message.reason)
-        self._gone(node, now)
+        self._dropped(node, now)
 
-    def _lose(self, node: NodeRecord, reason: str, now: float) -> None:
+    def _drop_lost(self, node: NodeRecord, reason: str, now: float) -> None:
         self._counts["lost"] += 1
         self._registry.drop(node, "lost", reason)
-        self._gone(node, now)
+        self._dropped(node, now)
 
-    def _gone(self, node: NodeRecord, now: float) -> None:
-        self.reports.gone(node.origin)
+    def _dropped(self, node: NodeRecord, now: float) -> None:
+        self.reports.node_left(node.origin)
         if not self._nodes:
             self._empty_since = now
 
-    def _fault(self, peer: bytes, frames: Sequence[bytes], code: str, detail: dict[str, Any]) -> None:
+    def _refuse_malformed(self, peer: bytes, frames: Sequence[bytes], code: str, detail: dict[str, Any]) -> None:
         self._counts["malformed"] += 1
         self._error(peer, frames[0] if frames else b"", _subject(frames), code, detail)
 

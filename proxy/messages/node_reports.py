@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fabric.protocol.node_report import MAX_CAUSES, MAX_COUNT, Report
 
 #: Origins that are gone and kept apart: 5 MiB or so.
-MAX_PAST = 10_000
+MAX_DEPARTED = 10_000
 #: Where the losses of causes that nobody knows are added up, once strangers have invented too many.
 OTHER = "other"
 
@@ -44,16 +44,16 @@ class _Last(NamedTuple):
 class NodeReports:
     """See the module. One thread writes, any may read."""
 
-    def __init__(self, limit: int = MAX_PAST) -> None:
+    def __init__(self, limit: int = MAX_DEPARTED) -> None:
         self._limit = limit
         self._last: dict[bytes, _Last] = {}
-        self._past: dict[bytes, Report] = {}
-        self._folded = Totals(0, 0, 0, 0, {})
+        self._departed: dict[bytes, Report] = {}
+        self._evicted = Totals(0, 0, 0, 0, {})
 
-    def heard(self, origin: bytes, report: Report, now: float) -> None:
+    def add(self, origin: bytes, report: Report, now: float) -> None:
         """A node that is here has reported."""
         before = self._last.get(origin)
-        past = self._past.pop(origin, None) if before is None else None
+        past = self._departed.pop(origin, None) if before is None else None
         rates = Rates()
         if before is not None and (elapsed := now - before.at) > 0:
             rates = Rates(
@@ -61,17 +61,17 @@ class NodeReports:
                 max(report.delivered - before.report.delivered, 0) / elapsed,
             )
         elif past is not None and report.sent < past.sent:
-            self._fold(past)  # its link was opened anew: these counts have begun again
+            self._evict(past)  # its link was opened anew: these counts have begun again
         self._last[origin] = _Last(report, now, rates)
 
-    def gone(self, origin: bytes) -> None:
+    def node_left(self, origin: bytes) -> None:
         """A node has left, or was lost."""
         if (last := self._last.pop(origin, None)) is not None:
-            self._past[origin] = last.report
-            while len(self._past) > self._limit:
-                self._fold(self._past.pop(next(iter(self._past))))
+            self._departed[origin] = last.report
+            while len(self._departed) > self._limit:
+                self._evict(self._departed.pop(next(iter(self._departed))))
 
-    def of(self, origin: bytes) -> tuple[Report | None, Rates]:
+    def latest(self, origin: bytes) -> tuple[Report | None, Rates]:
         """What a node that is here has reported last."""
         last = self._last.get(origin)
         return (None, Rates()) if last is None else (last.report, last.rates)
@@ -83,13 +83,13 @@ class NodeReports:
 
     def totals(self) -> Totals:
         """Over all nodes that ever reported."""
-        total = self._folded
-        for report in [last.report for last in list(self._last.values())] + list(self._past.values()):
+        total = self._evicted
+        for report in [last.report for last in list(self._last.values())] + list(self._departed.values()):
             total = _added(total, report)
         return total
 
-    def _fold(self, report: Report) -> None:
-        self._folded = _added(self._folded, report)
+    def _evict(self, report: Report) -> None:
+        self._evicted = _added(self._evicted, report)
 
 
 def _added(total: Totals, report: Report) -> Totals:

@@ -30,7 +30,7 @@ from zmq.backend import Socket as _Backend
 from fabric.config.settings import Address
 from fabric.errors import ProxyError, WireError
 from fabric.protocol.verbs import BYE, KEPT, LAST, RECORD, STATS, STOP, decode_for_proxy
-from proxy.events.plane import ROOM, Announcer, set_common_options
+from proxy.events.plane import MAX_OVERHEAD, Announcer, set_common_options
 from proxy.events.retained import NOTHING, RetainedAnswer
 from proxy.messages.directory import Directory
 from proxy.messages.routing import Routed, error
@@ -42,10 +42,10 @@ BATCH = 64
 #: Frames of the longest verb, and its routing id.
 MAX_FRAMES = 16
 #: Seconds between looks at the clock, at the latest.
-TICK = 0.5
+MAX_WAIT = 0.5
 
 #: Answered here; the directory knows nothing of the process it is in.
-_OURS = (STATS, LAST, STOP)
+_PLANE_VERBS = (STATS, LAST, STOP)
 
 _send: Callable[..., Any] = _Backend.send
 _recv: Callable[..., Any] = _Backend.recv
@@ -92,7 +92,7 @@ class MessagePlane:
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
         self._socket.sndhwm = 1_000
         self._socket.rcvhwm = 10_000
-        self._socket.maxmsgsize = max_bytes + ROOM
+        self._socket.maxmsgsize = max_bytes + MAX_OVERHEAD
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="fabric-messages", daemon=True)
@@ -130,11 +130,11 @@ class MessagePlane:
         poller.register(self._wake_read, select.POLLIN)
         try:
             while not self._stopping:
-                if not self._turn(announcer):
-                    wait = min(max(self.directory.next_deadline() - monotonic(), 0.0), TICK)
+                if not self._step(announcer):
+                    wait = min(max(self.directory.next_deadline() - monotonic(), 0.0), MAX_WAIT)
                     poller.poll(wait * 1_000 + 1)
             self.directory.close()
-            self._answer()
+            self._send_outgoing()
             self._socket.close(linger=500)  # the goodbyes are on their way to the kernel
         except Exception as error:
             self.failure = f"the message plane ended: {error!r}"
@@ -143,20 +143,20 @@ class MessagePlane:
         finally:
             announcer.close()
 
-    def _turn(self, announcer: Announcer) -> bool:
+    def _step(self, announcer: Announcer) -> bool:
         """Whether anything was received or sent: then the descriptor may be silent about more."""
         received = self._receive()
         now = monotonic()
         if received < BATCH and now >= self.directory.next_deadline():
             self.directory.tick(now)
-        answered = self._answer()
+        sent = self._send_outgoing()
         announcements = self.directory.announcements
         while announcements:
             announcer.announce(*announcements.popleft())
         if self._routed is not None and self.directory.routed:
             while self.directory.routed:
                 self._routed(self.directory.routed.popleft())
-        return bool(received or answered)
+        return bool(received or sent)
 
     def _receive(self) -> int:
         socket = self._socket
@@ -173,13 +173,13 @@ class MessagePlane:
                 frame = _recv(socket, _NOBLOCK, False)
                 if len(frames) < MAX_FRAMES:
                     frames.append(frame.bytes)
-            if frames and frames[0] in _OURS:
-                self._answer_ourselves(peer, frames, frame)
+            if frames and frames[0] in _PLANE_VERBS:
+                self._handle_own_verb(peer, frames, frame)
             else:
                 receive(peer, frames, monotonic())
         return BATCH
 
-    def _answer_ourselves(self, peer: bytes, frames: list[bytes], frame: zmq.Frame) -> None:
+    def _handle_own_verb(self, peer: bytes, frames: list[bytes], frame: zmq.Frame) -> None:
         outgoing = self.directory.outgoing
         try:
             message = decode_for_proxy(frames)
@@ -218,7 +218,7 @@ class MessagePlane:
         mapped = getattr(address, "ipv4_mapped", None)
         return (mapped or address).is_loopback
 
-    def _answer(self) -> int:
+    def _send_outgoing(self) -> int:
         outgoing = self.directory.outgoing
         sent = 0
         socket = self._socket

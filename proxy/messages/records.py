@@ -24,7 +24,7 @@ class Refusal(Exception):
 class NodeRecord:
     """One connection of one process."""
 
-    __slots__ = ("identity", "missed", "origin", "peer", "registrations", "seen", "senders", "since")
+    __slots__ = ("identity", "origin", "peer", "registrations", "seen", "senders", "since", "stale")
 
     def __init__(self, peer: bytes, identity: Identity, now: float) -> None:
         self.peer = peer
@@ -36,14 +36,14 @@ class NodeRecord:
         #: they were looked at. Read for every message.
         self.senders: dict[bytes, int] = {}
         #: Something it had to know could not be sent to it: it must say HELLO again, and ask again.
-        self.missed = False
+        self.stale = False
 
-    def take(self, registration: RegistrationRecord) -> None:
+    def add(self, registration: RegistrationRecord) -> None:
         """The node holds this name from now on."""
         self.registrations[registration.key] = registration
         self.senders[registration.name] = self.senders.get(registration.name, 0) + 1
 
-    def give_up(self, registration: RegistrationRecord) -> None:
+    def remove(self, registration: RegistrationRecord) -> None:
         """The node does not hold it any more."""
         del self.registrations[registration.key]
         if self.senders[registration.name] > 1:

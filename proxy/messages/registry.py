@@ -31,8 +31,8 @@ MAX_ENDPOINTS = 100_000  # of all nodes: 40 MiB or so
 MAX_SUFFIX = 10_000
 #: difflib compares character by character: a guess is worth so many comparisons, and its answer is remembered.
 MAX_COMPARED = 200
-MAX_GUESSES = 256
-LONGEST_COMPARED = 64
+SIMILAR_CACHE_SIZE = 256
+MAX_COMPARED_LENGTH = 64
 
 
 class Registry:
@@ -47,7 +47,7 @@ class Registry:
         self.sessions = Sessions(boot, recover_until, self.nodes, outgoing)
         self._outgoing = outgoing
         self._announcements = announcements
-        self._guesses: dict[bytes, list[str]] = {}
+        self._similar_cache: dict[bytes, list[str]] = {}
 
     # Nodes
 
@@ -55,7 +55,7 @@ class Registry:
         """A node says who it is: for the first time, again, or over another connection than before."""
         here = self.nodes.get(peer)
         if here is not None and here.origin == identity.origin:
-            here.identity, here.seen, here.missed = identity, now, False
+            here.identity, here.seen, here.stale = identity, now, False
             self._send(peer, encode(welcome))
             return here
         before = self.origins.get(identity.origin)
@@ -81,9 +81,9 @@ class Registry:
             self.sessions.end(registration, "reconnect")
             registration.node, registration.session, registration.since = node, self.sessions.new(), now
             self.sessions.begin(registration)
-            node.take(registration)
+            node.add(registration)
             # Before anything can be delivered to the new session, which its node has not heard of yet.
-            self._granted(registration)
+            self._send_registered(registration)
 
     def drop(self, node: NodeRecord, how: str, reason: str) -> None:
         """A node is gone; `how` is `left` or `lost`."""
@@ -99,12 +99,12 @@ class Registry:
         """Answer REGISTER. Refusal says why it cannot be."""
         registration = node.registrations.get(wanted.key)
         if registration is not None:
-            self._granted(registration)
+            self._send_registered(registration)
             return
         session = wanted.session.encode()
         returned = self.sessions.may_return(session)
         try:
-            name = self._grant(node, wanted, returned)
+            name = self._allocate_name(node, wanted, returned)
         except Refusal:
             if returned:
                 self.sessions.lost(session)
@@ -112,22 +112,22 @@ class Registry:
         registration = RegistrationRecord(
             node, wanted.key, name, session if returned else self.sessions.new(), now, returned
         )
-        self._enter(registration, wanted.policy == "share")
+        self._add(registration, wanted.policy == "share")
 
-    def _enter(self, registration: RegistrationRecord, shared: bool) -> None:
+    def _add(self, registration: RegistrationRecord, shared: bool) -> None:
         node, name = registration.node, registration.name
         holders = self.names.get(name)
         if holders is None:
             holders = self.names[name] = Holders(shared)
         holders.members.append(registration)
-        node.take(registration)
-        self._guesses.clear()
+        node.add(registration)
+        self._similar_cache.clear()
         self.sessions.begin(registration)
-        self._granted(registration)
+        self._send_registered(registration)
         self.sessions.returned(registration, holders.shared)
         self._announce("endpoint.joined", node, registration)
 
-    def _grant(self, node: NodeRecord, wanted: Register, returned: bool) -> bytes:
+    def _allocate_name(self, node: NodeRecord, wanted: Register, returned: bool) -> bytes:
         """The name that it gets, free or shared from here on. Refusal if there is none."""
         if len(self.sessions.open) >= MAX_ENDPOINTS:
             raise Refusal("full", limit=MAX_ENDPOINTS)
@@ -166,12 +166,12 @@ class Registry:
 
     def _end(self, registration: RegistrationRecord, how: str, reason: str) -> None:
         node = registration.node
-        node.give_up(registration)
+        node.remove(registration)
         holders = self.names[registration.name]
         holders.members.remove(registration)
         if not holders.members:
             del self.names[registration.name]
-        self._guesses.clear()
+        self._similar_cache.clear()
         self.sessions.end(registration, reason)
         self._announce(f"endpoint.{how}", node, registration, reason)
 
@@ -192,21 +192,23 @@ class Registry:
     def similar(self, name: str) -> list[str]:
         """Names that look like this one, best first."""
         wanted = name.encode()
-        found = self._guesses.get(wanted)
+        found = self._similar_cache.get(wanted)
         if found is None:
             near = (
-                other for other in self.names if abs(len(other) - len(wanted)) <= 3 and len(other) <= LONGEST_COMPARED
+                other
+                for other in self.names
+                if abs(len(other) - len(wanted)) <= 3 and len(other) <= MAX_COMPARED_LENGTH
             )
             candidates = [other.decode() for _, other in zip(range(MAX_COMPARED), near, strict=False)]
             found = get_close_matches(name, candidates, 3)
-            if len(self._guesses) >= MAX_GUESSES:
-                self._guesses.clear()
-            self._guesses[wanted] = found
+            if len(self._similar_cache) >= SIMILAR_CACHE_SIZE:
+                self._similar_cache.clear()
+            self._similar_cache[wanted] = found
         return found
 
     # Effects
 
-    def _granted(self, registration: RegistrationRecord) -> None:
+    def _send_registered(self, registration: RegistrationRecord) -> None:
         key = b"%d" % registration.key
         self._send(registration.node.peer, [REGISTERED, key, registration.name, registration.session])
 

@@ -70,7 +70,7 @@ class MessageRouting:
         self.counts = dict.fromkeys(("messages", "acknowledged", "replies", "unrouted"), 0)
         self.broadcasts = self._broadcasts = Broadcasts(outgoing)
         #: When somebody who never said HELLO has sent something.
-        self.bare_at = 0.0
+        self.last_bare_send = 0.0
         self._registry = registry
         self._outgoing = outgoing
         self._max_bytes = max_bytes
@@ -84,15 +84,15 @@ class MessageRouting:
             raise WireError("SEND has 6 frames after the verb")
         _, id_, to, session, sender, meta, body = frames
         node = self._nodes.get(peer)
-        if node is None or node.missed:
+        if node is None or node.stale:
             self._send_bare(peer, frames, now)
             return
         node.seen = now
         if sender not in node.senders:
-            self._claim(node, sender)
+            self._accept_claim(node, sender)
         target = self._open.get(session)
         if target is None or target.name != to or not 0 < len(id_) <= MAX_ID or len(meta) > MAX_META:
-            self._send_otherwise(node.peer, node.origin, node, frames, now)
+            self._send_checked(node.peer, node.origin, node, frames, now)
             return
         if len(body) > self._max_bytes:
             raise Refusal("too_large", size=len(body), limit=self._max_bytes)
@@ -115,7 +115,7 @@ class MessageRouting:
             self._outgoing.append((asker.peer, [ACK, id_, b"1"]))
         elif back.startswith(broadcasts.PREFIX):
             self._broadcasts.answered(back, session, True)
-        elif (bare := self.asker(back)) is not None:
+        elif (bare := self.peer_of(back)) is not None:
             self.counts["acknowledged"] += 1
             self._outgoing.append((bare, [ACK, id_, b"1"]))
 
@@ -128,7 +128,7 @@ class MessageRouting:
         _, id_, back, meta, body = frames
         if len(body) > self._max_bytes:
             raise Refusal("too_large", size=len(body), limit=self._max_bytes)
-        if (asker := self.asker(back)) is not None:
+        if (asker := self.peer_of(back)) is not None:
             self.counts["replies"] += 1
             self._outgoing.append((asker, [REPLIED, id_, meta, body]))
 
@@ -136,7 +136,7 @@ class MessageRouting:
         """REFUSED: tell its sender that the holder would not have it."""
         if message.back.startswith(broadcasts.PREFIX):
             self._broadcasts.answered(message.back, message.session.encode(), False)
-        elif (asker := self.asker(message.back)) is not None:
+        elif (asker := self.peer_of(message.back)) is not None:
             self._outgoing.append((asker, error(DELIVER, message.id.encode(), message.code, message.detail)))
 
     def undeliverable(self, frames: list[bytes], why: str) -> None:
@@ -144,10 +144,10 @@ class MessageRouting:
         _, id_, session, _, _, back, _, _ = frames
         if back.startswith(broadcasts.PREFIX):
             self._broadcasts.answered(back, session, False)
-        elif (asker := self.asker(back)) is not None:
+        elif (asker := self.peer_of(back)) is not None:
             self._outgoing.append((asker, error(SEND, id_, why, {})))
 
-    def asker(self, back: bytes) -> bytes | None:
+    def peer_of(self, back: bytes) -> bytes | None:
         """The peer behind a return address; None, and counted, if it is gone."""
         if (node := self._origins.get(back)) is not None:
             return node.peer
@@ -163,12 +163,10 @@ class MessageRouting:
             raise Refusal("unknown_peer")
         if not frames[4].startswith(_ANONYMOUS):
             frames = [*frames[:4], _ANONYMOUS + frames[4], *frames[5:]]
-        self.bare_at = now
-        self._send_otherwise(peer, BARE + peer, None, frames, now)
+        self.last_bare_send = now
+        self._send_checked(peer, BARE + peer, None, frames, now)
 
-    def _send_otherwise(
-        self, peer: bytes, back: bytes, node: NodeRecord | None, frames: list[bytes], now: float
-    ) -> None:
+    def _send_checked(self, peer: bytes, back: bytes, node: NodeRecord | None, frames: list[bytes], now: float) -> None:
         message: Send = decode_for_proxy(frames)
         _, id_, to, session, sender, meta, body = frames
         if len(body) > self._max_bytes:
@@ -191,7 +189,7 @@ class MessageRouting:
         if self.routed is not None:
             self.routed.append(Routed(id_, to, sender, meta, body, len(targets)))
 
-    def _claim(self, node: NodeRecord, sender: bytes) -> None:
+    def _accept_claim(self, node: NodeRecord, sender: bytes) -> None:
         """A `from` that is none of the node's names: a claim, which is marked as such, or refused."""
         try:
             check_claim(sender.decode())

@@ -69,7 +69,7 @@ class Sessions:
         del self.open[session]
         if self.recovering and not session.startswith(self._prefix):
             self._ended.add(session)
-        self._tell(registration.watchers, [GONE, registration.name, session, reason.encode()])
+        self._send_each(registration.watchers, [GONE, registration.name, session, reason.encode()])
         registration.watchers = set()
 
     def returned(self, registration: RegistrationRecord, shared: bool) -> None:
@@ -81,13 +81,13 @@ class Sessions:
     def lost(self, session: bytes) -> None:
         """Its node brought it along and did not get it back."""
         self._ended.add(session)
-        self._give_up(session, b"unknown")
+        self._end_wait(session, b"unknown")
 
     def recovered(self) -> None:
         """The recovery is over: who has not come back by now has no session any more."""
         self.recovering = False
         for session in list(self._awaited):
-            self._give_up(session, b"timeout")
+            self._end_wait(session, b"timeout")
         self._ended.clear()
 
     def found(self, peer: bytes, registration: RegistrationRecord, asked: bytes, shared: bool) -> None:
@@ -106,11 +106,11 @@ class Sessions:
         else:
             self._outgoing.append((peer, [GONE, name, session, b"unknown"]))
 
-    def _give_up(self, session: bytes, reason: bytes) -> None:
+    def _end_wait(self, session: bytes, reason: bytes) -> None:
         name, waiting = self._awaited.pop(session, (b"", ()))
-        self._tell(waiting, [GONE, name, session, reason])
+        self._send_each(waiting, [GONE, name, session, reason])
 
-    def _tell(self, peers: Iterable[bytes], frames: list[bytes]) -> None:
+    def _send_each(self, peers: Iterable[bytes], frames: list[bytes]) -> None:
         for peer in peers:
             if peer in self._peers:
                 self._outgoing.append((peer, frames))

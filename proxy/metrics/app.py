@@ -31,13 +31,13 @@ logger = logging.getLogger("fabric.proxy")
 
 #: Seconds for which the planes may be silent, or not have answered yet after a start. They are asked each second; a
 #: machine that swaps is late, and to restart what is merely late makes it later.
-GRACE = 10.0
+SILENCE_TIMEOUT = 10.0
 
 #: Status, headers, body.
 Page = tuple[str, list[tuple[str, str]], bytes]
 
 
-def _split(listen: str) -> tuple[str, int]:
+def _host_and_port(listen: str) -> tuple[str, int]:
     """Host and port (0: a free one). ValueError if it is neither."""
     host, _, port = listen.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
@@ -66,7 +66,7 @@ class Metrics:
         self._stats = stats
         self._silence = silence
         #: Why nobody should come; None: nodes can connect.
-        self._away: str | None = "starting"
+        self._not_ready: str | None = "starting"
         self._httpd: Httpd | None = None
         if listen:
             self._application = _prometheus(stats)
@@ -76,7 +76,7 @@ class Metrics:
         from proxy.metrics.httpd import Httpd  # http.server and what it imports: for those who want it
 
         try:
-            host, port = _split(listen)
+            host, port = _host_and_port(listen)
             return Httpd(host, port, self, everywhere=host == "*")
         except socket.gaierror as error:
             raise ProxyError(f"cannot serve metrics at {listen}: there is no such host ({error.strerror})") from None
@@ -102,11 +102,11 @@ class Metrics:
 
     def ready(self) -> None:
         """Nodes can connect now."""
-        self._away = None
+        self._not_ready = None
 
-    def leaving(self) -> None:
+    def stopping(self) -> None:
         """The proxy is about to stop: `/readyz` says so from now on."""
-        self._away = "stopping"
+        self._not_ready = "stopping"
 
     def close(self) -> None:
         """Let go of the address; within a second, whoever is connected."""
@@ -133,10 +133,10 @@ class Metrics:
             status, headers, body = _text("405 Method Not Allowed", "this can be read only: GET or HEAD")
             return status, [*headers, ("Allow", "GET, HEAD")], body
         if path == "/metrics":
-            return _collected(self._application, environ)
-        return self._told(self._ill if path == "/healthz" else self._unready)
+            return _metrics_page(self._application, environ)
+        return self._health_page(self._unhealthy if path == "/healthz" else self._unready)
 
-    def _told(self, why_not: Callable[[ProxyStats], str | None]) -> Page:
+    def _health_page(self, why_not: Callable[[ProxyStats], str | None]) -> Page:
         try:
             stats = self._stats()
             why = why_not(stats)
@@ -147,14 +147,16 @@ class Metrics:
             return _text("503 Service Unavailable", why)
         return _text("200 OK", f"ok: {stats.who}, up {stats.uptime:.0f} s at {stats.url}")
 
-    def _ill(self, stats: ProxyStats) -> str | None:
+    def _unhealthy(self, stats: ProxyStats) -> str | None:
         silence = self._silence()
         if silence is None:
-            return None if stats.uptime < GRACE else "the planes have never answered: the proxy is stuck"
-        return None if silence < GRACE else f"the planes have not answered for {silence:.0f} s: the proxy is stuck"
+            return None if stats.uptime < SILENCE_TIMEOUT else "the planes have never answered: the proxy is stuck"
+        if silence < SILENCE_TIMEOUT:
+            return None
+        return f"the planes have not answered for {silence:.0f} s: the proxy is stuck"
 
     def _unready(self, stats: ProxyStats) -> str | None:
-        if why := self._away or self._ill(stats):
+        if why := self._not_ready or self._unhealthy(stats):
             return why
         return "starting: the planes have not answered yet" if self._silence() is None else None
 
@@ -163,7 +165,7 @@ def _text(status: str, text: str) -> Page:
     return status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")], f"{text}\n".encode()
 
 
-def _collected(application: WSGIApplication, environ: WSGIEnvironment) -> Page:
+def _metrics_page(application: WSGIApplication, environ: WSGIEnvironment) -> Page:
     """What the client library answers to GET, taken apart."""
     answer: list[Any] = []
     body = b"".join(

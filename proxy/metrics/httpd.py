@@ -1,8 +1,8 @@
 """A small HTTP server for machines that ask every few seconds, which strangers cannot make big.
 
-    accept ──▸ a free place among `PLACES`? ──▸ a thread: one request, one answer, closed
+    accept ──▸ a free slot among `MAX_CONNECTIONS`? ──▸ a thread: one request, one answer, closed
        │                └─no──▸ the oldest connection is cut off
-       └── each second: what is older than `DEADLINE` is cut off
+       └── each second: what is older than `REQUEST_TIMEOUT` is cut off
 
 A timeout of the socket alone is not enough: whoever sends a byte every four seconds never runs into it. So connections
 have an age, and whoever takes long makes room for others. What is served is a WSGI application, and it is called in a
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("fabric.proxy")
 
 #: Requests served at a time. Two Prometheus servers and two health checks are four.
-PLACES = 8
+MAX_CONNECTIONS = 8
 #: Seconds that a request may take from its connection to the end of its answer.
-DEADLINE = 10.0
+REQUEST_TIMEOUT = 10.0
 #: Seconds that one read or write may take.
-PATIENCE = 5.0
-#: Seconds that a newcomer waits for the place of the one that was cut off for it.
-_MOMENT = 0.2
+IO_TIMEOUT = 5.0
+#: Seconds that a newcomer waits for the slot of the one that was cut off for it.
+_EVICTION_TIMEOUT = 0.2
 #: Seconds between looks at the ages, and that `stop` waits for requests that are being answered.
-_LOOK = 1.0
+POLL_INTERVAL = 1.0
 
 
 class _Request(WSGIRequestHandler):
-    timeout = PATIENCE
+    timeout = IO_TIMEOUT
 
     def log_message(self, format: str, *args: Any) -> None:
         """A request is no event: there is one every few seconds."""
@@ -63,17 +63,21 @@ class Httpd(WSGIServer):
     def __init__(self, host: str, port: int, application: WSGIApplication, *, everywhere: bool = False) -> None:
         self._everywhere = everywhere and socket.has_dualstack_ipv6()
         if everywhere:
-            self.address_family, place = (socket.AF_INET6, "::") if self._everywhere else (socket.AF_INET, "0.0.0.0")
+            self.address_family, bind_host = (
+                (socket.AF_INET6, "::") if self._everywhere else (socket.AF_INET, "0.0.0.0")
+            )
         else:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            self.address_family, place = found[0][0], str(found[0][4][0])
+            self.address_family, bind_host = found[0][0], str(found[0][4][0])
         self._open: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._places = threading.BoundedSemaphore(PLACES)
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._threads: set[threading.Thread] = set()
-        self._acceptor = threading.Thread(target=self.serve_forever, args=(_LOOK,), name="fabric-http", daemon=True)
-        super().__init__((place, port), _Request)
+        self._acceptor = threading.Thread(
+            target=self.serve_forever, args=(POLL_INTERVAL,), name="fabric-http", daemon=True
+        )
+        super().__init__((bind_host, port), _Request)
         self.set_app(application)
 
     @property
@@ -97,8 +101,8 @@ class Httpd(WSGIServer):
         with self._lock:
             threads = list(self._threads)
             for connection in self._open:
-                _cut_off(connection)
-        until = monotonic() + _LOOK
+                _disconnect(connection)
+        until = monotonic() + POLL_INTERVAL
         for thread in threads:
             thread.join(max(until - monotonic(), 0.0))
 
@@ -118,7 +122,7 @@ class Httpd(WSGIServer):
         try:
             return self.socket.accept()
         except OSError:
-            self._stopping.wait(_LOOK / 10)
+            self._stopping.wait(POLL_INTERVAL / 10)
             raise
 
     def service_actions(self) -> None:
@@ -126,16 +130,16 @@ class Httpd(WSGIServer):
         now = monotonic()
         with self._lock:
             for connection, since in self._open.items():
-                if now - since > DEADLINE:
-                    _cut_off(connection)
+                if now - since > REQUEST_TIMEOUT:
+                    _disconnect(connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a new connection in a thread, if there is a place for it."""
-        if not self._places.acquire(blocking=False):
+        """Serve a new connection in a thread, if there is a slot for it."""
+        if not self._slots.acquire(blocking=False):
             with self._lock:
                 if self._open:
-                    _cut_off(min(self._open, key=self._open.__getitem__))
-            if not self._places.acquire(timeout=_MOMENT):
+                    _disconnect(min(self._open, key=self._open.__getitem__))
+            if not self._slots.acquire(timeout=_EVICTION_TIMEOUT):
                 self.shutdown_request(request)
                 return
         thread = threading.Thread(
@@ -148,7 +152,7 @@ class Httpd(WSGIServer):
             thread.start()
         except RuntimeError:  # no more threads; socketserver closes the connection
             self._forget(request, thread)
-            self._places.release()
+            self._slots.release()
             raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -163,7 +167,7 @@ class Httpd(WSGIServer):
         finally:
             self._forget(request, threading.current_thread())
             self.shutdown_request(request)
-            self._places.release()
+            self._slots.release()
 
     def _forget(self, request: socket.socket, thread: threading.Thread) -> None:
         """From here on nobody else touches the connection."""
@@ -172,7 +176,7 @@ class Httpd(WSGIServer):
             self._threads.discard(thread)
 
 
-def _cut_off(connection: socket.socket) -> None:
+def _disconnect(connection: socket.socket) -> None:
     """End it for its thread, which closes it: a descriptor that is closed here might be somebody else's a moment later."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -7,7 +7,7 @@ import fabric
 from fabric.config.settings import parse_address
 from fabric.testing import wait_until
 from proxy import client
-from proxy.events.observer import PIPE
+from proxy.events.observer import QUEUE_LENGTH
 from proxy.events.plane import EventPlane
 
 
@@ -79,7 +79,7 @@ def test_events_are_counted_by_topic(plane, publish):
 
 
 def test_more_than_can_be_looked_at_is_estimated_to_within_what_libzmq_has_counted(plane, publish):
-    messages = 50 * PIPE
+    messages = 50 * QUEUE_LENGTH
     publish("a", messages)
     wait_until(lambda: plane.observer.counted.frames_in >= 2 * messages)
     publish("b")

@@ -9,7 +9,7 @@ from fabric.errors import WireError
 from fabric.protocol.events import MAX_HOPS, encode_event, encode_event_head, encode_pack, encode_topic
 from fabric.protocol.node_report import MAX_COUNT
 from fabric.protocol.topics import KEPT_TOPIC
-from proxy.events.retained import LOOKED_AT, MARKS, NOTHING, PAGE_BYTES, Retained
+from proxy.events.retained import MAX_MARKS, MAX_SCANNED, NOTHING, PAGE_BYTES, Retained
 
 A, B = b"origin-a", b"origin-b"
 
@@ -152,12 +152,12 @@ def all_pages(retained, **query):
 
 
 def test_many_topics_come_in_pages():
-    retained = Retained(["**"], topics=10 * LOOKED_AT, max_bytes=10**9)
-    names = [f"t{number}" for number in range(2 * LOOKED_AT + 1)]
+    retained = Retained(["**"], topics=10 * MAX_SCANNED, max_bytes=10**9)
+    names = [f"t{number}" for number in range(2 * MAX_SCANNED + 1)]
     for name in names:
         take(retained, (name, 1, {}))
     pages = all_pages(retained)
-    assert [len(page) for page in pages] == [LOOKED_AT, LOOKED_AT, 1]
+    assert [len(page) for page in pages] == [MAX_SCANNED, MAX_SCANNED, 1]
     assert [name for page in pages for name in page] == names
     assert all_pages(retained, pattern="t5") == [["t5"], [], []]
 
@@ -170,7 +170,7 @@ def test_large_events_come_in_pages_of_bounded_size_but_each_comes():
 
 
 def test_what_is_updated_between_two_pages_is_told_once_and_in_its_new_place(monkeypatch, retained):
-    monkeypatch.setattr("proxy.events.retained.LOOKED_AT", 2)
+    monkeypatch.setattr("proxy.events.retained.MAX_SCANNED", 2)
     for name in "abcd":
         take(retained, (f"state.{name}", 1, {"n": 1}))
     first = ask(retained)
@@ -219,7 +219,7 @@ def test_a_mark_that_was_asked_for_twice_counts_where_it_came_first(retained):
 
 
 def test_marks_are_remembered_up_to_a_number(retained):
-    for number in range(MARKS + 1):
+    for number in range(MAX_MARKS + 1):
         take(retained, (KEPT_TOPIC, number + 1, {"token": f"t{number}", "mark": number}))
     mark_of(retained, "t0")
     assert ask(retained, mark="t1")["mark"] == 1

@@ -15,109 +15,109 @@ def message(*topics):
 
 
 @pytest.fixture
-def traffic():
+def topic_counts():
     return TopicCounts(100, 0.0)
 
 
-def counts(traffic):
-    return {row.topic: row.events for row in traffic.rows(1_000)}
+def counts(topic_counts):
+    return {row.topic: row.events for row in topic_counts.rows(1_000)}
 
 
-def test_the_events_of_a_pack_count_under_their_own_topics(traffic):
-    traffic.seen(*message("a", "b", "a"))
-    traffic.turn(1, False, 0.1)
-    assert (counts(traffic), traffic.events) == ({"a": 2, "b": 1}, 3)
+def test_the_events_of_a_pack_count_under_their_own_topics(topic_counts):
+    topic_counts.observe(*message("a", "b", "a"))
+    topic_counts.end_sample(1, False, 0.1)
+    assert (counts(topic_counts), topic_counts.events) == ({"a": 2, "b": 1}, 3)
 
 
-def test_the_bytes_of_a_pack_are_shared_out_among_its_events(traffic):
+def test_the_bytes_of_a_pack_are_shared_out_among_its_events(topic_counts):
     first, second = message("a", "b")
-    traffic.seen(first, second)
-    traffic.turn(1, False, 0.1)
-    assert [row.bytes for row in traffic.rows(2)] == [(len(first) + len(second)) // 2] * 2
+    topic_counts.observe(first, second)
+    topic_counts.end_sample(1, False, 0.1)
+    assert [row.bytes for row in topic_counts.rows(2)] == [(len(first) + len(second)) // 2] * 2
 
 
-def test_a_mark_is_no_event(traffic):
-    traffic.seen(encode_topic("a", ORIGIN), orjson.dumps([["a", 7, None]]))
-    traffic.turn(1, False, 0.1)
-    assert counts(traffic) == {}
+def test_a_mark_is_no_event(topic_counts):
+    topic_counts.observe(encode_topic("a", ORIGIN), orjson.dumps([["a", 7, None]]))
+    topic_counts.end_sample(1, False, 0.1)
+    assert counts(topic_counts) == {}
 
 
 @pytest.mark.parametrize("frames", [(b"\0up", b"[]"), (b"", b""), (b"junk", b"{"), (b"a\0", b'[["a",1]]')])
-def test_what_is_none_of_ours_is_no_event(traffic, frames):
-    traffic.seen(*frames)
-    traffic.turn(1, False, 0.1)
-    assert counts(traffic) == {}
+def test_what_is_none_of_ours_is_no_event(topic_counts, frames):
+    topic_counts.observe(*frames)
+    topic_counts.end_sample(1, False, 0.1)
+    assert counts(topic_counts) == {}
 
 
-def test_what_was_not_looked_at_counts_like_what_was(traffic):
-    traffic.seen(*message("a"))
-    traffic.seen(*message("b", "b"))
-    traffic.turn(20, True, 0.1)
-    assert (counts(traffic), traffic.observed) == ({"a": 10, "b": 20}, 0.1)
+def test_what_was_not_looked_at_counts_like_what_was(topic_counts):
+    topic_counts.observe(*message("a"))
+    topic_counts.observe(*message("b", "b"))
+    topic_counts.end_sample(20, True, 0.1)
+    assert (counts(topic_counts), topic_counts.observed) == ({"a": 10, "b": 20}, 0.1)
 
 
-def test_a_turn_in_which_nothing_was_left_out_is_exact_whatever_passed_since(traffic):
-    traffic.seen(*message("a"))
-    traffic.turn(5, False, 0.1)
-    assert (counts(traffic), traffic.observed) == ({"a": 1}, 1.0)
+def test_a_turn_in_which_nothing_was_left_out_is_exact_whatever_passed_since(topic_counts):
+    topic_counts.observe(*message("a"))
+    topic_counts.end_sample(5, False, 0.1)
+    assert (counts(topic_counts), topic_counts.observed) == ({"a": 1}, 1.0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40)), max_size=20))
 def test_over_turns_of_every_kind_the_sum_is_what_libzmq_has_counted(turns):
-    traffic, passed = TopicCounts(100, 0.0), 0
+    topic_counts, passed = TopicCounts(100, 0.0), 0
     for number, (seen, unseen) in enumerate(turns):
         for _ in range(seen):
-            traffic.seen(*message("a"))
+            topic_counts.observe(*message("a"))
         passed += seen + unseen
-        traffic.turn(passed, unseen > 0, number * 0.1)
-    assert traffic.events == pytest.approx(passed)
+        topic_counts.end_sample(passed, unseen > 0, number * 0.1)
+    assert topic_counts.events == pytest.approx(passed)
 
 
-def test_a_message_counted_before_it_was_looked_at_is_not_counted_twice(traffic):
-    traffic.seen(*message("a"))
-    traffic.turn(3, True, 0.1)
-    traffic.seen(*message("a"))
-    traffic.turn(3, True, 0.2)
-    assert traffic.events == pytest.approx(4)  # what was seen is never less than one
-    traffic.turn(10, True, 0.3)
-    traffic.seen(*message("a"))
-    traffic.turn(10, True, 0.4)
-    assert traffic.events == pytest.approx(10)
+def test_a_message_counted_before_it_was_looked_at_is_not_counted_twice(topic_counts):
+    topic_counts.observe(*message("a"))
+    topic_counts.end_sample(3, True, 0.1)
+    topic_counts.observe(*message("a"))
+    topic_counts.end_sample(3, True, 0.2)
+    assert topic_counts.events == pytest.approx(4)  # what was seen is never less than one
+    topic_counts.end_sample(10, True, 0.3)
+    topic_counts.observe(*message("a"))
+    topic_counts.end_sample(10, True, 0.4)
+    assert topic_counts.events == pytest.approx(10)
 
 
-def test_rates_are_per_second_of_the_last_window(traffic):
+def test_rates_are_per_second_of_the_last_window(topic_counts):
     for _ in range(30):
-        traffic.seen(*message("a"))
-    traffic.turn(30, False, 0.5)
-    assert traffic.rate == 0
-    traffic.turn(30, False, 1.5)
-    assert (traffic.rate, traffic.rows(1)[0].rate) == (20, 20)
+        topic_counts.observe(*message("a"))
+    topic_counts.end_sample(30, False, 0.5)
+    assert topic_counts.rate == 0
+    topic_counts.end_sample(30, False, 1.5)
+    assert (topic_counts.rate, topic_counts.rows(1)[0].rate) == (20, 20)
 
 
-def test_a_topic_that_fell_silent_has_no_rate(traffic):
-    traffic.seen(*message("a"))
-    traffic.turn(1, False, 1.0)
-    traffic.turn(1, False, 2.0)
-    (row,) = traffic.rows(1)
-    assert (row.rate, row.events, row.last, traffic.rate) == (0, 1, 1.0, 0)
+def test_a_topic_that_fell_silent_has_no_rate(topic_counts):
+    topic_counts.observe(*message("a"))
+    topic_counts.end_sample(1, False, 1.0)
+    topic_counts.end_sample(1, False, 2.0)
+    (row,) = topic_counts.rows(1)
+    assert (row.rate, row.events, row.last, topic_counts.rate) == (0, 1, 1.0, 0)
 
 
-def test_the_busiest_come_first_then_the_most_frequent(traffic):
+def test_the_busiest_come_first_then_the_most_frequent(topic_counts):
     for topic, times in (("old", 5), ("older", 6)):
         for _ in range(times):
-            traffic.seen(*message(topic))
-    traffic.turn(11, False, 1.0)
-    traffic.seen(*message("new"))
-    traffic.turn(12, False, 2.0)
-    assert [row.topic for row in traffic.rows(9)] == ["new", "older", "old"]
-    assert [row.topic for row in traffic.rows(1)] == ["new"]
+            topic_counts.observe(*message(topic))
+    topic_counts.end_sample(11, False, 1.0)
+    topic_counts.observe(*message("new"))
+    topic_counts.end_sample(12, False, 2.0)
+    assert [row.topic for row in topic_counts.rows(9)] == ["new", "older", "old"]
+    assert [row.topic for row in topic_counts.rows(1)] == ["new"]
 
 
 def test_the_table_is_bounded_and_forgets_the_longest_silent():
-    traffic = TopicCounts(10, 0.0)
+    topic_counts = TopicCounts(10, 0.0)
     for number in range(25):
-        traffic.seen(*message(f"topic-{number}"))
-        traffic.turn(number + 1, False, number * 0.01)
-    assert len(traffic) == 10
-    assert {row.topic for row in traffic.rows(10)} == {f"topic-{number}" for number in range(15, 25)}
-    assert traffic.events == 25
+        topic_counts.observe(*message(f"topic-{number}"))
+        topic_counts.end_sample(number + 1, False, number * 0.01)
+    assert len(topic_counts) == 10
+    assert {row.topic for row in topic_counts.rows(10)} == {f"topic-{number}" for number in range(15, 25)}
+    assert topic_counts.events == 25

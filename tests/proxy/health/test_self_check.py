@@ -34,13 +34,13 @@ def test_a_beat_goes_through_both_planes_and_says_how_long_it_took(self_check):
 def test_beats_are_counted_from_their_own_question(self_check):
     for _ in range(20):
         assert self_check.check(LONG).good
-    before = self_check.at
+    before = self_check.answered_at
     assert self_check.check(LONG).good
-    assert self_check.at > before
+    assert self_check.answered_at > before
 
 
 def test_before_the_first_beat_nothing_is_known(self_check):
-    assert (self_check.last, self_check.known, self_check.alive, self_check.at) == (
+    assert (self_check.last, self_check.known, self_check.alive, self_check.answered_at) == (
         CheckResult(),
         CheckResult(),
         False,

@@ -13,7 +13,14 @@ import pytest
 import fabric
 from fabric.config.settings import parse_address
 from fabric.testing import ProxyProcess, wait_until
-from proxy.health.socket_guard import RATE, SOONEST, DescriptorLimits, SocketGuard, backlog, descriptors_used
+from proxy.health.socket_guard import (
+    MAX_ACCEPT_RATE,
+    MIN_POLL_INTERVAL,
+    DescriptorLimits,
+    SocketGuard,
+    backlog,
+    descriptors_used,
+)
 
 NAMES = ("messages", "events-in", "events-out")
 
@@ -48,9 +55,9 @@ class House:
             limit=lambda: 1_000,
         )
 
-    def look(self, used):
+    def check(self, used):
         self.used = used
-        self.doors.look()
+        self.doors.check()
         return {name for name in NAMES if self.lets_in(name)}
 
     def lets_in(self, name):
@@ -64,42 +71,42 @@ class House:
 
 def test_the_doors_are_shut_one_after_the_other_and_opened_again(directory):
     house = House(directory)
-    assert house.look(used=749) == set(NAMES)
-    assert house.look(used=750) == {"messages"}
+    assert house.check(used=749) == set(NAMES)
+    assert house.check(used=750) == {"messages"}
     assert house.said == [True]
-    assert house.look(used=875) == set()
-    assert house.look(used=874) == {"messages"}
-    assert house.look(used=740) == {"messages"}, "one client less is no room yet"
+    assert house.check(used=875) == set()
+    assert house.check(used=874) == {"messages"}
+    assert house.check(used=740) == {"messages"}, "one client less is no room yet"
     assert house.said == [True]
-    assert house.look(used=700) == set(NAMES)
+    assert house.check(used=700) == set(NAMES)
     assert house.said == [True, False]
 
 
 def test_who_is_in_stays_in_when_the_doors_are_shut(directory):
     house = House(directory)
-    house.look(used=10)
+    house.check(used=10)
     with socket.socket(socket.AF_UNIX) as inside:
         inside.connect(str(directory / "messages"))
-        assert house.look(used=999) == set()
+        assert house.check(used=999) == set()
         assert inside.send(b"x") == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_was_deleted_is_there_again(directory, name):
     house = House(directory)
-    house.look(used=10)
+    house.check(used=10)
     (directory / name).unlink()
-    assert house.look(used=10) == set(NAMES)
+    assert house.check(used=10) == set(NAMES)
     assert stat.S_ISSOCK((directory / name).stat().st_mode)
 
 
 def test_a_name_that_somebody_else_has_taken_is_ours_again(directory):
     house = House(directory)
-    house.look(used=10)
+    house.check(used=10)
     (directory / "messages").unlink()
     with socket.socket(socket.AF_UNIX) as thief:
         thief.bind(str(directory / "messages"))
-        assert house.look(used=10) == set(NAMES)
+        assert house.check(used=10) == set(NAMES)
 
 
 def test_a_file_of_a_killed_proxy_is_not_taken_for_ours(directory):
@@ -108,22 +115,22 @@ def test_a_file_of_a_killed_proxy_is_not_taken_for_ours(directory):
     (directory / "events-in").unlink()
     old = (directory / "events-in").open("w")
     old.close()
-    house.look(used=10)
+    house.check(used=10)
     assert not (directory / ".events-in").exists()
 
 
 def test_a_directory_that_was_emptied_is_the_end(directory):
     house = House(directory)
-    house.look(used=10)
+    house.check(used=10)
     for path in directory.iterdir():
         path.unlink()
-    assert house.look(used=10) == set()
+    assert house.check(used=10) == set()
     assert "emptied" in house.doors.failure
 
 
 def test_second_names_go_with_the_proxy(directory):
     house = House(directory)
-    house.look(used=10)
+    house.check(used=10)
     assert {path.name for path in directory.iterdir()} == {*NAMES, *(f".{name}" for name in NAMES)}
     house.doors.close()
     assert {path.name for path in directory.iterdir()} == set(NAMES)
@@ -138,21 +145,21 @@ def test_at_a_tcp_address_newcomers_are_told_and_that_is_all():
         used=lambda: 900,
         limit=lambda: 1_000,
     )
-    doors.look()
+    doors.check()
     assert said == [True]
     doors.close()
 
 
 @pytest.mark.parametrize("limit", [256, 1_024, 4_096, 20_000, 1_000_000])
 def test_what_can_come_between_two_looks_fits_into_the_reserve(limit):
-    marks = DescriptorLimits(limit)
-    assert 0 < marks.room < marks.full < marks.shut < limit
-    assert 3 * backlog(limit) <= limit - marks.full
-    for used in range(0, marks.full, max(limit // 100, 1)):
-        pace = marks.pace(used)
+    limits = DescriptorLimits(limit)
+    assert 0 < limits.reopen < limits.full < limits.exhausted < limit
+    assert 3 * backlog(limit) <= limit - limits.full
+    for used in range(0, limits.full, max(limit // 100, 1)):
+        pace = limits.poll_interval(used)
         assert 0 < pace <= 1.0
         # Until the next look: up to the mark, or as far past it as the shortest look allows.
-        assert used + RATE * pace <= max(marks.full, used + RATE * SOONEST) + 1
+        assert used + MAX_ACCEPT_RATE * pace <= max(limits.full, used + MAX_ACCEPT_RATE * MIN_POLL_INTERVAL) + 1
 
 
 def test_a_proxy_with_few_descriptors_turns_newcomers_away_and_says_why(runtime_dir):

@@ -105,10 +105,10 @@ def test_more_nodes_than_allowed_are_refused(proxy, monkeypatch):
 
 
 def test_newcomers_are_turned_away_while_there_is_no_room_and_who_is_here_stays(proxy):
-    proxy.directory.turn_away(True)
+    proxy.directory.refuse_newcomers(True)
     assert proxy.say(b"c", hello(b"c")).heard(b"c")[0].code == "full"
     assert type(proxy.say(b"a2", hello(b"a")).heard(b"a2")[0]) is verbs.Welcome  # over another connection
-    proxy.directory.turn_away(False)
+    proxy.directory.refuse_newcomers(False)
     assert type(proxy.say(b"c", hello(b"c")).heard(b"c")[0]) is verbs.Welcome
 
 

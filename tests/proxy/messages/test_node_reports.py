@@ -8,64 +8,64 @@ A, B = b"origin-a", b"origin-b"
 
 
 def test_of_a_node_that_has_not_reported_nothing_is_known():
-    assert NodeReports().of(A) == (None, (0, 0))
+    assert NodeReports().latest(A) == (None, (0, 0))
 
 
 def test_the_last_report_counts():
     reports = NodeReports()
-    reports.heard(A, Report(sent=1), 0.0)
-    reports.heard(A, Report(sent=5), 1.0)
-    assert (reports.of(A)[0], reports.totals().sent) == (Report(sent=5), 5)
+    reports.add(A, Report(sent=1), 0.0)
+    reports.add(A, Report(sent=5), 1.0)
+    assert (reports.latest(A)[0], reports.totals().sent) == (Report(sent=5), 5)
 
 
 def test_rates_are_between_the_last_two_reports():
     reports = NodeReports()
-    reports.heard(A, Report(sent=10, delivered=4), 0.0)
-    reports.heard(A, Report(sent=30, delivered=4), 5.0)
-    assert reports.of(A)[1] == (4.0, 0.0)
+    reports.add(A, Report(sent=10, delivered=4), 0.0)
+    reports.add(A, Report(sent=30, delivered=4), 5.0)
+    assert reports.latest(A)[1] == (4.0, 0.0)
 
 
 def test_totals_are_over_all_nodes_and_causes():
     reports = NodeReports()
-    reports.heard(A, Report(published=3, sent=2, gaps=1, dropped={"outbox": 1}), 0.0)
-    reports.heard(B, Report(published=4, delivered=2, dropped={"outbox": 2, "missed": 5}), 0.0)
+    reports.add(A, Report(published=3, sent=2, gaps=1, dropped={"outbox": 1}), 0.0)
+    reports.add(B, Report(published=4, delivered=2, dropped={"outbox": 2, "missed": 5}), 0.0)
     assert reports.totals() == (7, 2, 2, 1, {"outbox": 3, "missed": 5})
 
 
 def test_what_a_node_lost_stays_known_when_it_is_gone():
     reports = NodeReports()
-    reports.heard(A, Report(dropped={"outbox": 1}), 0.0)
-    reports.gone(A)
-    assert (reports.of(A)[0], reports.totals().dropped) == (None, {"outbox": 1})
+    reports.add(A, Report(dropped={"outbox": 1}), 0.0)
+    reports.node_left(A)
+    assert (reports.latest(A)[0], reports.totals().dropped) == (None, {"outbox": 1})
 
 
 def test_a_node_that_comes_back_is_counted_once():
     reports = NodeReports()
-    reports.heard(A, Report(sent=3, dropped={"outbox": 1}), 0.0)
-    reports.gone(A)
-    reports.heard(A, Report(sent=4, dropped={"outbox": 1}), 1.0)
+    reports.add(A, Report(sent=3, dropped={"outbox": 1}), 0.0)
+    reports.node_left(A)
+    reports.add(A, Report(sent=4, dropped={"outbox": 1}), 1.0)
     assert (reports.totals().sent, reports.totals().dropped) == (4, {"outbox": 1})
 
 
 def test_a_node_that_begins_anew_adds_to_what_it_was():
     reports = NodeReports()
-    reports.heard(A, Report(sent=3), 0.0)
-    reports.gone(A)
-    reports.heard(A, Report(sent=1), 1.0)
+    reports.add(A, Report(sent=3), 0.0)
+    reports.node_left(A)
+    reports.add(A, Report(sent=1), 1.0)
     assert reports.totals().sent == 4
 
 
 def test_one_that_leaves_without_a_report_leaves_nothing():
     reports = NodeReports()
-    reports.gone(A)
+    reports.node_left(A)
     assert reports.totals().sent == 0
 
 
 def test_the_subscriptions_are_of_those_who_are_here():
     reports = NodeReports()
-    reports.heard(A, Report(subscriptions=2), 0.0)
-    reports.heard(B, Report(subscriptions=3), 0.0)
-    reports.gone(A)
+    reports.add(A, Report(subscriptions=2), 0.0)
+    reports.add(B, Report(subscriptions=3), 0.0)
+    reports.node_left(A)
     assert reports.subscriptions == 3
 
 
@@ -73,16 +73,16 @@ def test_the_subscriptions_are_of_those_who_are_here():
 def test_however_many_come_and_go_the_memory_is_bounded_and_the_sum_is_right(nodes, limit):
     reports = NodeReports(limit)
     for number in range(nodes):
-        reports.heard(b"%08d" % number, Report(sent=1, dropped={"outbox": 1}), 0.0)
-        reports.gone(b"%08d" % number)
+        reports.add(b"%08d" % number, Report(sent=1, dropped={"outbox": 1}), 0.0)
+        reports.node_left(b"%08d" % number)
     assert (reports.totals().sent, reports.totals().dropped) == (nodes, {"outbox": nodes})
-    assert len(reports._past) <= limit
+    assert len(reports._departed) <= limit
 
 
 def test_sums_stay_what_json_can_carry():
     reports = NodeReports()
     for number in range(3_000):
-        reports.heard(b"%08d" % number, Report(sent=MAX_COUNT, subscriptions=MAX_COUNT, dropped={"x": MAX_COUNT}), 0.0)
+        reports.add(b"%08d" % number, Report(sent=MAX_COUNT, subscriptions=MAX_COUNT, dropped={"x": MAX_COUNT}), 0.0)
     assert (reports.totals().sent, reports.subscriptions) == (MAX_COUNT, MAX_COUNT)
     assert reports.totals().dropped == {"x": MAX_COUNT}
 
@@ -91,7 +91,7 @@ def test_causes_that_strangers_invent_are_added_up_under_one_name():
     reports = NodeReports(limit=1)
     for number in range(1_000):
         origin = b"%08d" % number
-        reports.heard(origin, Report(dropped={f"cause-{number}": 1, "missed": 1}), 0.0)
-        reports.gone(origin)
+        reports.add(origin, Report(dropped={f"cause-{number}": 1, "missed": 1}), 0.0)
+        reports.node_left(origin)
     dropped = reports.totals().dropped
     assert (len(dropped), dropped["missed"], sum(dropped.values())) == (MAX_CAUSES + 1, 1_000, 2_000)

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from fabric.errors import ProxyError
 from fabric.protocol.node_report import Report
 from fabric.testing import ProxyProcess, wait_until
-from proxy.metrics.app import GRACE, Metrics
+from proxy.metrics.app import SILENCE_TIMEOUT, Metrics
 from proxy.metrics.table import METRICS
 from proxy.stats import NodeStats, ProxyStats
 
@@ -282,13 +282,13 @@ def test_planes_that_have_been_silent_for_long_are_an_illness(served):
 
 
 def test_planes_that_are_late_are_not(served):
-    metrics = served(silence=GRACE / 2)
+    metrics = served(silence=SILENCE_TIMEOUT / 2)
     metrics.ready()
     assert ask(metrics.url, "/healthz")[0] == ask(metrics.url, "/readyz")[0] == 200
 
 
 def test_planes_that_never_answered_are_an_illness_some_time_after_the_start(served):
-    young, old = served(lambda: record(uptime=1.0), None), served(lambda: record(uptime=GRACE + 1), None)
+    young, old = served(lambda: record(uptime=1.0), None), served(lambda: record(uptime=SILENCE_TIMEOUT + 1), None)
     for metrics in (young, old):
         metrics.ready()
     assert (ask(young.url, "/healthz")[0], ask(young.url, "/readyz")[0]) == (200, 503)
@@ -299,7 +299,7 @@ def test_a_proxy_that_is_about_to_stop_is_well_and_not_ready(served):
     metrics = served()
     metrics.ready()
     assert ask(metrics.url, "/readyz")[0] == 200
-    metrics.leaving()
+    metrics.stopping()
     assert ask(metrics.url, "/readyz")[:2] == (503, "stopping\n")
     assert ask(metrics.url, "/healthz")[0] == 200
 

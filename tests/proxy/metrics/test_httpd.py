@@ -8,7 +8,7 @@ import pytest
 
 from fabric.testing import wait_until
 from proxy.metrics import httpd
-from proxy.metrics.httpd import PLACES, Httpd
+from proxy.metrics.httpd import MAX_CONNECTIONS, Httpd
 
 
 def hello(environ, start_response):
@@ -54,18 +54,18 @@ def test_it_answers(serve):
 
 def test_who_connects_and_says_nothing_makes_room_for_others(serve):
     server = serve()
-    silent = [connect(server) for _ in range(PLACES * 3)]
+    silent = [connect(server) for _ in range(MAX_CONNECTIONS * 3)]
     try:
         assert get(server.port) == b"hello"
-        assert len(requests()) <= PLACES
+        assert len(requests()) <= MAX_CONNECTIONS
     finally:
         for each in silent:
             each.close()
 
 
 def test_whoever_takes_too_long_is_cut_off(serve, monkeypatch):
-    monkeypatch.setattr(httpd, "DEADLINE", 0.0)
-    monkeypatch.setattr(httpd, "_LOOK", 0.05)
+    monkeypatch.setattr(httpd, "REQUEST_TIMEOUT", 0.0)
+    monkeypatch.setattr(httpd, "POLL_INTERVAL", 0.05)
     monkeypatch.setattr(httpd._Request, "timeout", 60.0)
     with connect(serve()) as slow:
         slow.sendall(b"GET / HTTP/1.0\r\n")
@@ -80,18 +80,18 @@ def test_an_application_that_hangs_does_not_pile_up_threads(serve):
         return hello(environ, start_response)
 
     server = serve(hang)
-    waiting = [connect(server) for _ in range(PLACES)]
+    waiting = [connect(server) for _ in range(MAX_CONNECTIONS)]
     try:
         for each in waiting:
             each.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        wait_until(lambda: len(requests()) == PLACES)
+        wait_until(lambda: len(requests()) == MAX_CONNECTIONS)
         with connect(server) as late:
             late.sendall(b"GET / HTTP/1.0\r\n\r\n")
             try:
                 assert late.recv(1) == b""
             except ConnectionResetError:
                 pass  # how the kernel says it where the request was not read
-        assert len(requests()) == PLACES
+        assert len(requests()) == MAX_CONNECTIONS
     finally:
         release.set()
         for each in waiting:
