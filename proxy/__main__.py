@@ -27,6 +27,9 @@ from proxy.settings import ProxySettings
 #: In the background there are no publishers yet that would have to wait, and a proxy that nobody uses any more ends.
 IN_BACKGROUND = {"settle": 0.0, "idle_exit": 60.0}
 
+#: What `run` reports.
+_SERVING, _ADDRESS_TAKEN = b"s", b"t"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; the exit status."""
@@ -52,27 +55,27 @@ def _add_flag(parser: argparse.ArgumentParser, each: Setting) -> None:
 
 
 def _detach(options: dict[str, object]) -> int:
-    told, tell = os.pipe()
-    if os.fork():  # before any thread: whoever started us waits for this process only
-        os.close(tell)
-        word = os.read(told, 1)  # nothing if the child ends without a word
-        os._exit({b"r": 0, b"t": TAKEN}.get(word, 1))
-    os.close(told)
-    return run(options, told=lambda word: os.write(tell, word), in_background=True)
+    read_end, write_end = os.pipe()
+    if os.fork():  # before any thread; the starter waits for this process only
+        os.close(write_end)
+        word = os.read(read_end, 1)  # empty if the child ends before it reports
+        os._exit({_SERVING: 0, _ADDRESS_TAKEN: TAKEN}.get(word, 1))
+    os.close(read_end)
+    return run(options, report=lambda word: os.write(write_end, word), in_background=True)
 
 
 def run(
     options: dict[str, object],
     *,
-    told: Callable[[bytes], object] = lambda word: None,
+    report: Callable[[bytes], object] = lambda word: None,
     in_background: bool = False,
     end_with_stdin: bool = False,
 ) -> int:
     """Run a proxy with these settings (None: not given) in this process; the exit status.
 
-    `told(b"r")` is called when it serves, `told(b"t")` if another proxy does. With `end_with_stdin` it also ends when
-    standard input does: a program that runs a proxy as its child holds the other end of a pipe, so that the proxy ends
-    with that program, however that ends.
+    `report` is called with b"s" when the proxy serves, or with b"t" if another proxy has the address. With
+    `end_with_stdin` the proxy also ends at the end of standard input: a program that runs a proxy as its child keeps the
+    other end of a pipe, so that the proxy ends with that program, however the program ends.
     """
     log = Log()
     # What is wrong with the settings is logged as they want it, as far as that is known.
@@ -89,11 +92,11 @@ def run(
             server.stop_on_signals()
         if end_with_stdin:
             threading.Thread(target=_end_with_stdin, args=(server,), name="fabric-stdin", daemon=True).start()
-        server.run(ready=lambda: told(b"r"))
+        server.run(ready=lambda: report(_SERVING))
     except FabricError as error:
         logging.getLogger("fabric.proxy").error("%s", error)
         if isinstance(error, AddressInUse):
-            told(b"t")
+            report(_ADDRESS_TAKEN)
         return 1
     finally:
         log.close()

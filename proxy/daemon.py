@@ -48,7 +48,9 @@ class StartFailed(ProxyError):
         self.lines = lines
 
 
-def start(settings: ProxySettings, timeout: float = START_TIMEOUT) -> Started:
+def start(
+    settings: ProxySettings, timeout: float = START_TIMEOUT, *, answer_timeout: float = client.TIMEOUT
+) -> Started:
     """Start a proxy with these settings in the background, unless one answers at its address already.
 
     NotReachable or NotAnswering if that cannot be told. StartFailed says why it ended.
@@ -60,12 +62,12 @@ def start(settings: ProxySettings, timeout: float = START_TIMEOUT) -> Started:
         private_directory(log.parent)
     while True:
         try:
-            return Started(client.status(address), False)
+            return Started(client.status(address, answer_timeout), False)
         except client.NotRunning:
             pass
         fresh = _spawn(settings, log, max(deadline - monotonic(), 1.0))
         try:
-            return Started(client.status(address), fresh)
+            return Started(client.status(address, answer_timeout), fresh)
         except client.NotRunning:
             # Another one held the lock, and was about to end; or has it, and is about to listen.
             if fresh or monotonic() > deadline:
@@ -85,15 +87,17 @@ def _spawn(settings: ProxySettings, log: Path, timeout: float) -> bool:
         raise StartFailed(str(error), _last_lines(log, before)) from None
 
 
-def stop(address: Address, timeout: float = STOP_TIMEOUT) -> client.Status | None:
+def stop(
+    address: Address, timeout: float = STOP_TIMEOUT, *, answer_timeout: float = client.TIMEOUT
+) -> client.Status | None:
     """Stop the proxy at `address`, and return when it is gone: what it last said. None if there is none.
 
     NotReachable or NotAnswering if it cannot be asked, ProxyError if it will not, or has not ended in time.
     """
     deadline = monotonic() + timeout
     try:
-        status = client.status(address)
-        client.stop(address)
+        status = client.status(address, answer_timeout)
+        client.stop(address, answer_timeout)
     except client.NotRunning:
         return None
     while not _is_gone(address):

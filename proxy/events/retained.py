@@ -65,12 +65,12 @@ class _Row(NamedTuple):
 class Retained:
     """All rows of one proxy. `patterns` have been checked."""
 
-    def __init__(self, patterns: Iterable[str], *, topics: int, max_bytes: int) -> None:
+    def __init__(self, patterns: Iterable[str], *, topics: int, max_bytes: int, max_scanned: int = MAX_SCANNED) -> None:
         table: PatternTable[bool] = PatternTable()
         for pattern in patterns:
             table = table.adding(pattern, True)
         self._patterns = table
-        self._max_topics, self._max_bytes = topics, max_bytes
+        self._max_topics, self._max_bytes, self._max_scanned = topics, max_bytes, max_scanned
         self._rows: OrderedDict[str, _Row] = OrderedDict()  # in the order of their places
         self._ledger = Ledger()
         self._match_cache: dict[str, bool] = {}
@@ -197,7 +197,7 @@ class Retained:
                 continue
             if row.place > until:
                 break
-            if scanned >= MAX_SCANNED or (events and size + len(row.envelope) > PAGE_BYTES):
+            if scanned >= self._max_scanned or (events and size + len(row.envelope) > PAGE_BYTES):
                 more = True
                 break
             scanned += 1

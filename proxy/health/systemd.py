@@ -23,10 +23,11 @@ MAX_STATUS = 200
 class SystemdNotifier:
     """Speaks to the socket at `path`; to nobody if that is empty. One thread uses it."""
 
-    def __init__(self, path: str = "", watchdog: float = 0.0) -> None:
+    def __init__(self, path: str = "", watchdog: float = 0.0, *, timeout: float = TIMEOUT) -> None:
         self._path = "\0" + path[1:] if path.startswith("@") else path if path.startswith("/") else ""
         #: Seconds within which `alive` must be said again; 0: nobody waits for it.
         self.watchdog = watchdog if self._path else 0.0
+        self._timeout = timeout
         self._status = ""
 
     @classmethod
@@ -66,7 +67,7 @@ class SystemdNotifier:
         try:
             # A socket for each word: there are few, and a manager that was restarted has a new one at the old path.
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(TIMEOUT)
+                sender.settimeout(self._timeout)
                 sender.sendto(line.encode(), self._path)
         except (OSError, ValueError):
             return False

@@ -78,7 +78,7 @@ from fabric.protocol.verbs import (
 from proxy.messages.listing import encode_listing, listing
 from proxy.messages.node_reports import NodeReports
 from proxy.messages.records import Announcements, NodeRecord, Outgoing, Refusal
-from proxy.messages.registry import Registry
+from proxy.messages.registry import MAX_ENDPOINTS, MAX_NODES, Registry
 from proxy.messages.routing import MessageRouting, error
 
 #: Who may send a verb. A handler for `ANY` gets the peer and its frames, one for `NODE` the node and the decoded message.
@@ -99,17 +99,27 @@ class Directory:
         timeout: float = 15.0,
         max_bytes: int = 10 * 1024 * 1024,
         record: bool = False,
+        max_nodes: int = MAX_NODES,
+        max_endpoints: int = MAX_ENDPOINTS,
     ) -> None:
         self.outgoing: Outgoing = deque()
         self.announcements: Announcements = deque()
         self.terms = Terms(boot, timeout / 3, timeout, max_bytes)
-        self._registry = Registry(boot, now + timeout, self.outgoing, self.announcements)
-        self._routing = MessageRouting(self._registry, self.outgoing, max_bytes, epoch, record)
+        #: Nodes and names. To be read only.
+        self.registry = Registry(
+            boot,
+            now + timeout,
+            self.outgoing,
+            self.announcements,
+            max_nodes=max_nodes,
+            max_endpoints=max_endpoints,
+        )
+        self._routing = MessageRouting(self.registry, self.outgoing, max_bytes, epoch, record)
         #: Messages for the hooks; None unless asked for.
         self.routed = self._routing.routed
         #: What nodes say of themselves with their heartbeats.
         self.reports = NodeReports()
-        self._nodes = self._registry.nodes
+        self._nodes = self.registry.nodes
         self._judge_at = now + self.terms.heartbeat
         #: Nobody is judged by a silence that began before this.
         self._grace_start = now
@@ -122,9 +132,9 @@ class Directory:
             REPLY: (self._routing.reply, ANY),
             LIST: (self._list, ANY),
             PING: (self._ping, ANY),
-            REGISTER: (self._registry.register, NODE),
-            UNREGISTER: (self._registry.unregister, NODE),
-            FIND: (self._registry.find, NODE),
+            REGISTER: (self.registry.register, NODE),
+            UNREGISTER: (self.registry.unregister, NODE),
+            FIND: (self.registry.find, NODE),
             REFUSED: (self._routing.refused, NODE),
             ASK: (self._ask, NODE),
             TELL: (self._tell, NODE),
@@ -170,7 +180,7 @@ class Directory:
         self._routing.broadcasts.tick(now)
         if now < self._judge_at:
             return
-        sessions, timeout = self._registry.sessions, self.terms.timeout
+        sessions, timeout = self.registry.sessions, self.terms.timeout
         if now - self._judge_at > self.terms.heartbeat:
             self._grace_start = now
             sessions.recover_until = max(sessions.recover_until, now + timeout)
@@ -204,11 +214,17 @@ class Directory:
         """How many are here, and what was counted."""
         return {
             "nodes": len(self._nodes),
-            "endpoints": len(self._registry.sessions.open),
+            "endpoints": len(self.registry.sessions.open),
             "broadcasts": len(self._routing.broadcasts),
             **self._routing.counts,
             **self._counts,
         }
+
+    def leftovers(self) -> dict[str, int]:
+        """What is still waited for or remembered on behalf of peers, by kind; empty when everything has been answered."""
+        sessions = self.registry.sessions
+        counts = {**sessions.leftovers(), "broadcasts": len(self._routing.broadcasts)}
+        return {kind: count for kind, count in counts.items() if count}
 
     def members(self, limit: int) -> list[NodeRecord]:
         """Nodes that are here, as many as `limit`, by name. Any thread."""
@@ -221,7 +237,7 @@ class Directory:
 
     def listing(self, endpoint: str = "", *, nodes: bool = True) -> dict[str, Any]:
         """Endpoints (all, or those called `endpoint`) and nodes; see `proxy.messages.listing`."""
-        return listing(self._registry, self.terms.proxy, self._routing.epoch, endpoint, nodes=nodes)
+        return listing(self.registry, self.terms.proxy, self._routing.epoch, endpoint, nodes=nodes)
 
     # Everything else
 
@@ -240,13 +256,13 @@ class Directory:
 
     def refuse_newcomers(self, newcomers: bool) -> None:
         """Whether newcomers are refused as `full`: the process has no room for them. Any thread."""
-        self._registry.full = newcomers
+        self.registry.full = newcomers
 
     def _hello(self, peer: bytes, frames: list[bytes], now: float) -> None:
         message: Hello = decode_for_proxy(frames)
         if message.version != VERSION:
             raise Refusal("version", version=VERSION, yours=message.version)
-        self._registry.hello(peer, message.identity, Welcome(VERSION, message.attempt, self.terms), now)
+        self.registry.hello(peer, message.identity, Welcome(VERSION, message.attempt, self.terms), now)
         self._empty_since = None
 
     def _ask(self, node: NodeRecord, message: Ask, now: float) -> None:
@@ -255,7 +271,7 @@ class Directory:
             others = [other.peer for other in self._nodes.values() if other is not node]
             # The number first: the answers are counted against it.
             self.outgoing.append((node.peer, [ACK, id_, b"%d" % len(others)]))
-        elif (other := self._registry.origins.get(message.origin)) is None:
+        elif (other := self.registry.origins.get(message.origin)) is None:
             raise Refusal("gone", origin=message.origin.hex())
         else:
             others = [other.peer]
@@ -288,12 +304,12 @@ class Directory:
         self.outgoing.append((peer, [PONG, frames[1], b"1" if known else b"0"]))
 
     def _bye(self, node: NodeRecord, message: Bye, now: float) -> None:
-        self._registry.drop(node, "left", message.reason)
+        self.registry.drop(node, "left", message.reason)
         self._dropped(node, now)
 
     def _drop_lost(self, node: NodeRecord, reason: str, now: float) -> None:
         self._counts["lost"] += 1
-        self._registry.drop(node, "lost", reason)
+        self.registry.drop(node, "lost", reason)
         self._dropped(node, now)
 
     def _dropped(self, node: NodeRecord, now: float) -> None:

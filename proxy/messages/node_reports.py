@@ -50,6 +50,10 @@ class NodeReports:
         self._departed: dict[bytes, Report] = {}
         self._evicted = Totals(0, 0, 0, 0, {})
 
+    def __len__(self) -> int:
+        """Number of origins whose last report is kept, present or departed."""
+        return len(self._last) + len(self._departed)
+
     def add(self, origin: bytes, report: Report, now: float) -> None:
         """A node that is here has reported."""
         before = self._last.get(origin)

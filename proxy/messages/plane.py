@@ -191,7 +191,7 @@ class MessagePlane:
             outgoing.append((peer, [RECORD, id_, self._stats(message.query)]))
         elif frames[0] == LAST:
             self._answer_last(peer, id_, message.query)
-        elif self._stop is None or not self._is_local(frame):
+        elif self._stop is None or not is_local(self._address, frame):
             outgoing.append((peer, error(STOP, id_, "not_local", {})))
         else:
             outgoing.append((peer, [BYE, b"shutdown", b""]))
@@ -206,17 +206,6 @@ class MessagePlane:
         self.directory.outgoing.append((peer, [KEPT, id_, data]))
         if mark is not None:
             self.directory.announcements.append(mark)  # published at the end of this turn
-
-    def _is_local(self, frame: zmq.Frame) -> bool:
-        """Whether a message came from this machine. At an ipc address everybody is here, and is who owns the directory."""
-        if self._address.directory is not None:
-            return True
-        try:
-            address = ipaddress.ip_address(str(frame.get("Peer-Address")))
-        except (ValueError, zmq.ZMQError):
-            return False
-        mapped = getattr(address, "ipv4_mapped", None)
-        return (mapped or address).is_loopback
 
     def _send_outgoing(self) -> int:
         outgoing = self.directory.outgoing
@@ -235,3 +224,15 @@ class MessagePlane:
                 why = "busy" if error.errno == zmq.EAGAIN else "gone"
                 self.directory.undeliverable(peer, frames, why, monotonic())
         return sent
+
+
+def is_local(address: Address, frame: zmq.Frame) -> bool:
+    """Whether a message that came in at `address` is from this machine. At an ipc address every peer is."""
+    if address.directory is not None:
+        return True
+    try:
+        peer = ipaddress.ip_address(str(frame.get("Peer-Address")))
+    except (ValueError, zmq.ZMQError):
+        return False
+    mapped = getattr(peer, "ipv4_mapped", None)
+    return (mapped or peer).is_loopback

@@ -38,13 +38,24 @@ MAX_COMPARED_LENGTH = 64
 class Registry:
     """Nodes and names of one life of a proxy. `outgoing` and `announcements` are its effects."""
 
-    def __init__(self, boot: str, recover_until: float, outgoing: Outgoing, announcements: Announcements) -> None:
+    def __init__(
+        self,
+        boot: str,
+        recover_until: float,
+        outgoing: Outgoing,
+        announcements: Announcements,
+        *,
+        max_nodes: int = MAX_NODES,
+        max_endpoints: int = MAX_ENDPOINTS,
+    ) -> None:
         self.nodes: dict[bytes, NodeRecord] = {}
         self.origins: dict[bytes, NodeRecord] = {}
         self.names: dict[bytes, Holders] = {}
         #: Whether newcomers are turned away; somebody else knows why.
         self.full = False
         self.sessions = Sessions(boot, recover_until, self.nodes, outgoing)
+        self._max_nodes = max_nodes
+        self._max_endpoints = max_endpoints
         self._outgoing = outgoing
         self._announcements = announcements
         self._similar_cache: dict[bytes, list[str]] = {}
@@ -59,7 +70,7 @@ class Registry:
             self._send(peer, encode(welcome))
             return here
         before = self.origins.get(identity.origin)
-        if before is None and here is None and (self.full or len(self.nodes) >= MAX_NODES):
+        if before is None and here is None and (self.full or len(self.nodes) >= self._max_nodes):
             raise Refusal("full", limit=len(self.nodes))
         if here is not None:
             self.drop(here, "left", "replaced")
@@ -129,8 +140,8 @@ class Registry:
 
     def _allocate_name(self, node: NodeRecord, wanted: Register, returned: bool) -> bytes:
         """The name that it gets, free or shared from here on. Refusal if there is none."""
-        if len(self.sessions.open) >= MAX_ENDPOINTS:
-            raise Refusal("full", limit=MAX_ENDPOINTS)
+        if len(self.sessions.open) >= self._max_endpoints:
+            raise Refusal("full", limit=self._max_endpoints)
         name = (wanted.held or wanted.name).encode()
         holders = self.names.get(name)
         if holders is None or (wanted.policy == "share" and holders.shared):

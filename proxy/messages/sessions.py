@@ -106,6 +106,10 @@ class Sessions:
         else:
             self._outgoing.append((peer, [GONE, name, session, b"unknown"]))
 
+    def leftovers(self) -> dict[str, int]:
+        """Sessions of a former proxy that are waited for, or known to have ended. Both are 0 after the recovery."""
+        return {"awaited sessions": len(self._awaited), "ended sessions": len(self._ended)}
+
     def _end_wait(self, session: bytes, reason: bytes) -> None:
         name, waiting = self._awaited.pop(session, (b"", ()))
         self._send_each(waiting, [GONE, name, session, reason])

@@ -35,12 +35,21 @@ REQUEST_TIMEOUT = 10.0
 IO_TIMEOUT = 5.0
 #: Seconds that a newcomer waits for the slot of the one that was cut off for it.
 _EVICTION_TIMEOUT = 0.2
-#: Seconds between looks at the ages, and that `stop` waits for requests that are being answered.
+#: Seconds between two checks of the ages.
 POLL_INTERVAL = 1.0
+#: Seconds that `stop` waits for requests that are being answered.
+STOP_TIMEOUT = 1.0
+#: Seconds until the next accept after one that failed.
+ACCEPT_RETRY_INTERVAL = 0.1
 
 
 class _Request(WSGIRequestHandler):
-    timeout = IO_TIMEOUT
+    server: Httpd
+
+    def setup(self) -> None:
+        """See socketserver."""
+        super().setup()
+        self.connection.settimeout(self.server.io_timeout)
 
     def log_message(self, format: str, *args: Any) -> None:
         """A request is no event: there is one every few seconds."""
@@ -60,7 +69,20 @@ class Httpd(WSGIServer):
     allow_reuse_address = True  # a restart must not wait for the connections of the last life
     allow_reuse_port = False  # … but two proxies at one port would share the scrapes
 
-    def __init__(self, host: str, port: int, application: WSGIApplication, *, everywhere: bool = False) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        application: WSGIApplication,
+        *,
+        everywhere: bool = False,
+        max_connections: int = MAX_CONNECTIONS,
+        request_timeout: float = REQUEST_TIMEOUT,
+        io_timeout: float = IO_TIMEOUT,
+        poll_interval: float = POLL_INTERVAL,
+    ) -> None:
+        self.io_timeout = io_timeout
+        self._request_timeout = request_timeout
         self._everywhere = everywhere and socket.has_dualstack_ipv6()
         if everywhere:
             self.address_family, bind_host = (
@@ -72,10 +94,10 @@ class Httpd(WSGIServer):
         self._open: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(max_connections)
         self._threads: set[threading.Thread] = set()
         self._acceptor = threading.Thread(
-            target=self.serve_forever, args=(POLL_INTERVAL,), name="fabric-http", daemon=True
+            target=self.serve_forever, args=(poll_interval,), name="fabric-http", daemon=True
         )
         super().__init__((bind_host, port), _Request)
         self.set_app(application)
@@ -102,7 +124,7 @@ class Httpd(WSGIServer):
             threads = list(self._threads)
             for connection in self._open:
                 _disconnect(connection)
-        until = monotonic() + POLL_INTERVAL
+        until = monotonic() + STOP_TIMEOUT
         for thread in threads:
             thread.join(max(until - monotonic(), 0.0))
 
@@ -122,7 +144,7 @@ class Httpd(WSGIServer):
         try:
             return self.socket.accept()
         except OSError:
-            self._stopping.wait(POLL_INTERVAL / 10)
+            self._stopping.wait(ACCEPT_RETRY_INTERVAL)
             raise
 
     def service_actions(self) -> None:
@@ -130,7 +152,7 @@ class Httpd(WSGIServer):
         now = monotonic()
         with self._lock:
             for connection, since in self._open.items():
-                if now - since > REQUEST_TIMEOUT:
+                if now - since > self._request_timeout:
                     _disconnect(connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -6,16 +6,14 @@ import threading
 
 SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
 
-#: Runs a proxy as `python -m proxy` does, and prints the kernel's number of each of its threads when it serves.
+#: Runs a proxy at the address of its argument as `python -m proxy` does, and prints the kernel's number of each of its
+#: threads when it serves.
 RUNNER = """
 import sys, threading
-from proxy.__main__ import main
-from proxy import server
-def tell(self, *rest):
+from proxy.__main__ import run
+def report(word):
     print({thread.name: thread.native_id for thread in threading.enumerate()}, flush=True)
-    serve(self, *rest)
-serve, server.Server._serve = server.Server._serve, tell
-sys.exit(main(sys.argv[1:]))
+sys.exit(run({"url": sys.argv[1], "settle": 0.0}, report=report))
 """
 
 

@@ -116,9 +116,7 @@ def test_programs_that_it_starts_do_not_speak_for_it(manager, fabric_node, tmp_p
     [("fabric-events", "the event plane does not answer"), ("fabric-messages", "the message plane does not answer")],
 )
 def test_a_plane_that_hangs_ends_the_feeding_until_it_goes_on(manager, thread, complaint):
-    process = manager.start(
-        sys.executable, "-P", "-c", RUNNER, "--url", f"ipc://{manager.directory}/proxy", "--settle", "0", watchdog=1.0
-    )
+    process = manager.start(sys.executable, "-P", "-c", RUNNER, f"ipc://{manager.directory}/proxy", watchdog=1.0)
     threads = ast.literal_eval(next(line for line in process.stdout if line.startswith("{")))
     ready = manager.wait_for("READY=1")
     manager.wait_for("WATCHDOG=1", ready)

@@ -14,7 +14,7 @@ from fabric.config.settings import parse_address
 from fabric.errors import AddressInUse, ProxyError
 from fabric.testing import ProxyProcess, wait_until
 from proxy import client
-from proxy.messages.plane import MessagePlane
+from proxy.messages.plane import is_local
 from proxy.server import Server
 from proxy.settings import ProxySettings
 from tests.ports import free_port
@@ -190,13 +190,11 @@ class _Frame:
      ("::ffff:10.0.0.7", False), ("2001:db8::1", False), ("localhost:0:0:7", False), ("", False), (None, False)],
 )  # fmt: skip
 def test_only_loopback_peers_may_stop_a_tcp_proxy(address, allowed):
-    plane = object.__new__(MessagePlane)
-    plane._address = parse_address("tcp://0.0.0.0:7400")
-    assert plane._is_local(_Frame(address)) is allowed
+    assert is_local(parse_address("tcp://0.0.0.0:7400"), _Frame(address)) is allowed
 
 
 def test_a_peer_that_may_not_is_told_so(directory, monkeypatch):
-    monkeypatch.setattr(MessagePlane, "_is_local", lambda self, frame: False)
+    monkeypatch.setattr("proxy.messages.plane.is_local", lambda address, frame: False)
     address = parse_address(f"ipc://{directory}")
     server = Server(ProxySettings(url=address.url, settle=0.0))
     ready = threading.Event()

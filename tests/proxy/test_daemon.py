@@ -146,15 +146,14 @@ def test_a_tcp_proxy_logs_in_the_directory_of_the_embedded_default(settings):
         client.status(wanted.address())
 
 
-def test_a_proxy_that_does_not_answer_is_neither_started_again_nor_signalled(settings, monkeypatch):
-    monkeypatch.setattr(client, "TIMEOUT", 0.2)
-    monkeypatch.setattr(client.status, "__defaults__", (0.2,))
+def test_a_proxy_that_does_not_answer_is_neither_started_again_nor_signalled(settings):
     pid = daemon.start(settings()).status.stats.pid
     stop(pid)
     try:
-        for action in (lambda: daemon.start(settings()), lambda: daemon.stop(settings().address())):
-            with pytest.raises(client.NotAnswering):
-                action()
+        with pytest.raises(client.NotAnswering):
+            daemon.start(settings(), answer_timeout=0.2)
+        with pytest.raises(client.NotAnswering):
+            daemon.stop(settings().address(), answer_timeout=0.2)
         assert daemon.lock_says(settings().address()) == f"pid {pid} on {socket.gethostname()}"
         assert not has_ended(pid)
     finally:

@@ -12,10 +12,13 @@ from proxy.events.plane import EventPlane
 
 
 @pytest.fixture
-def plane(tmp_path):
-    plane = EventPlane(
-        parse_address(f"ipc://{tmp_path}"), boot=b"bootboot", settle=0.0, max_bytes=10**6, peer_bytes=10**7, topics=100
-    )
+def address(tmp_path):
+    return parse_address(f"ipc://{tmp_path}")
+
+
+@pytest.fixture
+def plane(address):
+    plane = EventPlane(address, boot=b"bootboot", settle=0.0, max_bytes=10**6, peer_bytes=10**7, topics=100)
     plane.start()
     assert plane.bound.wait(5)
     yield plane
@@ -25,12 +28,12 @@ def plane(tmp_path):
 class Publisher:
     """Publishes events, each in a message of its own, to a subscriber of everything: else they never leave."""
 
-    def __init__(self, plane):
+    def __init__(self, plane, address):
         self._announcer = plane.announcer(b"12345678", "test")
         self._context = zmq.Context()
         self._subscriber = self._context.socket(zmq.SUB)
         self._subscriber.rcvhwm = 0
-        self._subscriber.connect(plane._address.events_out)
+        self._subscriber.connect(address.events_out)
         self._subscriber.subscribe(b"")
         self.sent = 0
         wait_until(self._arrives)
@@ -51,8 +54,8 @@ class Publisher:
 
 
 @pytest.fixture
-def publish(plane):
-    publisher = Publisher(plane)
+def publish(plane, address):
+    publisher = Publisher(plane, address)
     yield publisher
     publisher.close()
 
@@ -88,11 +91,11 @@ def test_more_than_can_be_looked_at_is_estimated_to_within_what_libzmq_has_count
     assert plane.observer.topic_counts.observed < 1
 
 
-def test_what_subscribers_say_to_publishers_is_no_event(plane, publish):
+def test_what_subscribers_say_to_publishers_is_no_event(plane, address, publish):
     context = zmq.Context()
     subscriber = context.socket(zmq.SUB)
     try:
-        subscriber.connect(plane._address.events_out)
+        subscriber.connect(address.events_out)
         for number in range(50):
             subscriber.subscribe(b"topic-%d" % number)
         publish("a")
@@ -102,11 +105,10 @@ def test_what_subscribers_say_to_publishers_is_no_event(plane, publish):
         context.destroy(linger=0)
 
 
-def test_a_plane_that_settles_is_counted_when_it_has(tmp_path):
-    address = parse_address(f"ipc://{tmp_path}")
+def test_a_plane_that_settles_is_counted_when_it_has(address):
     plane = EventPlane(address, boot=b"bootboot", settle=0.3, max_bytes=10**6, peer_bytes=10**7, topics=100)
     plane.start()
-    publish = Publisher(plane)
+    publish = Publisher(plane, address)
     try:
         wait_until(lambda: plane.observer.counted.frames_in and events(plane))
     finally:
@@ -114,10 +116,8 @@ def test_a_plane_that_settles_is_counted_when_it_has(tmp_path):
         plane.stop()
 
 
-def test_nothing_is_looked_at_when_nothing_shall_be_counted(tmp_path):
-    plane = EventPlane(
-        parse_address(f"ipc://{tmp_path}"), boot=b"bootboot", settle=0.0, max_bytes=10**6, peer_bytes=10**7, topics=0
-    )
+def test_nothing_is_looked_at_when_nothing_shall_be_counted(address):
+    plane = EventPlane(address, boot=b"bootboot", settle=0.0, max_bytes=10**6, peer_bytes=10**7, topics=0)
     plane.start()
     try:
         assert plane.observer is None

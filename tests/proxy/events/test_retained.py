@@ -169,8 +169,8 @@ def test_large_events_come_in_pages_of_bounded_size_but_each_comes():
     assert all_pages(retained) == [["a", "b"], ["c"], ["d", "e"]]
 
 
-def test_what_is_updated_between_two_pages_is_told_once_and_in_its_new_place(monkeypatch, retained):
-    monkeypatch.setattr("proxy.events.retained.MAX_SCANNED", 2)
+def test_what_is_updated_between_two_pages_is_told_once_and_in_its_new_place():
+    retained = Retained(["state.**"], topics=100, max_bytes=100_000, max_scanned=2)
     for name in "abcd":
         take(retained, (f"state.{name}", 1, {"n": 1}))
     first = ask(retained)

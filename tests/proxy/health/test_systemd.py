@@ -92,10 +92,9 @@ def test_without_a_service_manager_there_is_no_watchdog():
     assert (bool(notify), notify.watchdog) == (False, 0.0)
 
 
-def test_a_manager_that_does_not_read_delays_nobody_for_ever(manager, monkeypatch):
-    monkeypatch.setattr("proxy.health.systemd.TIMEOUT", 0.0001)
+def test_a_manager_that_does_not_read_delays_nobody_for_ever(manager):
     it, path = manager
-    notify = SystemdNotifier(path)
+    notify = SystemdNotifier(path, timeout=0.0001)
     queued = 0
     it.setblocking(False)
     for _ in range(2_000):  # more than any queue of datagrams holds

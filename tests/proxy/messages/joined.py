@@ -109,6 +109,7 @@ class Fabric:
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.epoch = 1_700_000_000.0
         self.boots = 0
         self.connections = 0
         self.directory: Directory | None = None
@@ -122,7 +123,7 @@ class Fabric:
 
     def start_proxy(self) -> None:
         self.boots += 1
-        self.directory = Directory(f"boot{self.boots}", self.now, epoch=1_700_000_000.0, timeout=TIMEOUT)
+        self.directory = Directory(f"boot{self.boots}", self.now, epoch=self.epoch, timeout=TIMEOUT)
         for process in self.processes:
             process.connect()
 

@@ -99,8 +99,8 @@ def test_hello_again_on_the_same_connection_keeps_the_session(proxy):
     assert proxy.heard(b"b")[1] == verbs.Registered(1, "worker", "boot-1")
 
 
-def test_more_nodes_than_allowed_are_refused(proxy, monkeypatch):
-    monkeypatch.setattr("proxy.messages.registry.MAX_NODES", 2)
+def test_more_nodes_than_allowed_are_refused():
+    proxy = Proxy(max_nodes=2).say(b"a", hello(b"a")).say(b"b", hello(b"b"))
     assert proxy.say(b"c", hello(b"c")).heard(b"c")[0].code == "full"
 
 
@@ -112,9 +112,9 @@ def test_newcomers_are_turned_away_while_there_is_no_room_and_who_is_here_stays(
     assert type(proxy.say(b"c", hello(b"c")).heard(b"c")[0]) is verbs.Welcome
 
 
-def test_more_names_than_allowed_are_refused(proxy, monkeypatch):
-    monkeypatch.setattr("proxy.messages.registry.MAX_ENDPOINTS", 1)
-    assert proxy.say(b"a", verbs.Register(1, "other", "reject")).heard(b"a")[0].code == "full"
+def test_more_names_than_allowed_are_refused():
+    proxy = Proxy(max_endpoints=1).say(b"a", hello(b"a"), verbs.Register(1, "one", "reject"))
+    assert proxy.say(b"a", verbs.Register(2, "other", "reject")).heard(b"a")[-1].code == "full"
 
 
 def test_a_ping_of_a_stranger_says_that_it_is_not_known(proxy):
@@ -622,7 +622,7 @@ def test_whatever_comes_names_sessions_and_nodes_agree(steps):
         proxy.directory.outgoing.clear()
         proxy.now += seconds
         proxy.directory.tick(proxy.now)
-    registry = proxy.directory._registry
+    registry = proxy.directory.registry
     held = [registration for node in registry.nodes.values() for registration in node.registrations.values()]
     named = [member for holders in registry.names.values() for member in holders.members]
     assert set(registry.sessions.open.values()) == set(held) == set(named)

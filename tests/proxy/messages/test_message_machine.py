@@ -406,7 +406,7 @@ class MessageMachine(RuleBasedStateMachine):
             assert ends in ([], [len(outcomes) - 1]), outcomes
         if self.fabric.directory is None:
             return
-        registry = self.fabric.directory._registry
+        registry = self.fabric.directory.registry
         seen: set[bytes] = set()
         for name, holders in registry.names.items():
             assert len(holders.members) == 1 or (holders.shared and holders.members), name
@@ -469,12 +469,12 @@ class MessageMachine(RuleBasedStateMachine):
         held = {(name.key, node) for node in there for name in node.session._registrations._names.values()}
         known = {
             (member.key, fabric.peers[member.node.peer])
-            for holders in fabric.proxy._registry.names.values()
+            for holders in fabric.proxy.registry.names.values()
             for member in holders.members
         }
         assert held == known
         for node in there:
-            for name in sorted({name.decode() for name in fabric.proxy._registry.names}):
+            for name in sorted({name.decode() for name in fabric.proxy.registry.names}):
                 id_ = self.new_id()
                 self.messages[id_] = Waiting(node, fabric.now + 5.0, to=name, request=False, redeliver=False)
                 node.send(id_, name)
@@ -498,10 +498,9 @@ class MessageMachine(RuleBasedStateMachine):
             }
             assert {name: what for name, what in left.items() if what} == {}
         directory = self.fabric.proxy
-        sessions, broadcasts = directory._registry.sessions, directory._routing.broadcasts
-        assert (sessions.recovering, sessions._awaited, sessions._ended, broadcasts._pending) == (False, {}, set(), {})
-        assert {node.peer for node in there} == set(directory._nodes)
-        watchers = {peer for each in sessions.open.values() for peer in each.watchers}
+        assert (directory.registry.sessions.recovering, directory.leftovers()) == (False, {})
+        assert {node.peer for node in there} == set(directory.registry.nodes)
+        watchers = {peer for each in directory.registry.sessions.open.values() for peer in each.watchers}
         assert len(watchers) <= self.fabric.connections
 
 

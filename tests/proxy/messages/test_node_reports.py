@@ -76,7 +76,7 @@ def test_however_many_come_and_go_the_memory_is_bounded_and_the_sum_is_right(nod
         reports.add(b"%08d" % number, Report(sent=1, dropped={"outbox": 1}), 0.0)
         reports.node_left(b"%08d" % number)
     assert (reports.totals().sent, reports.totals().dropped) == (nodes, {"outbox": nodes})
-    assert len(reports._departed) <= limit
+    assert len(reports) <= limit
 
 
 def test_sums_stay_what_json_can_carry():

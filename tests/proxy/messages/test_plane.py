@@ -49,7 +49,7 @@ def plane(directory):
     made.start()
     made.announcements, made.seen = announcements, routed
     yield made
-    if made._thread.is_alive():
+    if not announcements.closed:  # else it has been stopped
         made.stop()
 
 
