@@ -87,10 +87,10 @@ class Server:
         """
         _check_exposure(self.address, self.settings.insecure)
         _raise_descriptor_limit()
-        with _lock(self.address), _umask(0o077), contextlib.closing(self._metrics()) as metrics:
-            events = self._event_plane()
+        with _lock(self.address), _umask(0o077), contextlib.closing(self._make_metrics()) as metrics:
+            events = self._make_event_plane()
             events.start()
-            messages = self._message_plane(events)
+            messages = self._make_message_plane(events)
             self._collector = Collector(
                 self.settings,
                 boot=self.boot.hex(),
@@ -119,7 +119,7 @@ class Server:
                 events.stop()
         logger.info("ended: %s", self._reason)
 
-    def _event_plane(self) -> EventPlane:
+    def _make_event_plane(self) -> EventPlane:
         return EventPlane(
             self.address,
             boot=self.boot,
@@ -132,7 +132,7 @@ class Server:
             retain_bytes=self.settings.retain_bytes,
         )
 
-    def _message_plane(self, events: EventPlane) -> MessagePlane:
+    def _make_message_plane(self, events: EventPlane) -> MessagePlane:
         return MessagePlane(
             self.address,
             boot=self.boot.hex(),
@@ -159,7 +159,7 @@ class Server:
             self_check.last.events is not None, monotonic() - self_check.events_answered_at, self_check.known.events
         )
 
-    def _metrics(self) -> Metrics:
+    def _make_metrics(self) -> Metrics:
         return Metrics(self.settings.metrics, self.stats, silence=self._plane_silence)
 
     def _plane_silence(self) -> float | None:
@@ -171,24 +171,20 @@ class Server:
         return self._collector.answer(query)
 
     def _serve(self, events: EventPlane, messages: MessagePlane, socket_guard: SocketGuard) -> None:
+        """Check the planes until `stop` is called. ProxyError if a part has ended by itself."""
+
         def summary() -> str:
             counts = messages.directory.stats()
             return f"{self.address.url}: nodes {counts['nodes']}, endpoints {counts['endpoints']}"
 
-        with contextlib.closing(
-            Watchdog(self.address, self._notify, bound=events.bound.is_set, summary=summary)
-        ) as watchdog:
-            self.self_check = watchdog.self_check
-            self._supervise(events, messages, socket_guard, watchdog)
-
-    def _supervise(
-        self, events: EventPlane, messages: MessagePlane, socket_guard: SocketGuard, watchdog: Watchdog
-    ) -> None:
-        while not self._stopping.wait(watchdog.tick()):
-            if failure := events.failure or messages.failure or socket_guard.failure:
-                raise ProxyError(failure)
-            if self.settings.idle_exit and messages.idle_for() >= self.settings.idle_exit:
-                self.stop(f"nobody has been here for {self.settings.idle_exit:g} s")
+        watchdog = Watchdog(self.address, self._notify, bound=events.bound.is_set, summary=summary)
+        self.self_check = watchdog.self_check
+        with contextlib.closing(watchdog):
+            while not self._stopping.wait(watchdog.tick()):
+                if failure := events.failure or messages.failure or socket_guard.failure:
+                    raise ProxyError(failure)
+                if self.settings.idle_exit and messages.idle_for() >= self.settings.idle_exit:
+                    self.stop(f"nobody has been here for {self.settings.idle_exit:g} s")
 
     def stop_on_signals(self) -> None:
         """End cleanly on SIGTERM and SIGINT, and at once on a second one. Main thread only."""
