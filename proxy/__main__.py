@@ -1,7 +1,7 @@
 """`python -m proxy`: run a proxy in the foreground; with `--background` as `connect` and `fabric proxy start` do it.
 
-Exit status: 0 ended when it was asked to, 1 could not start, 2 wrong arguments. With `--background` it is 0 as soon as
-the proxy serves, and `TAKEN` if another one holds the address.
+Exit status: 0 ended on request, 1 could not start, 2 wrong arguments. With `--background` it is 0 as soon as the proxy
+serves, and `TAKEN` if another proxy has the address.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from proxy.logs import Log
 from proxy.server import Server
 from proxy.settings import ProxySettings
 
-#: In the background there are no publishers yet that would have to wait, and a proxy that nobody uses any more ends.
+#: Defaults in the background: no publisher waits yet, so no settle time; an unused proxy ends by itself.
 IN_BACKGROUND = {"settle": 0.0, "idle_exit": 60.0}
 
 #: What `run` reports.
@@ -32,7 +32,7 @@ _SERVING, _ADDRESS_TAKEN = b"s", b"t"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; the exit status."""
+    """Parse the arguments and run a proxy; the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m proxy", description="The process in the middle of a fabric.", allow_abbrev=False
     )
@@ -78,7 +78,7 @@ def run(
     other end of a pipe, so that the proxy ends with that program, however the program ends.
     """
     log = Log()
-    # What is wrong with the settings is logged as they want it, as far as that is known.
+    # Errors in the settings are logged in the format that the settings ask for, as far as that is known.
     known = {each.setting.name: each.value for each in resolve(ProxySettings, "proxy", options)[0]}
     log.to_stderr(known["log_format"], known["log_level"])
     try:
@@ -86,7 +86,7 @@ def run(
         if path := _log_path(settings, in_background):
             log.to_file(path, settings, in_background=in_background)
             settings = replace(settings, log_file=str(path))
-        # Not in the background: there the service, if there is one, is whoever has started us.
+        # Not in the background: the service, if any, is then the process that has started us.
         server = Server(settings, notify=None if in_background else SystemdNotifier.take())
         if threading.current_thread() is threading.main_thread():
             server.stop_on_signals()
@@ -110,7 +110,7 @@ def _end_with_stdin(server: Server) -> None:
 
 
 def _log_path(settings: ProxySettings, in_background: bool) -> Path | None:
-    """A proxy in the background has no terminal: at an ipc address its log is in its directory, unless it is told where."""
+    """The log file, if any. In the background at an ipc address the default is a file in the proxy's directory."""
     if settings.log_file:
         return Path(settings.log_file).expanduser().absolute()
     directory = settings.address().directory

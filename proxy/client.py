@@ -1,11 +1,11 @@
-"""Asks a running proxy: the client half of STATS and STOP.
+"""Queries a running proxy: the client half of STATS, LIST and STOP.
 
-Whether there is a proxy is asked of its socket and of nothing else; a pid in a file tells who was there. What can be
-wrong has three names, because each is mended in another way:
+Whether a proxy runs is asked of its socket and of nothing else; a pid in a file may be that of another process by now. The
+three failures have three names, because each has another remedy:
 
-    NotRunning     nothing listens there                                               start one
-    NotReachable   no permission, no such host, no way to it                           look at the address
-    NotAnswering   something takes connections and says nothing, or nothing of ours    it is stopped, stuck, or no proxy
+    NotRunning     nothing listens at the address                                     start a proxy
+    NotReachable   no permission, no such host, no route                              check the address
+    NotAnswering   the listener accepts and does not answer, or not in our protocol   it is stopped, stuck, or no proxy
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from fabric.errors import ProxyError, WireError
 from fabric.protocol import verbs
 from proxy.stats import ProxyStats, stats_from
 
-#: Seconds that a proxy may take to answer. It answers within a millisecond; a machine that swaps may not.
+#: Seconds that a proxy may take to answer. It answers within a millisecond, on a machine that swaps later.
 TIMEOUT = 3.0
-#: Seconds after which a connection that has answered before is doubted.
+#: Seconds to wait for an answer on an open connection before a new connection is tried.
 REUSE_TIMEOUT = 0.5
 _NOTHING_LISTENS = (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR)
 
 
 class NoAnswer(ProxyError):
-    """No proxy answered at `url`. `state` says in two words which of the three it is."""
+    """No proxy answered at `url`. `state` is the kind of failure in two words."""
 
     state = "no answer"
 
@@ -53,7 +53,7 @@ class NotRunning(NoAnswer):
 
 
 class NotReachable(NoAnswer):
-    """The address could not be reached, so nobody can tell whether a proxy is there."""
+    """The address could not be reached, so it is unknown whether a proxy runs there."""
 
     state = "not reachable"
 
@@ -62,7 +62,7 @@ class NotReachable(NoAnswer):
 
 
 class NotAnswering(NoAnswer):
-    """Something listens, and does not answer as a proxy does."""
+    """The listener does not answer, or not as a proxy does."""
 
     state = "not answering"
 
@@ -71,24 +71,24 @@ class NotAnswering(NoAnswer):
 
 
 class Status(NamedTuple):
-    """What a proxy says of itself, and who is there."""
+    """The answers to STATS and LIST."""
 
     stats: ProxyStats
     endpoints: list[dict[str, Any]]
     nodes: list[dict[str, Any]]
-    #: There are more than fit into one message.
+    #: Rows were left out, because not all fit into one message.
     truncated: bool
 
     @property
     def who(self) -> str:
-        """The proxy in a few words."""
+        """Process and host of the proxy, for people."""
         return self.stats.who
 
 
 def status(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> Status:
-    """Ask the proxy at `address` how it is, and who is there; its record has the busiest `topics` and so many `nodes`.
+    """Record, endpoints and nodes of the proxy at `address`; the record has rows of at most `topics` and `nodes`.
 
-    NotRunning, NotReachable or NotAnswering if it does not say.
+    Blocks for at most `timeout` seconds. NotRunning, NotReachable or NotAnswering if there is no answer.
     """
     query = {"topics": topics, "nodes": nodes}
     record, listed = _query(
@@ -100,16 +100,16 @@ def status(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes
 
 
 def stats(address: Address, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> ProxyStats:
-    """The statistics record of the proxy at `address`, with the busiest `topics` and so many `nodes`; errors as above."""
+    """The statistics record of the proxy at `address`; arguments and errors as for `status`."""
     (record,) = _query(address, [verbs.Stats("stats", {"topics": topics, "nodes": nodes})], [verbs.Record], timeout)
     return _stats(address, record)
 
 
 class StatsClient:
-    """Asks one proxy for its record again and again, over one connection: for whoever looks once a second.
+    """Asks one proxy for its record repeatedly, over one connection. One thread at a time.
 
-    One thread at a time. Nothing is connected before the first question, and nothing is left of a connection that did
-    not answer: a question that waits in a socket would be the next proxy's to answer.
+    It connects at the first query. A connection that did not answer is closed: the query in its socket would otherwise be
+    answered by the next proxy.
     """
 
     def __init__(self, address: Address) -> None:
@@ -118,12 +118,12 @@ class StatsClient:
         self._dealer: zmq.Socket[bytes] | None = None
 
     def stats(self, timeout: float = TIMEOUT, *, topics: int = 0, nodes: int = 0) -> ProxyStats:
-        """As the function `stats`. An answer that does not come is asked for once more, over a new connection."""
+        """As the function `stats`. A query without an answer is repeated once, over a new connection."""
         deadline = monotonic() + timeout
         question = [verbs.Stats("stats", {"topics": topics, "nodes": nodes})]
         try:
             found = self._exchange(question, min(timeout, REUSE_TIMEOUT)) if self._dealer is not None else None
-            if found is None:  # the first time, or a proxy was restarted, and what was on its way is gone
+            if found is None:  # the first query, or the proxy was restarted and the query is lost
                 self.close()
                 left = max(deadline - monotonic(), REUSE_TIMEOUT)
                 check(self.address, left)
@@ -141,7 +141,7 @@ class StatsClient:
         return _exchange(self._dealer, self.address, question, [verbs.Record], timeout)
 
     def close(self) -> None:
-        """Let go of the connection; the next question makes another."""
+        """Close the connection; the next query opens another."""
         if self._dealer is not None and self._context is not None:
             self._dealer.close(linger=0)
             self._context.term()
@@ -149,7 +149,7 @@ class StatsClient:
 
 
 def libraries() -> tuple[str, ...]:
-    """What this process runs on, each with its version: Python, pyzmq, libzmq, orjson."""
+    """Names and versions: Python, pyzmq, libzmq, orjson."""
     versions = {
         "python": ".".join(map(str, sys.version_info[:3])),
         "pyzmq": zmq.pyzmq_version(),
@@ -167,7 +167,7 @@ def _stats(address: Address, record: verbs.Record) -> ProxyStats:
 
 
 def stop(address: Address, timeout: float = TIMEOUT) -> None:
-    """Ask the proxy at `address` to end, and return when it has agreed to. ProxyError if it will not."""
+    """Ask the proxy at `address` to end; returns at its BYE. NoAnswer as for `status`, ProxyError if it refuses."""
     _query(address, [verbs.Stop("stop")], [verbs.Bye], timeout)
 
 
@@ -177,11 +177,11 @@ def _rows(listing: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def check(address: Address, timeout: float = TIMEOUT) -> None:
-    """Return if something listens at `address`. NotRunning or NotReachable if not, NotAnswering if it is stuck."""
+    """Return if a process listens at `address`. NotRunning or NotReachable if not, NotAnswering if it accepts nothing."""
     try:
         if address.directory is None:
             host = address.host.strip("[]")
-            # Whoever listens everywhere listens here.
+            # A proxy on all interfaces listens on loopback, too.
             socket.create_connection(("127.0.0.1" if host == "*" else host, address.port), timeout=timeout).close()
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
@@ -193,7 +193,7 @@ def check(address: Address, timeout: float = TIMEOUT) -> None:
         if address.directory is not None:
             raise NotAnswering(address.url, "it takes no more connections") from None
         raise NotReachable(address.url, f"it takes no connection within {timeout:g} s") from None
-    except BlockingIOError:  # how a unix socket says that its queue is full
+    except BlockingIOError:  # the queue of a unix socket is full
         raise NotAnswering(address.url, "it takes no more connections") from None
     except OSError as error:
         if error.errno in _NOTHING_LISTENS:
@@ -202,7 +202,7 @@ def check(address: Address, timeout: float = TIMEOUT) -> None:
 
 
 def _query(address: Address, questions: Sequence[Any], answers: Sequence[type], timeout: float) -> list[Any]:
-    """Say `questions`, and wait for one answer of each kind."""
+    """Send `questions`, and wait for one answer of each kind in `answers`."""
     check(address, timeout)
     context, dealer = _connect(address)
     try:
@@ -226,7 +226,7 @@ def _connect(address: Address) -> tuple[zmq.Context[zmq.Socket[bytes]], zmq.Sock
 
 def _no_answer(address: Address, timeout: float) -> NoAnswer:
     try:
-        check(address, timeout)  # it may have ended meanwhile
+        check(address, timeout)  # the proxy may have ended meanwhile
     except NoAnswer as error:
         return error
     return NotAnswering(address.url, f"did not answer within {timeout:g} s: it is stopped or stuck, or it is no proxy")

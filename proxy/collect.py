@@ -1,7 +1,7 @@
-"""Puts the statistics record together: from both planes, the hooks, and the process itself.
+"""Collects the statistics record from both planes, the hooks and the process.
 
-It is asked on the message plane's thread (STATS) and on others (`/metrics`): everything it reads is a number, or a dict
-that is copied in one step, so nothing is held up for it and no lock is taken.
+It is called on the message plane's thread (STATS) and on others (`/metrics`). Everything it reads is a number, or a dict
+that is copied in one step, so it blocks nothing and takes no lock.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from proxy.messages.hooks import Hooks
 from proxy.settings import ProxySettings
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats, TopicStats
 
-#: Rows that nobody has to ask for more of: a screen, and what a scrape should cost.
+#: Default numbers of rows: topics for a screen, nodes for what a scrape may cost.
 DEFAULT_TOPICS = 50
 DEFAULT_NODES = 1_000
 
 
 class EventPlaneHealth(NamedTuple):
-    """The last look at the event plane: whether a probe went round lately, how long ago, in how many seconds."""
+    """The last probe of the event plane: whether it came back, the seconds since then, and its round trip in seconds."""
 
     alive: bool
     age: float
@@ -39,7 +39,7 @@ class EventPlaneHealth(NamedTuple):
 
 
 class Collector:
-    """One proxy's. Any thread."""
+    """Makes the record of one proxy. `health` is called for each record. Any thread."""
 
     def __init__(
         self,
@@ -63,12 +63,12 @@ class Collector:
         self._started = monotonic()
 
     def answer(self, query: dict[str, Any]) -> bytes:
-        """What STATS is answered with, as JSON of at most a message's size."""
+        """The answer to STATS: the record as JSON of at most the size of a message."""
         topics, nodes = _number(query.get("topics")), _number(query.get("nodes"))
         stats = self.stats(topics, nodes)
         data = orjson.dumps(stats.as_json())
         while len(data) > self._settings.max_bytes and (stats.busiest or stats.members):
-            # Over the limit the asker's socket would close its connection.
+            # A larger answer would make the asker's socket close its connection.
             half = replace(
                 stats,
                 busiest=stats.busiest[: len(stats.busiest) // 2],
@@ -79,7 +79,7 @@ class Collector:
         return data
 
     def stats(self, topics: int = DEFAULT_TOPICS, nodes: int = DEFAULT_NODES) -> ProxyStats:
-        """The record, with at most so many of the busiest topics and of the nodes."""
+        """The record, with at most `topics` of the busiest topics and `nodes` nodes."""
         now, wall = monotonic(), time()
         counts = self._directory.stats()
         present, endpoints = counts.pop("nodes"), counts.pop("endpoints")
@@ -162,7 +162,7 @@ class Collector:
 
 
 def process_stats() -> ProcessStats:
-    """This process, as the kernel sees it."""
+    """CPU seconds, memory, descriptors and threads of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return ProcessStats(
         cpu=process_time(),
@@ -177,7 +177,7 @@ def _memory() -> int:
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * resource.getpagesize()
-    except (OSError, ValueError, IndexError):  # no Linux: the most it ever was
+    except (OSError, ValueError, IndexError):  # not Linux: the peak
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -1,11 +1,11 @@
-"""A proxy in the background: started, stopped, and looked after by whoever may.
+"""Starts and stops a proxy in the background.
 
-    start ── does one answer? ──yes──▸ that one
-               └──no──▸ `python -P -m proxy --background`, which returns when it serves ──▸ ask it who it is
+    start ── does a proxy answer? ──yes──▸ that one
+               └──no──▸ `python -P -m proxy --background`, which returns when it serves ──▸ ask it for its status
     stop  ── STOP to the socket ──▸ wait until nothing listens and its lock is free
 
-Nothing here reads a pid file, and nothing is ever signalled: a number in a file is the number of whoever has it now. Who
-is there, and that it ended, is asked of the address itself; however many start at once, one wins, and the rest find it.
+No pid file is read and no process is signalled: the number in a file may be that of another process by now. Whether a
+proxy runs, and that it ended, is asked of the address itself. Of several that start at once one wins; the others find it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from proxy import client
 from proxy.server import LOCK_NAME
 from proxy.settings import ProxySettings
 
-#: Seconds that a proxy may take to end: goodbyes, hooks that are told to end, a busy machine.
+#: Seconds that a proxy may take to end: it says BYE to its nodes and ends its hooks; on a busy machine both take long.
 STOP_TIMEOUT = 10.0
 _POLL_INTERVAL = 0.01
-#: Lines of its log that are shown when it did not start, and how far back they are looked for.
+#: Lines of the log shown when a start failed, and the bytes at its end that are searched for them.
 _MAX_LINES = 5
 _MAX_TAIL_BYTES = 16 * 1024
 
 
 class Started(NamedTuple):
-    """A proxy that is there; `fresh` if this call has started it."""
+    """A running proxy; `fresh` if this call started it."""
 
     status: client.Status
     fresh: bool
 
 
 class StartFailed(ProxyError):
-    """A proxy was started, and ended at once. `lines` is what it logged last."""
+    """A proxy was started and ended at once. `lines` are the last ones that it logged."""
 
     def __init__(self, problem: str, lines: list[str]) -> None:
         super().__init__(problem)
@@ -51,9 +51,10 @@ class StartFailed(ProxyError):
 def start(
     settings: ProxySettings, timeout: float = START_TIMEOUT, *, answer_timeout: float = client.TIMEOUT
 ) -> Started:
-    """Start a proxy with these settings in the background, unless one answers at its address already.
+    """Start a proxy with these settings in the background, unless a proxy answers at its address already.
 
-    NotReachable or NotAnswering if that cannot be told. StartFailed says why it ended.
+    `answer_timeout` limits each query. NotReachable or NotAnswering if it is unknown whether one runs, StartFailed if it
+    ended at once.
     """
     address = settings.address()
     deadline = monotonic() + timeout
@@ -69,7 +70,7 @@ def start(
         try:
             return Started(client.status(address, answer_timeout), fresh)
         except client.NotRunning:
-            # Another one held the lock, and was about to end; or has it, and is about to listen.
+            # Another proxy held the lock and was about to end, or holds it and does not listen yet.
             if fresh or monotonic() > deadline:
                 raise
             sleep(_POLL_INTERVAL)
@@ -81,7 +82,7 @@ def _spawn(settings: ProxySettings, log: Path, timeout: float) -> bool:
         return spawn(replace(settings, log_file=str(log)).arguments(), log, timeout=timeout)
     except ProxyError as error:
         with contextlib.suppress(client.NoAnswer):
-            # At a tcp address there is no lock: of two, the one that is late fails to bind.
+            # At a tcp address there is no lock: of two proxies the later one fails to bind.
             client.status(settings.address())
             return False
         raise StartFailed(str(error), _last_lines(log, before)) from None
@@ -90,9 +91,9 @@ def _spawn(settings: ProxySettings, log: Path, timeout: float) -> bool:
 def stop(
     address: Address, timeout: float = STOP_TIMEOUT, *, answer_timeout: float = client.TIMEOUT
 ) -> client.Status | None:
-    """Stop the proxy at `address`, and return when it is gone: what it last said. None if there is none.
+    """Stop the proxy at `address`, wait until it has ended, and return its last status; None if no proxy runs.
 
-    NotReachable or NotAnswering if it cannot be asked, ProxyError if it will not, or has not ended in time.
+    NotReachable or NotAnswering if it cannot be asked, ProxyError if it refuses or has not ended within `timeout` seconds.
     """
     deadline = monotonic() + timeout
     try:
@@ -118,7 +119,7 @@ def _is_gone(address: Address) -> bool:
 
 
 def _is_free(lock: Path) -> bool:
-    # Its sockets go first, its lock last; only then can the next one start.
+    # It removes its sockets first and releases its lock last; only then can the next proxy start.
     try:
         with lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -130,8 +131,8 @@ def _is_free(lock: Path) -> bool:
 
 
 def log_path(settings: ProxySettings) -> Path:
-    """Where a proxy in the background logs: where it is told to, else in its directory; for tcp in that of the embedded
-    default."""
+    """The log file of a proxy in the background: the setting, else a file in its directory; for tcp in the directory of
+    the embedded default."""
     if settings.log_file:
         return Path(settings.log_file).expanduser().absolute()
     address = settings.address()
@@ -144,7 +145,7 @@ def log_path(settings: ProxySettings) -> Path:
 
 
 def lock_says(address: Address) -> str:
-    """Who wrote into the lock file that it has the address; a hint for people when nobody answers."""
+    """The holder that the lock file names, empty if none; a hint for people when the proxy does not answer."""
     if address.directory is None:
         return ""
     try:

@@ -1,13 +1,13 @@
-"""The proxy's life: lock, bind, run, end. Owns the planes.
+"""The proxy's life: lock, bind, run, end. Owns the planes and all parts around them.
 
     lock ──▸ bind events-out ──settle──▸ bind events-in ──▸ … SIGTERM, SIGINT, or idle ──▸ planes end ──▸ unlock
 
-The lock comes before the bind: a second `bind` on a live ipc path succeeds, and steals it. It is an `flock`, so the
-kernel lets go of it however the process ends; what is written in the file only names the holder, and nobody is ever
+The lock comes before the bind, because a second `bind` on a live ipc path succeeds and steals it. The lock is an `flock`,
+so the kernel releases it however the process ends. The text in the lock file only names the holder; no process is ever
 signalled because of it.
 
-The proxy is crash-only: nothing that matters is only in its memory. Nodes hold what they want and what they are called,
-and tell whoever is there when they come back.
+The proxy is crash-only: no state that matters is only in its memory. Nodes keep their subscriptions and names, and send
+them to the next proxy when they reconnect.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from proxy.stats import ProxyStats
 logger = logging.getLogger("fabric.proxy")
 
 LOCK_NAME = "proxy.lock"
-#: Below this many descriptors an ordinary load can run out of them, and then newcomers are turned away.
+#: With fewer descriptors an ordinary load can exhaust them, and then new nodes are refused.
 MIN_DESCRIPTORS = 4_096
 
 
 class Server:
-    """One proxy. `run` blocks until `stop`, which any thread or signal handler may call.
+    """One proxy. `run` blocks until `stop` is called, from any thread or signal handler.
 
-    `notify` is the service manager's, if this process is a service and the proxy is what it is for.
+    `notify` reports to the service manager, if this process is a service whose purpose is the proxy.
     """
 
     def __init__(self, settings: ProxySettings, *, notify: SystemdNotifier | None = None) -> None:
@@ -65,7 +65,7 @@ class Server:
         self._stopping = threading.Event()
         self._reason = "stopped"
         self._collector: Collector | None = None
-        #: While it runs: whether both planes are alive.
+        #: Probes of both planes; None until `run` serves.
         self.self_check: SelfCheck | None = None
         self._hooks = Hooks(
             settings.hooks,
@@ -76,14 +76,14 @@ class Server:
         )
 
     def stop(self, reason: str = "stopped") -> None:
-        """Let `run` end."""
+        """Make `run` return."""
         self._reason = reason
         self._stopping.set()
 
     def run(self, *, ready: Callable[[], object] = lambda: None) -> None:
         """Serve until stopped; `ready` is called when nodes can connect.
 
-        AddressInUse if another proxy is there, ProxyError if it cannot listen.
+        AddressInUse if another proxy has the address, ProxyError if it cannot listen or a part of it ends by itself.
         """
         _check_exposure(self.address, self.settings.insecure)
         _raise_descriptor_limit()
@@ -146,7 +146,7 @@ class Server:
         )
 
     def stats(self, topics: int = DEFAULT_TOPICS, nodes: int = DEFAULT_NODES) -> ProxyStats:
-        """What the proxy knows of itself and its fabric; see `proxy.stats`. Any thread, while it runs."""
+        """The statistics record; see `proxy.stats`. Any thread, while the proxy runs; else ProxyError."""
         if self._collector is None:
             raise ProxyError("the proxy does not run")
         return self._collector.stats(topics, nodes)
@@ -191,7 +191,7 @@ class Server:
 
         def handle(number: int, _frame: FrameType | None) -> None:
             if self._stopping.is_set():
-                os._exit(128 + number)  # it was asked before, and whoever asks again has no patience left
+                os._exit(128 + number)  # the second signal: do not wait for the orderly end
             self.stop(signal.Signals(number).name)
 
         signal.signal(signal.SIGTERM, handle)
@@ -224,7 +224,7 @@ def _lock(address: Address) -> Iterator[None]:
 
 
 def _check_free(address: Address) -> None:
-    """tcp needs no lock, for a port cannot be bound twice; but who has it should be said, and before anything is bound."""
+    """A tcp port cannot be bound twice, so it needs no lock; ask before the bind, to name the proxy that has it."""
     try:
         holder = client.status(address, timeout=1.0).who
     except (client.NotRunning, client.NotReachable):
@@ -235,7 +235,7 @@ def _check_free(address: Address) -> None:
 
 
 def _remove_sockets(directory: Path) -> None:
-    # Still under the lock, so they are ours. libzmq leaves them behind when a context is terminated.
+    # Still under the lock, so they are ours. libzmq does not remove them when a context is terminated.
     for name in ("messages", "events-in", "events-out"):
         (directory / name).unlink(missing_ok=True)
 

@@ -1,4 +1,8 @@
-"""What the proxy can be told; loaded like a node's settings (see `fabric.config.settings`), from the table `[proxy]`."""
+"""The settings of a proxy: the table `[proxy]`, and how values of its own types are read.
+
+`fabric.config` is the loader: it finds values in arguments, environment and file, for nodes and proxies alike. This module
+only declares the settings, their defaults and their help, and the readers for hooks, patterns and HOST:PORT.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ def _items(text: str) -> object:
 
 
 def read_host_port(value: Any) -> str:
-    """`HOST:PORT` as it was written; empty: none. ValueError or TypeError if it is neither."""
+    """`HOST:PORT` unchanged, or empty. ValueError or TypeError for another value."""
     try:
         text = to_text(value)
     except TypeError:
@@ -46,9 +50,9 @@ def read_host_port(value: Any) -> str:
 
 
 def read_patterns(value: Any) -> tuple[str, ...]:
-    """Patterns of topics: a list of them, or text with commas between them, a JSON array, or `none`.
+    """Patterns of topics: a list, or text: patterns with commas between them, a JSON array, or `none`.
 
-    ValueError or TypeError says what is wrong with which.
+    ValueError or TypeError names the wrong pattern.
     """
     if isinstance(value, str):
         value = _items(value)
@@ -64,11 +68,11 @@ def read_patterns(value: Any) -> tuple[str, ...]:
 
 
 def read_hooks(value: object) -> tuple[Argv, ...]:
-    """The hooks that a setting says. ValueError or TypeError says what is wrong with which.
+    """Hooks: a list of programs, or text. ValueError or TypeError names the wrong hook.
 
-    A list of them, each a path or a list of path and arguments; or text: paths with commas between them, a JSON array
-    of the same, or `none`. A program without a slash is looked for in PATH. They are looked at here, for a hook that is
-    missing should be known when the proxy starts, not when the first message has passed.
+    A program is a path, or a list of a path and arguments; text is paths with commas between them, a JSON array of
+    programs, or `none`. A program without a slash is searched for in PATH. Programs are checked here, so that a missing one
+    prevents the start of the proxy, instead of failing at the first message.
     """
     if isinstance(value, str):
         value = _items(value)
@@ -82,7 +86,7 @@ def read_hooks(value: object) -> tuple[Argv, ...]:
 
 def _argv(item: object, number: int) -> Argv:
     if isinstance(item, str) and item.lstrip().startswith("["):
-        item = _items(item)  # a program with arguments, as the value of one option
+        item = _items(item)  # a program with arguments, the value of one option
     words = [item] if isinstance(item, str) else item
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise TypeError(f"hook {number} is a path, or a list of a path and its arguments, not {item!r}")
@@ -187,11 +191,11 @@ class ProxySettings:
     topics: int = setting(10_000, "how many topics are counted each by itself", unit="topics")
 
     def address(self) -> Address:
-        """Where to listen, taken apart. SettingsError if it is no address."""
+        """The parsed address to listen on. SettingsError if `url` is not an address."""
         return parse_address(self.url or default_url())
 
     def arguments(self) -> list[str]:
-        """The arguments with which `python -m proxy` has the same settings, whatever is in environment and files."""
+        """Arguments of `python -m proxy` that give the same settings, independent of environment and files."""
         found: list[str] = []
         for each in settings_of(ProxySettings):
             value = getattr(self, each.name)
@@ -201,5 +205,5 @@ class ProxySettings:
             elif each.kind is bool:
                 found.append(each.flag if value else each.no_flag)
             else:
-                found.append(f"{each.flag}={value}")  # in one word: a value may begin with a dash
+                found.append(f"{each.flag}={value}")  # in one argument: a value may begin with a dash
         return found

@@ -1,10 +1,10 @@
-"""What a proxy knows of its fabric: one frozen record, which STATS asks for and everybody reads.
+"""The statistics record: everything a proxy knows of itself and its fabric, frozen; the answer to STATS.
 
-`fabric status`, `check`, `top`, `topics`, `/metrics` and the tests all read this and nothing else. It is made by the
-proxy (`proxy.collect`), travels as JSON, and is the same record again at the other end.
+`fabric status`, `check`, `top`, `topics`, `/metrics` and the tests read this record and nothing else. The proxy makes it
+(`proxy.collect`), it travels as JSON, and the receiver has an equal record again.
 
-Counts are since the proxy's start, or since the node's; none is ever reset. Rates are per second, over the last second
-or so for topics, and over the last two heartbeats for nodes. Times are unix seconds, durations seconds, sizes bytes.
+Counts are since the start of the proxy, or of the node; none is ever reset. Rates are per second, over the last second or
+so for topics, and over the last two heartbeats for nodes. Times are unix seconds, durations seconds, sizes bytes.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from fabric.protocol.node_report import Report, report_from
 
 @dataclass(frozen=True)
 class TopicStats:
-    """One topic, as the event plane sees it pass; its subscribers may be none."""
+    """Events of one topic that passed the event plane, with or without subscribers."""
 
     topic: str
     events: int = 0
     bytes: int = 0
     rate: float = 0.0
     byte_rate: float = 0.0
-    #: When it was seen last.
+    #: Time of the last event.
     last: float = 0.0
 
 
 @dataclass(frozen=True)
 class NodeStats:
-    """One node that is here."""
+    """One connected node."""
 
     node: str
     origin: str = ""
@@ -41,12 +41,12 @@ class NodeStats:
     program: str = ""
     endpoints: int = 0
     since: float = 0.0
-    #: When it was heard of last.
+    #: Time of its last message.
     seen: float = 0.0
-    #: Events per second that it sent and that it was handed.
+    #: Events per second that it sent and that it delivered.
     sent_rate: float = 0.0
     delivered_rate: float = 0.0
-    #: What it said of itself with its last heartbeat; None if it has not yet.
+    #: The report in its last heartbeat; None before the first one.
     report: Report | None = None
 
 
@@ -54,24 +54,24 @@ class NodeStats:
 class PlaneStats:
     """The event plane. Frames and bytes are counted by libzmq, exactly; two frames are one message, a pack of events."""
 
-    #: Whether a probe of the proxy's own went in and came out lately, how long ago that was, and how long it took.
+    #: Whether the last probe came back, the seconds since one came back, and its round trip.
     alive: bool = False
     probed: float = 0.0
     round_trip: float = 0.0
     frames_in: int = 0
     bytes_in: int = 0
-    #: Passed on, once each, to however many subscribers.
+    #: Passed on; counted once each, for any number of subscribers.
     frames_out: int = 0
     bytes_out: int = 0
-    #: Events that came in; estimated from those looked at where `observed`, their share, is below 1.
+    #: Incoming events; estimated from a sample if `observed`, the share of the sample, is below 1.
     events: int = 0
     observed: float = 1.0
     rate: float = 0.0
     byte_rate: float = 0.0
     #: Topics in the table of topics, which is bounded.
     topics: int = 0
-    #: Topics whose last event is kept (the setting `retain`), and their bytes; how many had to go because there were too
-    #: many; and events of such topics that never came to where they are kept.
+    #: Topics whose last event is retained (the setting `retain`), and their bytes; topics evicted because of the limits;
+    #: events of such topics that the retainer missed.
     retained: int = 0
     retained_bytes: int = 0
     retained_evicted: int = 0
@@ -80,7 +80,7 @@ class PlaneStats:
 
 @dataclass(frozen=True)
 class ProcessStats:
-    """The proxy as a process."""
+    """The process of the proxy."""
 
     cpu: float = 0.0
     memory: int = 0
@@ -99,47 +99,47 @@ class ProxyStats:
     boot: str
     version: str
     uptime: float = 0.0
-    #: When this was written.
+    #: Time at which the record was made.
     now: float = 0.0
     #: The log file; empty: stderr.
     log: str = ""
     plane: PlaneStats = field(default_factory=PlaneStats)
     process: ProcessStats = field(default_factory=ProcessStats)
-    #: Nodes and endpoints that are here, and the subscriptions of these nodes.
+    #: Connected nodes, their endpoints and their subscriptions.
     nodes: int = 0
     endpoints: int = 0
     subscriptions: int = 0
-    #: What happened on the message plane: routed, acknowledged, refused, busy, gone, malformed, lost (nodes), …
+    #: Counts of the message plane by outcome: routed, acknowledged, refused, busy, gone, malformed, lost (nodes), …
     messages: dict[str, int] = field(default_factory=dict)
-    #: Events of all nodes, of those that are gone, too.
+    #: Sums over all nodes that ever reported, departed ones included.
     published: int = 0
     sent: int = 0
     delivered: int = 0
     gaps: int = 0
     #: Events lost, by cause, over all nodes that ever reported; see `fabric.protocol.node_report`.
     dropped: dict[str, int] = field(default_factory=dict)
-    #: What the hooks did; and their programs.
+    #: Counts of the hooks by outcome; and their programs.
     hooks: dict[str, int] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
-    #: What it runs on: `python 3.11.9`, `pyzmq 27.1.0`, …; none from proxies that do not tell.
+    #: Versions: `python 3.11.9`, `pyzmq 27.1.0`, …; empty from older proxies.
     libraries: tuple[str, ...] = ()
-    #: The busiest topics, busiest first, and the nodes; as many as were asked for and fit into one message.
+    #: The busiest topics, busiest first, and the nodes; at most the requested numbers, and what fits into one message.
     busiest: tuple[TopicStats, ...] = ()
     members: tuple[NodeStats, ...] = ()
     truncated: bool = False
 
     @property
     def who(self) -> str:
-        """The proxy in a few words."""
+        """Process and host of the proxy, for people."""
         return f"pid {self.pid} on {self.host}"
 
     @property
     def lost(self) -> int:
-        """Events lost, whatever the cause."""
+        """Events lost, over all causes."""
         return sum(self.dropped.values())
 
     def as_json(self) -> dict[str, Any]:
-        """As a JSON object; `stats_from` reads it."""
+        """The record as a JSON object; `stats_from` is the inverse."""
         facts = asdict(self)
         for row, member in zip(facts["members"], self.members, strict=True):
             row["report"] = member.report._asdict() if member.report is not None else None
@@ -150,7 +150,7 @@ _Kind = TypeVar("_Kind")
 
 
 def stats_from(facts: Any) -> ProxyStats:
-    """The record from JSON; unknown keys are a newer proxy's, and skipped. WireError if it is none."""
+    """The record from JSON; unknown keys, of a newer proxy, are skipped. WireError if it is not a record."""
     return _record(ProxyStats, facts)
 
 

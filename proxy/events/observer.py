@@ -1,15 +1,15 @@
-"""Looks at what passes the event plane, without holding it up.
+"""Observes the event plane without delaying it: exact totals, and a sample for the counts by topic.
 
     zmq.proxy_steerable ── capture: PUB ──▸ SUB ──┐
-          │                                       observer thread ──▸ Traffic
+          │                                       observer thread ──▸ TopicCounts
           └── control: PAIR ── STATISTICS ────────┘
 
-The totals are libzmq's own (STATISTICS: frames and bytes in each direction), exact, and free. Topics are inside packs and
-come from a sample. The capture socket must be a PUB: a PAIR that nobody reads stops the whole plane, a PUB drops; and
-its pipe is short, so that little is copied that will not be looked at.
+The totals (frames and bytes in each direction) are libzmq's own, read with STATISTICS: exact, at no cost. Topics are inside
+the packs and are estimated from a sample. The capture socket must be a PUB: a PAIR that nobody reads stops the whole plane,
+a PUB drops. Its pipe is short, so that few messages are copied that are not read.
 
-`proxy_steerable` of libzmq 4.3.5 has PAUSE and RESUME the wrong way round, and ends on a control socket that cannot
-answer. STATISTICS over a PAIR is all that is used of it; see docs/decisions/0006.
+In libzmq 4.3.5 `proxy_steerable` has PAUSE and RESUME swapped, and ends on a control socket that cannot answer. Only
+STATISTICS over a PAIR is used; see docs/decisions/0006.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from proxy.events.topic_counts import TopicCounts
 
 logger = logging.getLogger("fabric.proxy")
 
-#: Seconds between looks.
+#: Seconds between two samples.
 POLL_INTERVAL = 0.1
-#: Messages that the capture's pipe holds (half of them at either end), and JSON that is parsed in one turn: together
-#: they cost about a hundredth of a core while the plane is busy, and nothing while it is calm.
+#: Messages in the capture's pipe (half of them at either end), and bytes of JSON parsed for one sample: together they cost
+#: about a hundredth of a core while the plane is busy, and nothing while it is idle.
 QUEUE_LENGTH = 200
 MAX_PARSED_BYTES = 200 * 1024
-#: Milliseconds that an answer is waited for; it takes some 50 µs.
+#: Milliseconds to wait for an answer to STATISTICS; it takes some 50 µs.
 ANSWER_TIMEOUT_MS = 20
 CAPTURE = "inproc://capture"
 CONTROL = "inproc://control"
 
 
 class FrameTotals(NamedTuple):
-    """What libzmq has counted. A message on the event plane has two frames."""
+    """Counts of libzmq. A message on the event plane has two frames."""
 
     frames_in: int = 0
     bytes_in: int = 0
@@ -47,15 +47,15 @@ class FrameTotals(NamedTuple):
 
 
 class Observer:
-    """A thread beside the event plane, in its context; it ends when that is terminated."""
+    """A thread beside the event plane, in its context; it ends when the context is terminated."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], topics: int) -> None:
         self.counted = FrameTotals()
         self._base = FrameTotals()
         self._restarted = False
-        #: The table of topics; `last` is monotonic. Any thread may read.
+        #: Counts by topic; `last` is monotonic. Any thread may read.
         self.topic_counts = TopicCounts(topics, monotonic())
-        #: The two ends that `zmq.proxy_steerable` gets, and closes.
+        #: The ends for `zmq.proxy_steerable`; the plane closes them.
         self.capture = context.socket(zmq.PUB)
         self.control = context.socket(zmq.PAIR)
         self.capture.sndhwm = QUEUE_LENGTH // 2
@@ -73,15 +73,15 @@ class Observer:
         self._thread = threading.Thread(target=self._run, name="fabric-observer", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def plane_restarted(self) -> None:
-        """The plane has, and libzmq counts from zero again. On the plane's thread."""
+        """`zmq.proxy_steerable` was entered again and counts from zero. Called on the plane's thread."""
         self._restarted = True
 
     def close_unstarted(self) -> None:
-        """Let go of all sockets; neither the thread nor the plane ever ran."""
+        """Close all sockets; neither the thread nor the plane ever ran."""
         for each in (self.capture, self.control, self._control_client, self._capture_reader):
             each.close(linger=0)
 
@@ -92,8 +92,8 @@ class Observer:
             while True:
                 incomplete = self._sample()
                 self.topic_counts.end_sample(self._query_totals() // 2, incomplete, monotonic())
-                self._control_client.poll(int(POLL_INTERVAL * 1_000))  # a sleep that the end of the context ends
-        except (zmq.ContextTerminated, zmq.Again):  # the plane has ended, and does not take questions any more
+                self._control_client.poll(int(POLL_INTERVAL * 1_000))  # a sleep that ends with the context
+        except (zmq.ContextTerminated, zmq.Again):  # the plane has ended and takes no more queries
             pass
         except zmq.ZMQError as error:
             logger.error("what passes the event plane is not counted any more: %s", error)
@@ -102,14 +102,14 @@ class Observer:
             self._capture_reader.close(linger=0)
 
     def _sample(self) -> bool:
-        """Take what the pipe holds; whether more has passed than was looked at."""
+        """Read the pipe; whether more messages may have passed than were parsed."""
         parsed = read = 0
         reader = self._capture_reader
         try:
             while read <= 4 * QUEUE_LENGTH:
                 frames = reader.recv_multipart(zmq.NOBLOCK)
                 if len(frames) != 2:
-                    continue  # a subscription on its way to the publishers, or a probe
+                    continue  # a subscription for the publishers, or a probe
                 read += 1
                 if parsed < MAX_PARSED_BYTES:
                     parsed += len(frames[1])
@@ -120,7 +120,7 @@ class Observer:
         return read >= QUEUE_LENGTH // 2 or parsed >= MAX_PARSED_BYTES
 
     def _query_totals(self) -> int:
-        """Frames that have come in, as far as libzmq has told; while the plane settles nobody answers."""
+        """Incoming frames at the last answer of libzmq; while the plane settles there is none."""
         if not self._query_pending:
             self._control_client.send(b"STATISTICS", zmq.NOBLOCK)
             self._query_pending = True

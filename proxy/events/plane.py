@@ -3,17 +3,17 @@
     publishers' XPUB ──▸ XSUB ══ zmq.proxy ══▸ XPUB ──▸ subscribers' SUB
                              ◂── subscriptions ──
 
-Nothing in Python runs per event: a forwarding loop in Python has a third of the throughput. What passes is counted by
-libzmq, and looked at from beside it (see `proxy.events.observer`).
+No Python runs per event: a forwarding loop in Python has a third of the throughput. libzmq counts what passes, and a thread
+beside the plane observes a sample (see `proxy.events.observer`).
 
 Start order. Events-out is bound first and events-in `settle` seconds later, so that after a restart the subscribers are
-back before the publishers send what they held: 2 events lost at a kill -9 instead of 1,300. Until then this thread
-passes subscriptions on by itself.
+back before the publishers send the events that they held: 2 events lost at a kill -9 instead of 1,300. Until then this
+module's thread forwards subscriptions by itself.
 
-Two subscriptions are the proxy's own: `␀up`, and `\\xff`, which sorts last. They tell a publisher that the link is up
-and that it has read everybody's subscriptions (see `fabric.events.interest`). A subscriber is greeted with `␀up` + boot id.
+The proxy has two subscriptions of its own: `␀up`, and `\\xff`, which sorts last. They show a publisher that the link is up
+and that it has read all subscriptions (see `fabric.events.interest`). A new subscriber receives `␀up` + boot id.
 
-Never `XPUB_NODROP` here: one subscriber that stops reading would stop all of them.
+Never set `XPUB_NODROP` here: one subscriber that stops reading would stop all of them.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from proxy.health.socket_guard import backlog, limit_of_descriptors
 
 logger = logging.getLogger("fabric.proxy")
 
-#: A subscription is at most a topic of 255 bytes and change. Without a limit one subscriber with a topic of 150 kB
-#: kills any ZeroMQ proxy (its trie is torn down recursively).
+#: Bytes of a subscription: a topic of at most 255 bytes and a few more. Without a limit one subscriber with a topic of
+#: 150 kB crashes any ZeroMQ proxy: the trie of subscriptions is freed recursively.
 MAX_SUBSCRIPTION = 512
-#: What a packed message is at most, mostly; a budget in bytes is turned into messages with it.
+#: Bytes of a typical large pack; converts a budget in bytes into a number of messages.
 MESSAGE_BYTES = 8 * 1024
-#: Beside an event of the largest size: its topic, the brackets.
+#: Bytes of a message beside an event of the largest size: its topic, the brackets.
 MAX_OVERHEAD = 4 * 1024
 _INPROC_IN = "inproc://events-in"
 
 
 def set_common_options(made: zmq.Socket[bytes], address: Address) -> None:
-    """What every socket of the proxy is told before it binds. A half-open tcp connection is found by keepalive in 11 s;
-    ZMTP heartbeats stay off: together with a full pipe they abort libzmq 4.3.5 at either end."""
+    """Set the options that all sockets of the proxy share, before the bind. Keepalive detects a half-open tcp connection
+    in 11 s. ZMTP heartbeats stay off: combined with a full pipe they abort libzmq 4.3.5 at either end."""
     made.linger = 0
     made.handshake_ivl = 3_000
     made.ipv6 = ":" in address.host
@@ -65,7 +65,7 @@ def set_common_options(made: zmq.Socket[bytes], address: Address) -> None:
 
 
 class EventPlane:
-    """Runs the plane in a thread of its own, with a context of its own. `stop` ends both."""
+    """Runs the plane in its own thread, with its own context. `stop` ends both."""
 
     def __init__(
         self,
@@ -93,15 +93,15 @@ class EventPlane:
         self._out.maxmsgsize = MAX_SUBSCRIPTION
         self._out.setsockopt(zmq.XPUB_WELCOME_MSG, UP + boot)
         for each in (self._in, self._out):
-            # Else the second frame of what a subscriber sends upstream can end other subscribers' subscriptions.
+            # Without it the second frame of a subscriber's message can cancel the subscriptions of others.
             each.setsockopt(zmq.ONLY_FIRST_SUBSCRIBE, 1)
-        #: Counts what passes; None: nothing is counted (`topics` is 0).
+        #: Counts events by topic; None if `topics` is 0.
         self.observer = Observer(self._context, topics) if topics else None
-        #: Keeps what came last on topics that match; None: without patterns nothing is kept.
+        #: Keeps the last event of matching topics; None without patterns.
         self.retainer = (
             Retainer(self._context, retain, topics=retain_topics, max_bytes=retain_bytes) if retain else None
         )
-        #: Why the plane ended, if it did so by itself.
+        #: Why the plane ended by itself, if it has.
         self.failure: str | None = None
         self.bound = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fabric-events", daemon=True)
@@ -112,7 +112,7 @@ class EventPlane:
         return made
 
     def start(self) -> None:
-        """Bind events-out now, events-in after the settle time. ProxyError if an address cannot be had."""
+        """Bind events-out now, events-in after the settle time. ProxyError if an address cannot be bound."""
         self._check_port_is_free()
         try:
             self._in.bind(_INPROC_IN)
@@ -130,7 +130,7 @@ class EventPlane:
             self.retainer.start()
 
     def _check_port_is_free(self) -> None:
-        """Events-in is bound late, in the thread: find out now whether that will work."""
+        """Check that the port of events-in is free: it is bound later, in the thread. ProxyError if it is not."""
         if self._address.directory is not None or self._address.host == "*":
             return
         family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
@@ -143,7 +143,7 @@ class EventPlane:
                 raise ProxyError(f"cannot listen on {self._address.events_in}: {error.strerror}") from None
 
     def close_unstarted(self) -> None:
-        """Let go of sockets whose thread never ran."""
+        """Close all sockets; the thread never ran."""
         self._in.close(linger=0)
         self._out.close(linger=0)
         if self.observer is not None:
@@ -153,11 +153,11 @@ class EventPlane:
         self._context.term()
 
     def announcer(self, origin: bytes, source: str) -> Announcer:
-        """A way to publish the proxy's own events. The caller's thread owns it, and must close it before `stop`."""
+        """A publisher for the proxy's own events. The caller's thread owns it and must close it before `stop`."""
         return Announcer(self._context.socket(zmq.PUB), origin, source)
 
     def stop(self) -> None:
-        """End the plane: `zmq.proxy` returns when its context is terminated, and the thread closes its sockets."""
+        """Terminate the context, at which `zmq.proxy` returns and the thread closes its sockets; wait for the thread."""
         self._context.term()
         if self._thread.is_alive():
             self._thread.join()
@@ -182,10 +182,10 @@ class EventPlane:
                 self.observer.control.close(linger=0)
 
     def _forward_until_torn(self) -> bool:
-        """Pass everything on; True if it is to be begun again.
+        """Forward everything until the context ends. True if `zmq.proxy` ended before, and must be entered again.
 
-        Of what a subscriber sends in several frames, the first and the last of them subscriptions, libzmq's XPUB keeps
-        those for itself: what is left has no end, and `zmq.proxy` gives up waiting for it.
+        If a subscriber sends a message of several frames, and the first and the last are subscriptions, libzmq's XPUB
+        consumes these two. The frames between have no end then, and `zmq.proxy` returns EAGAIN while it waits for it.
         """
         try:
             if (observer := self.observer) is None:
@@ -193,7 +193,7 @@ class EventPlane:
             else:
                 zmq.proxy_steerable(self._in, self._out, observer.capture, observer.control)
         except zmq.Again:
-            # Else the next subscription would pass as its end, and be none.
+            # End the torn message; else the next subscription would be taken for its last frame.
             self._in.send(b"")
             if self.observer is not None:
                 self.observer.capture.send(b"")
@@ -204,30 +204,30 @@ class EventPlane:
     def _forward_subscriptions(self, until: float) -> None:
         while (left := until - monotonic()) > 0:
             if self._out.poll(int(left * 1_000) + 1):
-                # Not whole messages: one may have no end (see above). Subscriptions have one frame.
+                # Frame by frame: a message may have no end (see above). Subscriptions have one frame.
                 frame = self._out.recv(zmq.NOBLOCK, copy=False)
                 if not frame.more:
                     self._in.send(frame.bytes)
 
 
 class Announcer:
-    """Publishes the proxy's own events (`fabric.…`) like any other publisher. One thread uses it."""
+    """Publishes the proxy's own events (`fabric.…`) as an ordinary publisher. One thread uses it."""
 
     def __init__(self, made: zmq.Socket[bytes], origin: bytes, source: str) -> None:
         self._socket = made
         self._socket.linger = 0
-        self._socket.sndhwm = 0  # read at once, by libzmq's own thread in this process
+        self._socket.sndhwm = 0  # unlimited: libzmq's thread in this process reads it at once
         self._socket.connect(_INPROC_IN)
         self._origin = origin
         self._source = source
         self._counter = Counter()
 
     def announce(self, topic: str, payload: dict[str, Any]) -> None:
-        """Publish one event now."""
+        """Publish one event."""
         envelope = orjson.dumps(stamp(topic, payload, self._source, time()))
         event = encode_event(encode_event_head(topic), self._counter.next(topic), envelope)
         self._socket.send_multipart([encode_topic(topic, self._origin), encode_pack([event])])
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._socket.close(linger=0)

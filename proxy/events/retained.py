@@ -1,17 +1,16 @@
-"""The last event of each topic, for whoever comes later.
+"""The last event of each topic, for late subscribers.
 
-    packs off the event plane ──take──▸ ┌──────────┐ ──answer──▸ LAST's answer, page by page
+    packs off the event plane ──take──▸ ┌──────────┐ ──answer──▸ the answer to LAST, page by page
                                         │ topic →  │
-       at most so many topics, bytes    └──────────┘ ──▸ the row updated longest ago goes, and is counted
+       at most `topics`, `max_bytes`    └──────────┘ ──▸ the row updated longest ago is evicted, and counted
 
-A row is what came last on its topic, from whichever origin: origin, number, and the envelope as JSON. Rows stand in the
-order of their updates, and each update has a **place**, a number that only grows; so a page can go on where the last one
-ended, whatever changed meanwhile.
+A row is the last event of its topic, of any origin: origin, number, and the envelope as JSON. Rows are in the order of
+their updates, and each update has a **place**, a number that only grows. So a page begins where the last one ended,
+whatever changed in between.
 
-What came last and what comes live must meet without a seam. So who asks names a *token*, and the proxy publishes a
-**place mark** for it among the events: `fabric.events.retained` with token and number. Here it is read where it passes,
-and what is answered for the token is what came before it; the asker reads it, too, and what comes after it arrives
-there anyway.
+Retained events and live events must join without a gap or a repeat. So the asker names a *token*, and the proxy publishes
+a **place mark** for it among the events: `KEPT_TOPIC` with token and number. When the mark passes here, the
+answer for the token is fixed: the events before it. The asker reads the mark, too; the events after it arrive there anyway.
 
     LAST   {"pattern": "state.**", "mark": token?, "after": place?}
     KEPT   {"events": [[topic, origin, number, envelope], …], "more": bool, "after": place, "mark": number │ null}
@@ -35,21 +34,21 @@ from fabric.protocol.node_report import MAX_COUNT
 from fabric.protocol.sequence import DUPLICATE, Ledger
 from fabric.protocol.topics import KEPT_TOPIC, PatternTable, check_pattern, check_topic, is_reserved
 
-#: Rows scanned, and bytes put, for one answer: about a millisecond of a thread that others wait for.
+#: Rows scanned and bytes written for one answer: about a millisecond of the message plane's thread.
 MAX_SCANNED = 1_000
 PAGE_BYTES = 256 * 1024
-#: Place marks remembered: askers that are reading at a time.
+#: Place marks remembered: concurrent askers.
 MAX_MARKS = 1_000
-#: Topics of which it is remembered whether a pattern matches.
+#: Topics for which the match with the patterns is cached.
 MATCH_CACHE_SIZE = 20_000
 _MAX_TOKEN = 64
 
-#: What is answered where nothing is kept.
+#: The answer of a proxy that retains nothing.
 NOTHING = b'{"events":[],"more":false,"after":0,"mark":null}'
 
 
 class RetainedAnswer(NamedTuple):
-    """To LAST: JSON, and the place mark that has to be published for it, if any: topic and payload."""
+    """The answer to LAST as JSON, and the place mark to publish for it, if any: topic and payload."""
 
     data: bytes
     mark: tuple[str, dict[str, Any]] | None = None
@@ -63,7 +62,7 @@ class _Row(NamedTuple):
 
 
 class Retained:
-    """All rows of one proxy. `patterns` have been checked."""
+    """All rows of one proxy. `patterns` are valid patterns."""
 
     def __init__(self, patterns: Iterable[str], *, topics: int, max_bytes: int, max_scanned: int = MAX_SCANNED) -> None:
         table: PatternTable[bool] = PatternTable()
@@ -77,30 +76,30 @@ class Retained:
         self._place = 0
         self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()  # token → number of the mark, place
         self._marks_made = 0
-        #: Of all rows: topics and envelopes.
+        #: Bytes of topics and envelopes over all rows.
         self.bytes = 0
-        #: Rows dropped because there were too many, or too large a one.
+        #: Rows evicted because there were too many, or because one was too large.
         self.evicted = 0
-        #: Events of retained topics that left their origin and did not arrive here.
+        #: Events of retained topics that were sent and did not arrive here.
         self.missed = 0
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    # What passes
+    # Events that pass
 
     def take(self, first: bytes, pack: bytes) -> None:
-        """One message of the event plane. WireError if it is none of ours."""
+        """Read one message of the event plane. WireError if it is not our protocol."""
         _, hops, origin = decode_topic(first)
         if hops > MAX_HOPS:
-            return  # no node takes it, either
+            return  # no node accepts it, either
         seen = self._ledger.of(origin)
         latest: dict[str, tuple[int, dict[str, Any]]] = {}
         for topic, number, envelope in decode_events(pack):
             wanted = self._match_cache.get(topic)
             if wanted is None:
                 if topic == KEPT_TOPIC:
-                    # What came before it in this message came before it.
+                    # The events before the mark in this message count as before it.
                     self._keep_all(origin, latest)
                     latest = {}
                     self._note_mark(envelope or {})
@@ -116,12 +115,12 @@ class Retained:
                 continue
             if missed:
                 self._count_missed(missed)
-            latest.pop(topic, None)  # for the order
+            latest.pop(topic, None)  # so that it is inserted at the end
             latest[topic] = (abs(number), envelope)
         self._keep_all(origin, latest)
 
     def _count_missed(self, count: int) -> None:
-        self.missed = min(self.missed + count, MAX_COUNT)  # numbers are what a publisher says they are
+        self.missed = min(self.missed + count, MAX_COUNT)  # publishers can send any number
 
     def _is_retained(self, topic: str) -> bool:
         try:
@@ -135,11 +134,11 @@ class Retained:
         return wanted
 
     def _keep_all(self, origin: bytes, latest: dict[str, tuple[int, dict[str, Any]]]) -> None:
-        # Only what is last in a message is encoded again: of a busy topic one event in eighty.
+        # Only the last event of a topic in a message is encoded: of a busy topic one event in eighty.
         for topic, (number, envelope) in latest.items():
             try:
                 self._keep(topic, origin, number, orjson.dumps(envelope))
-            except TypeError:  # nested deeper than what orjson writes: then the row before it is not the last one
+            except TypeError:  # nested deeper than orjson writes; the older row is not the last event any more
                 self._drop(topic)
 
     def _keep(self, topic: str, origin: bytes, number: int, envelope: bytes) -> None:
@@ -149,7 +148,7 @@ class Retained:
         row = self._rows[topic] = _Row(self._place, origin, number, envelope)
         self.bytes += _size(topic, row)
         if _size(topic, row) > self._max_bytes:
-            self._drop(topic)  # else it would drive out all others first
+            self._drop(topic)  # else it would evict all others first
         while len(self._rows) > self._max_topics or self.bytes > self._max_bytes:
             self._drop(next(iter(self._rows)))
 
@@ -166,13 +165,13 @@ class Retained:
             self._marks.popitem(last=False)
         self._marks[token] = (number, self._place)
 
-    # What is asked
+    # Queries
 
     def answer(self, query: dict[str, Any]) -> RetainedAnswer:
-        """The answer to LAST, of at most `PAGE_BYTES` (or one event). WireError for a query that is none."""
+        """The answer to LAST, of at most `PAGE_BYTES` or one event. WireError for a malformed query."""
         pattern, token, after = query.get("pattern"), query.get("mark"), query.get("after", 0)
         try:
-            check_pattern(pattern)  # type: ignore[arg-type]  # it says so itself
+            check_pattern(pattern)  # type: ignore[arg-type]  # it raises for other types
         except (ValueError, TypeError) as error:
             raise WireError(f"`pattern`: {error}") from None
         if type(after) is not int or not (token is None or (isinstance(token, str) and 0 < len(token) <= _MAX_TOKEN)):

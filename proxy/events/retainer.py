@@ -1,15 +1,15 @@
-"""Keeps the last event of each retained topic: an ordinary subscriber, inside the proxy.
+"""Feeds the retained events: an ordinary subscriber, inside the proxy.
 
     publishers ──▸ XSUB ══ zmq.proxy ══▸ XPUB ──inproc──▸ SUB ── retainer thread ──take──▸ Retained
-                                          └──▸ everybody else                                  ▴
+                                          └──▸ other subscribers                                ▴
                                                       LAST ── message plane's thread ──answer──┘
 
-It is subscribed to the prefixes of the retained patterns only, so the rest of the traffic costs it nothing; and it is
-interest like any other: publishers send what is retained although nobody else may listen. It sees what passes in the
-order in which every subscriber does. If it does not keep up, the plane drops for it as for any subscriber, and what it
-missed is counted.
+It subscribes only to the prefixes of the retained patterns, so other traffic costs it nothing. Its subscriptions count as
+interest like any other: publishers send retained topics even if no other node is subscribed. It receives events in the
+same order as every subscriber. If it is too slow, the plane drops events for it as for any subscriber, and it counts them
+as missed.
 
-Without patterns there is none. What it keeps is in memory, and gone with the proxy.
+Without patterns there is no retainer. The retained events are in memory and end with the proxy.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from proxy.events.retained import Retained, RetainedAnswer
 logger = logging.getLogger("fabric.proxy")
 
 EVENTS_OUT = "inproc://events-out"
-#: Messages taken before the lock is let go: whoever answers LAST waits for it, some ten milliseconds at worst.
+#: Messages taken before the lock is released. An answer to LAST waits for it, some ten milliseconds at worst.
 BATCH = 32
-#: Messages that may wait here, besides those that the plane holds for a peer.
+#: Messages that may wait in our socket, besides those that the plane queues for a peer.
 QUEUE_LENGTH = 1_000
-#: Seconds between log lines about bytes that are not our protocol.
+#: Seconds between two warnings about bytes that are not our protocol.
 WARNING_INTERVAL = 10.0
 
 
 class Retainer:
-    """A thread beside the event plane, in its context; it ends when that is terminated."""
+    """A thread beside the event plane, in its context; it ends when the context is terminated."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], patterns: Iterable[str], *, topics: int, max_bytes: int
     ) -> None:
         self.patterns = tuple(patterns)
         self._retained = Retained(self.patterns, topics=topics, max_bytes=max_bytes)
-        self._lock = threading.Lock()  # around it
+        self._lock = threading.Lock()  # around `_retained`
         self._next_warning = 0.0
         self._socket = context.socket(zmq.SUB)
         self._socket.linger = 0
@@ -54,23 +54,23 @@ class Retainer:
         self._thread = threading.Thread(target=self._run, name="fabric-retainer", daemon=True)
 
     def start(self) -> None:
-        """Begin to keep; the plane has bound `EVENTS_OUT`."""
+        """Subscribe and start the thread. The plane has bound `EVENTS_OUT`."""
         for prefix in {each for pattern in (*self.patterns, KEPT_TOPIC) for each in prefixes(pattern)}:
             self._socket.subscribe(prefix)
         self._socket.connect(EVENTS_OUT)
         self._thread.start()
 
     def close_unstarted(self) -> None:
-        """Let go of the socket; the thread never ran."""
+        """Close the socket; the thread never ran."""
         self._socket.close(linger=0)
 
     def answer(self, query: dict[str, Any]) -> RetainedAnswer:
-        """The answer to LAST; see `proxy.events.retained`. Any thread. WireError for a query that is none."""
+        """The answer to LAST; see `proxy.events.retained`. Any thread. WireError for a malformed query."""
         with self._lock:
             return self._retained.answer(query)
 
     def stats(self) -> dict[str, int]:
-        """What `proxy.stats` says of it. Any thread."""
+        """The `retained…` fields of `proxy.stats.PlaneStats`. Any thread."""
         retained = self._retained
         return {
             "retained": len(retained),
@@ -101,7 +101,7 @@ class Retainer:
             except zmq.Again:
                 return
             if len(frames) != 2 or frames[0][:1] == b"\0":
-                continue  # a greeting or a probe, which whoever subscribes to everything gets
+                continue  # a greeting or a probe: a subscriber of the empty prefix receives them
             try:
                 self._retained.take(frames[0], frames[1])
             except WireError as error:

@@ -1,12 +1,12 @@
-"""What passes the event plane, by topic: counted where all of it was looked at, estimated where only a sample was.
+"""Counts of events by topic: exact if all messages were observed, estimated if only a sample was.
 
-    seen(first, second)     one message of the sample, its two frames
-    turn(messages, now)     the sample is over; `messages` have passed since the start, as libzmq has counted them
+    observe(first, second)          one message of the sample, its two frames
+    end_sample(messages, …, now)    the sample is complete; `messages` have passed since the start, as libzmq has counted
 
-A message is a pack of up to a hundred events, so telling the topics means parsing JSON. To parse everything would cost a
-busy plane a fifth of a core. So the observer looks at a bounded number of messages a turn, and what it did not see
-counts like what it saw: each message of the sample stands for `passed / seen` of them. A turn in which nothing was left
-out is counted exactly, whatever the totals say: a message may pass between the look at one and at the other.
+A message is a pack of up to a hundred events, so its topics are known only after parsing JSON. Parsing all messages would
+cost a busy plane a fifth of a core. So the observer parses a bounded number in each turn, and each message of the sample
+counts for `passed / sampled` messages. A sample from which no message was left out counts exactly, whatever the totals
+say: a message may pass between reading the sample and reading the totals.
 
 Pure: no socket, no clock.
 """
@@ -23,7 +23,7 @@ WINDOW = 1.0
 
 
 class TopicCount(NamedTuple):
-    """One topic. Events and bytes since the start, per second in the last window; `last` on the clock of `turn`."""
+    """One topic: events and bytes since the start, rates per second over the last window; `last` is monotonic."""
 
     topic: str
     events: float
@@ -42,32 +42,32 @@ class _Topic:
 
 
 class TopicCounts:
-    """A table of at most `limit` topics; the longest silent are forgotten first. One thread writes, any may read."""
+    """A table of at most `limit` topics; the longest idle are evicted first. One thread writes, any may read."""
 
     def __init__(self, limit: int, now: float) -> None:
         self._limit = max(limit, 1)
         self._topics: dict[str, _Topic] = {}
-        self._active: set[str] = set()  # in this window, or with a rate from the last one
+        self._active: set[str] = set()  # with events in this window, or with a rate from the last one
         self._sample: dict[str, list[int]] = {}  # topic → events, bytes
         self._sampled = 0
         self._counted_messages = 0
         self._passed_messages = self._observed_messages = 0
         self._window = now
-        #: All events, also of topics that were forgotten, and their rate.
+        #: All events, those of evicted topics included, and their rate.
         self.events = 0.0
         self.rate = self.byte_rate = 0.0
         self._events_before = self._bytes = self._bytes_before = 0.0
 
     @property
     def observed(self) -> float:
-        """The share of all messages that was looked at; 1: the counts are exact."""
+        """The share of all messages that was observed; 1: the counts are exact."""
         return self._observed_messages / self._passed_messages if self._passed_messages else 1.0
 
     def __len__(self) -> int:
         return len(self._topics)
 
     def observe(self, first: bytes, second: bytes) -> None:
-        """One message. What is none of ours is no event."""
+        """Add one message to the sample. Frames that are not our protocol add no event."""
         self._sampled += 1
         if first[:1] == RESERVED:
             return
@@ -79,7 +79,7 @@ class TopicCounts:
         size = (len(first) + len(second)) // (len(events) or 1)
         for topic, _, envelope in events:
             if envelope is None:
-                continue  # a mark, which carries nothing
+                continue  # a mark, which is no event
             if (found := sample.get(topic)) is None:
                 sample[topic] = [1, size]
             else:
@@ -87,9 +87,9 @@ class TopicCounts:
                 found[1] += size
 
     def end_sample(self, messages: int, incomplete: bool, now: float) -> None:
-        """End a sample, `incomplete` if messages were left out of it."""
+        """Count a sample; `incomplete`: messages were left out of it. `now` is monotonic."""
         if sampled := self._sampled:
-            # Messages of which nothing was seen wait for a turn that has seen some, to be counted like those.
+            # Messages of turns without a sample are counted with the next sample.
             passed = max(messages - self._counted_messages, sampled) if incomplete else sampled
             self._counted_messages += passed
             self._passed_messages += passed
@@ -139,7 +139,7 @@ class TopicCounts:
         self._active = active
 
     def _evict(self) -> None:
-        # A tenth at a time: a search for each would make inventing topics an attack.
+        # A tenth at a time: sorting for each new topic would make inventing topics an attack.
         by_age = sorted(self._topics, key=lambda topic: self._topics[topic].last)
         for topic in by_age[: self._limit // 10 or 1]:
             del self._topics[topic]

@@ -1,4 +1,4 @@
-"""Whether the proxy serves: probes through both planes, systemd, and the socket files' names.
+"""Whether the proxy serves: probes through both planes, the service manager, and the file names of the sockets.
 
-This room does not know what passes through the planes. Start reading in `watchdog`.
+This room does not know the contents of messages and events. Start reading in `watchdog`.
 """

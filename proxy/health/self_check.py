@@ -1,13 +1,13 @@
-"""Proves that both planes are alive: something goes in, and comes out again.
+"""Probes both planes from outside: a message goes in, and must come out again.
 
-    PUB ──▸ events-in ══ the plane ══▸ events-out ──▸ SUB        `␀probe` + random + number, subscribed by nobody else
+    PUB ──▸ events-in ══ the plane ══▸ events-out ──▸ SUB        `␀probe` + random + number; no other subscriber
     DEALER ──PING──▸ messages ──PONG──▸                          answered by the plane's own loop
 
-Nothing less does: a listening socket is the kernel's, a thread that exists may be stuck, and a timer of our own proves
-that timers work. The pulse joins at the proxy's address as any node does, with a context of its own.
+Weaker checks prove less: a listening socket belongs to the kernel, a running thread may be stuck, and a timer of our own
+proves only that timers work. The self-check connects to the proxy's address as a node does, with its own context.
 
-A question that was not answered in one beat is still the question of the next: on a machine that starves, an answer that
-comes after 3 s says that all is well, and its round trip says 3 s. Nodes skip the probes, as they do each other's.
+A probe that was not answered in one check stays the probe of the next: on a starved machine, an answer after 3 s shows that
+the plane works, with a round trip of 3 s. Nodes skip these probes as they skip each other's.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from fabric.errors import WireError
 from fabric.protocol import verbs
 from fabric.protocol.events import PROBE
 
-#: Seconds until a probe is sent again: before our own subscription has reached us, the first ones are dropped.
+#: Seconds until a probe is sent again: the first ones are dropped, until our subscription has reached our publisher.
 RETRY_INTERVAL = 0.05
-#: Messages that wait in our sockets at most. An answer counts once, so more would only be skipped.
+#: Messages in a queue of our sockets. An answer counts once; further copies would only be skipped.
 HIGH_WATER_MARK = 16
-#: Where whoever listens everywhere listens, too.
+#: For addresses that mean all interfaces: one to connect to.
 _WILDCARD_HOSTS = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
 
 
 class CheckResult(NamedTuple):
-    """Seconds that the way through each plane took; None if nothing came back within the time allowed."""
+    """Round trips through the planes in seconds; None: no answer within the timeout."""
 
     events: float | None = None
     messages: float | None = None
@@ -44,7 +44,7 @@ class CheckResult(NamedTuple):
 
 
 class SelfCheck:
-    """Beats when it is told to. One thread beats and closes it; `last`, `alive` and `at` may be read by any."""
+    """Probes of one proxy. One thread calls `check` and `close`; any thread may read the attributes."""
 
     def __init__(self, address: Address) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -57,13 +57,13 @@ class SelfCheck:
         self._poller.register(self._in, zmq.POLLIN)
         self._poller.register(self._dealer, zmq.POLLIN)
         self._number = 0
-        # What is not answered yet, and when it was asked first.
+        # The open probe and ping, and when they were first sent; empty: answered.
         self._probe, self._probe_at = b"", 0.0
         self._token, self._token_at = "", 0.0
-        #: The last beat; and each plane's part of the last one that it answered.
+        #: The result of the last check; and for each plane its last round trip.
         self.last = CheckResult()
         self.known = CheckResult()
-        #: When both planes answered last, and when the event plane did, monotonic; 0: never.
+        #: When both planes last answered, and when the event plane did; monotonic, 0: never.
         self.answered_at = 0.0
         self.events_answered_at = 0.0
 
@@ -73,22 +73,22 @@ class SelfCheck:
         opened.sndhwm = opened.rcvhwm = HIGH_WATER_MARK
         opened.maxmsgsize = 512
         opened.handshake_ivl = 3_000
-        opened.reconnect_ivl = 20  # milliseconds; it is right here, and a start waits for the first beat
+        opened.reconnect_ivl = 20  # milliseconds; the proxy is local, and its start waits for the first check
         opened.ipv6 = ":" in address.host
         opened.connect(endpoint.replace(f"//{address.host}:", f"//{_WILDCARD_HOSTS.get(address.host, address.host)}:"))
         return opened
 
     @property
     def alive(self) -> bool:
-        """Whether both planes answered the last beat."""
+        """Whether both planes answered in the last check."""
         return self.last.good
 
     def check(self, timeout: float) -> CheckResult:
-        """Send something through both planes, and wait at most `timeout` seconds until it comes out."""
+        """Send a probe through both planes, and wait at most `timeout` seconds for the answers."""
         self._send_ping()
         deadline, again = monotonic() + timeout, 0.0
         events = messages = None
-        # At least one look at what is there, however little time is left.
+        # At least one read, however short the timeout.
         while events is None or messages is None:
             now = monotonic()
             if events is None and now >= again:
@@ -112,7 +112,7 @@ class SelfCheck:
         return self.last
 
     def close(self) -> None:
-        """Let go of the sockets."""
+        """Close the sockets."""
         for opened in (self._out, self._in, self._dealer):
             opened.close(linger=0)
         self._context.term()
@@ -125,7 +125,7 @@ class SelfCheck:
         if not self._token:
             self._token, self._token_at = f"pulse-{self._number}", now
         try:
-            # Again, too, when it is an old one: what was on its way to a connection that broke is gone.
+            # An open ping is sent again, too: it is lost if the connection broke.
             self._dealer.send_multipart(verbs.encode(verbs.Ping(self._token)), zmq.NOBLOCK)
         except zmq.Again:
             pass

@@ -1,24 +1,24 @@
-"""The way in: shut before the descriptors run out, and put back if somebody deletes it.
+"""Guards the socket files: removes their names before descriptors run out, and restores names that were deleted.
 
-libzmq aborts the process when an ipc listener runs out of descriptors, and accepts whoever connects before anything here
-can look at it. But a socket in the file system is reached by its name, and names are ours: a name that is taken away lets
-nobody in, and harms nobody who is in. Clients find nothing there, and try again every 100 ms.
+libzmq aborts the process when an ipc listener runs out of descriptors, and accepts connections before any code here can
+refuse them. But a unix socket is reached by its name, and any thread can remove a name: then nobody new can connect, and
+open connections stay. Clients find no socket and retry every 100 ms.
 
-    descriptors used    events-in, events-out    messages    a newcomer's HELLO
-    below the mark      open                     open        welcome
-    above it            shut                     open        ERROR `full`: so that it knows why
-    nearly all          shut                     shut
+    descriptors in use    events-in, events-out    messages    answer to a newcomer's HELLO
+    below `full`          present                  present     WELCOME
+    from `full` on        removed                  present     ERROR `full`, which is the explanation
+    from `exhausted` on   removed                  removed     –
 
-The mark leaves a quarter free: for what waits in the listeners' queues, and for what is accepted between two looks. How
-soon the next look is depends on how many could have come by then (`MAX_ACCEPT_RATE`), so a proxy with room for
-thousands hardly ever looks. That holds against clients, however many start at once. Programs that do nothing but
-connect, on a machine whose
-cores are all busy, can still be faster: that is a crash, and the supervisor's business. At a tcp address names are not
-ours; there newcomers are told `full`, and that is all.
+`full` leaves a quarter free: for connections in the listeners' queues, and for those that are accepted between two checks.
+The interval between checks is the time in which the fastest possible accept rate (`MAX_ACCEPT_RATE`) could reach the next
+threshold, so a proxy with room for thousands checks once a second. That holds against clients, however many start at once.
+Programs that only connect, on a machine whose cores are all busy, can still be faster: then the proxy crashes and the
+supervisor restarts it. At a tcp address there are no names; there newcomers are refused with `full`, and nothing else
+happens.
 
-Each socket has a hidden name, with a dot, for as long as we live. A first name that is missing is made again from that:
-whoever cleans up a directory does not cut off newcomers for good. If the hidden names are gone, too, the directory is, and
-the proxy ends, for a supervisor (or `connect`) to start it anew.
+Each socket has a second, hidden name (a hard link) while the proxy runs. A missing name is restored from it, so that a
+cleaned directory does not shut out newcomers for good. If the hidden names are missing, too, the directory was emptied, and
+the proxy ends, so that a supervisor (or `connect`) starts it anew.
 """
 
 from __future__ import annotations
@@ -35,58 +35,58 @@ from fabric.config.settings import Address
 
 logger = logging.getLogger("fabric.proxy")
 
-#: Connections that libzmq accepts in a second, at most: two io threads, some 50 µs each.
+#: Connections that libzmq can accept in a second: two io threads, some 50 µs for each connection.
 MAX_ACCEPT_RATE = 40_000
-#: Seconds between looks: at least, because an accept takes a while; at most, because of names that are missing.
+#: Seconds between two checks: at least, because an accept takes time; at most, to find missing names.
 MIN_POLL_INTERVAL = 0.005
 MAX_POLL_INTERVAL = 1.0
-#: Seconds between looks for room.
+#: Seconds between two checks while all names are removed.
 FULL_POLL_INTERVAL = 0.05
-#: Descriptors that are left free, at most: three listeners with 1,024 in each queue.
+#: Descriptors left free, at most: three listeners with 1,024 connections in each queue.
 MAX_RESERVE = 4_096
 EVENT_SOCKETS = ("events-in", "events-out")
-MESSAGE_SOCKETS = ("messages",)
+ALL_SOCKETS = (*EVENT_SOCKETS, "messages")
 
 
 class DescriptorLimits:
-    """How many descriptors may be in use before something is shut, at a soft limit of `limit`."""
+    """Thresholds of descriptors in use, for a soft limit of `limit`."""
 
     def __init__(self, limit: int) -> None:
         reserve = min(limit // 4, MAX_RESERVE)
         self.full = limit - reserve
         self.exhausted = limit - reserve // 2
-        #: Below it there is room again: not at the mark itself, where one client would open and shut the doors for ever.
+        #: Below it the names are restored. Lower than `full`, so that one client does not toggle them for ever.
         self.reopen = self.full - reserve // 8
 
     def poll_interval(self, used: int) -> float:
-        """Seconds until so many could have come that something must be shut."""
+        """Seconds until the fastest possible accept rate could reach the next threshold."""
         if used >= self.exhausted:
-            return FULL_POLL_INTERVAL  # nobody else can come
+            return FULL_POLL_INTERVAL  # no connection can be accepted
         nearest = self.full if used < self.full else self.exhausted
         return min(max((nearest - used) / MAX_ACCEPT_RATE, MIN_POLL_INTERVAL), MAX_POLL_INTERVAL)
 
 
 def backlog(limit: int) -> int:
-    """How many may wait in one listener's queue: they are accepted even when the door is shut."""
-    return min(max(limit // 64, 4), 1_024)  # whoever finds it full tries again in 100 ms
+    """Length of a listener's queue. Queued connections are accepted even after the name was removed."""
+    return min(max(limit // 64, 4), 1_024)  # a client that finds it full retries in 100 ms
 
 
 def limit_of_descriptors() -> int:
-    """The soft limit as it is now: an administrator may change it while we run."""
+    """The current soft limit: an administrator may change it while the proxy runs."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if soft == resource.RLIM_INFINITY else soft
 
 
 def descriptors_used() -> int:
-    """How many are open now."""
-    return len(os.listdir("/proc/self/fd")) - 1  # the listing itself has one
+    """Number of open descriptors."""
+    return len(os.listdir("/proc/self/fd")) - 1  # without that of the listing
 
 
 class SocketGuard:
-    """Looks after the sockets of one proxy, in a thread of its own.
+    """Guards the sockets of one proxy, in its own thread.
 
-    `bound` says whether events-in is there, too; `full(yes)` is told when newcomers are to be turned away, and when not.
-    Both are called on that thread.
+    `bound` says whether events-in is bound yet; `full(True)` and `full(False)` are called when newcomers are to be refused
+    and accepted again. Both are called on that thread. `used` and `limit` count descriptors.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class SocketGuard:
         used: Callable[[], int] = descriptors_used,
         limit: Callable[[], int] = limit_of_descriptors,
     ) -> None:
-        #: Why nobody can come any more, if so.
+        #: Why no client can connect any more, if so.
         self.failure: str | None = None
         self._directory = address.directory
         self._bound = bound
@@ -106,22 +106,22 @@ class SocketGuard:
         self._used = used
         self._limit = limit
         self._is_full = False
-        self._withdrawn: frozenset[str] = frozenset()
+        self._removed: tuple[str, ...] = ()
         self._linked: set[str] = set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fabric-sockets", daemon=True)
 
     def start(self) -> None:
-        """Begin. `messages` and `events-out` are bound."""
+        """Start the thread. `messages` and `events-out` are bound."""
         self._thread.start()
 
     def close(self) -> None:
-        """Nobody looks after them any more; the hidden names are gone."""
+        """Stop the thread and remove the hidden names."""
         self._closing.set()
         if self._thread.ident is not None:
             self._thread.join()
         if self._directory is not None:
-            for name in (*EVENT_SOCKETS, *MESSAGE_SOCKETS):
+            for name in ALL_SOCKETS:
                 _hidden(self._directory / name).unlink(missing_ok=True)
 
     def _run(self) -> None:
@@ -134,7 +134,7 @@ class SocketGuard:
                 wait = MAX_POLL_INTERVAL
 
     def check(self) -> float:
-        """Open and shut what is to be; the seconds until the next look."""
+        """Remove and restore names as needed; the seconds until the next check."""
         used, limits = self._used(), DescriptorLimits(self._limit())
         self._update(used, limits)
         if self._directory is not None:
@@ -143,10 +143,7 @@ class SocketGuard:
 
     def _update(self, used: int, limits: DescriptorLimits) -> None:
         full = used >= (limits.reopen if self._is_full else limits.full)
-        withdrawn = frozenset(
-            (*EVENT_SOCKETS, *MESSAGE_SOCKETS) if used >= limits.exhausted else EVENT_SOCKETS if full else ()
-        )
-        self._withdrawn = withdrawn
+        self._removed = ALL_SOCKETS if used >= limits.exhausted else EVENT_SOCKETS if full else ()
         if full == self._is_full:
             return
         self._is_full = full
@@ -157,16 +154,16 @@ class SocketGuard:
         self._full(full)
 
     def _maintain_names(self, directory: Path) -> None:
-        for name in (*EVENT_SOCKETS, *MESSAGE_SOCKETS):
+        for name in ALL_SOCKETS:
             first, hidden = directory / name, _hidden(directory / name)
             if name not in self._linked:
-                # A file of that name may be a killed proxy's, until ours is bound.
+                # Until ours is bound, a file of that name may be that of a killed proxy.
                 if name == "events-in" and not self._bound():
                     continue
                 hidden.unlink(missing_ok=True)
                 os.link(first, hidden)
                 self._linked.add(name)
-            if name in self._withdrawn:
+            if name in self._removed:
                 first.unlink(missing_ok=True)
             elif not _is_same_file(first, hidden):
                 self._restore_name(first, hidden)
@@ -178,7 +175,7 @@ class SocketGuard:
         temporary = first.with_name(f".{first.name}.new")
         temporary.unlink(missing_ok=True)
         os.link(hidden, temporary)
-        temporary.rename(first)  # whoever looks sees one or the other
+        temporary.rename(first)  # atomic: clients find the old or the new name
         logger.info("%s is there again", first)
 
 

@@ -1,13 +1,12 @@
-"""Watches over the planes for the main loop: takes the self_check, and tells the service manager and the log what it found.
+"""Checks the planes for the main loop, and reports the result to the service manager and the log.
 
-    state       entered when                                          is said
-    starting    at first                                              nothing: events-in is bound late (`settle`)
-    serving     both planes answered one result                         READY=1 once; WATCHDOG=1 after each good result
-    suffering   a plane has been silent for `SILENCE_TIMEOUT`       STATUS and a warning name it; no WATCHDOG=1
-    serving     both answer again                                     STATUS, a line in the log, WATCHDOG=1
+    state       entered when                                    reported
+    starting    initially                                       nothing: events-in is bound late (`settle`)
+    serving     both planes answered one check                  READY=1 once; WATCHDOG=1 after each good check
+    suffering   a plane has been silent for `SILENCE_TIMEOUT`   STATUS and a warning name it; no WATCHDOG=1
+    serving     both answer again                               STATUS, a line in the log, WATCHDOG=1
 
-The watchdog is fed from here and from nowhere else, so a plane that hangs ends the process as surely as a main loop that
-hangs: that is what makes a supervisor's restart the answer to both.
+WATCHDOG=1 is sent only here. So a plane that hangs leads to a restart as surely as a main loop that hangs.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from proxy.health.systemd import SystemdNotifier
 
 logger = logging.getLogger("fabric.proxy")
 
-#: Seconds between results, and how long one waits for its answers.
+#: Seconds between two checks, and the timeout of a check.
 CHECK_INTERVAL = 1.0
-#: Seconds between looks until the planes have answered first; and how long the main loop may be away from its other work.
+#: Seconds between two checks until the planes have first answered; and the longest wait of the main loop between ticks.
 STARTUP_INTERVAL = 0.05
 MAX_WAIT = 0.5
-#: Seconds of silence that are worth a warning. A machine that swaps is late by a second.
+#: Seconds of silence before a warning. A machine that swaps is late by a second.
 SILENCE_TIMEOUT = 3.0
-#: By whether events and messages are silent.
+#: (events silent, messages silent) → the problem.
 _PROBLEMS = {
     (True, True): "neither plane answers",
     (True, False): "the event plane does not answer",
@@ -38,7 +37,7 @@ _PROBLEMS = {
 
 
 class Watchdog:
-    """`turn` again and again, on one thread, then `close`. `bound` says whether both planes listen."""
+    """Call `tick` repeatedly on one thread, then `close`. `bound`: whether both planes listen; `summary`: the STATUS."""
 
     def __init__(
         self, address: Address, notify: SystemdNotifier, *, bound: Callable[[], bool], summary: Callable[[], str]
@@ -47,18 +46,18 @@ class Watchdog:
         self._systemd = notify
         self._bound = bound
         self._summary = summary
-        # A third, so that one late result does not end a proxy that lives.
+        # A third of the manager's timeout, so that one late result does not end a proxy that works.
         self._interval = min(CHECK_INTERVAL, notify.watchdog / 3) if notify.watchdog else CHECK_INTERVAL
         self._silence_timeout = min(SILENCE_TIMEOUT, notify.watchdog / 2) if notify.watchdog else SILENCE_TIMEOUT
         self._due = 0.0
         self._ready = False
-        #: Since when both planes have not answered; None: they do.
+        #: When the silence of a plane began, monotonic; None: both answer.
         self._silent_since: float | None = None
-        #: What was complained of.
+        #: The problem that was reported; empty: none.
         self._problem = ""
 
     def tick(self) -> float:
-        """Take the self_check if it is time; the seconds until it wants to be called again."""
+        """Check the planes if a check is due; the seconds until the next call."""
         if not self._bound():
             return STARTUP_INTERVAL
         if monotonic() >= self._due:
@@ -72,7 +71,7 @@ class Watchdog:
         return min(MAX_WAIT, max(self._due - monotonic(), 0.0))
 
     def close(self) -> None:
-        """The end has begun."""
+        """Report that the proxy is stopping, and close the sockets."""
         self._systemd.stopping()
         self.self_check.close()
 
@@ -81,7 +80,7 @@ class Watchdog:
         if self._problem:
             logger.info("both planes answer again")
             self._problem = ""
-        # What is said first is what `systemctl status` shows when the start has returned.
+        # STATUS before READY: it is what `systemctl status` shows right after the start.
         self._systemd.status(self._summary())
         if not self._ready:
             self._ready = True

@@ -1,12 +1,11 @@
 """Messages to everybody: one acknowledgement for many holders.
 
-A broadcast is delivered to each endpoint under a return address of the proxy's own, which counts the answers. The sender
-hears once how many inboxes have it: when every holder has answered, one way or the other, or when the patience is over
-(half of what the sender has), so that one holder that is stopped costs the others' acknowledgement half a deadline,
-not all of it.
+A broadcast is delivered to each endpoint under a return address of the proxy's own; the answers to it are counted. The
+sender gets one ACK with the number of holders that accepted: when every holder has answered, or at the deadline, half of
+the sender's time. So one stopped holder delays the acknowledgement by half of that time, not by all of it.
 
-What is counted here dies with the proxy. The sender then repeats the broadcast, whoever has it acknowledges it again,
-and the new proxy counts again.
+The counts end with the proxy. The sender then repeats the broadcast, holders that have it acknowledge it again, and the new
+proxy counts anew.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from collections.abc import Iterable
 from fabric.protocol.verbs import ACK
 from proxy.messages.records import Outgoing, Refusal
 
-#: Return addresses of broadcasts start with this. Longer than an origin, so that it can never be taken for one.
+#: Prefix of the return addresses of broadcasts. Longer than an origin, so that none can be taken for an origin.
 PREFIX = b"broadcast"
 MAX_PENDING = 1_000
-#: For a sender that does not say how long it waits.
+#: Seconds until the acknowledgement, for a sender that does not say how long it waits.
 DEFAULT_TIMEOUT = 2.5
 
 
@@ -35,7 +34,7 @@ class _Pending:
 
 
 class Broadcasts:
-    """The broadcasts that are not answered by everybody yet."""
+    """The broadcasts that not all holders have answered yet. Acknowledgements go to `outgoing`."""
 
     def __init__(self, outgoing: Outgoing) -> None:
         self._pending: dict[bytes, _Pending] = {}
@@ -46,10 +45,14 @@ class Broadcasts:
         return len(self._pending)
 
     def begin(self, sender: bytes, id: bytes, sessions: Iterable[bytes], ttl: float | None, now: float) -> bytes:
-        """The return address under which to deliver it to `sessions`. `sender` is the peer to acknowledge it to."""
+        """Register a broadcast to `sessions`; the return address for its DELIVERs.
+
+        `sender` is the peer to acknowledge it to, `ttl` the sender's time in seconds. Refusal `busy` if too many broadcasts
+        are pending.
+        """
         if len(self._pending) >= MAX_PENDING:
             raise Refusal("busy", text=f"{MAX_PENDING:,} broadcasts are waiting to be acknowledged")
-        # The same one again: its sender lost the link. One answer is enough.
+        # A repeat after the sender lost its link: the earlier one need not be answered.
         for back in [key for key, pending in self._pending.items() if pending.id == id]:
             del self._pending[back]
         self._serial += 1
@@ -60,7 +63,7 @@ class Broadcasts:
         return back
 
     def answered(self, back: bytes, session: bytes, delivered: bool) -> None:
-        """One holder has it, or will not have it. From a former life, or twice: nothing."""
+        """One holder has accepted or refused. No-op for an unknown return address and for a second answer."""
         pending = self._pending.get(back)
         if pending is not None and session in pending.waiting:
             pending.waiting.discard(session)
@@ -68,14 +71,14 @@ class Broadcasts:
             self._finish_if_complete(back, pending)
 
     def tick(self, now: float) -> None:
-        """Answer with what there is where the patience is over."""
+        """Acknowledge the broadcasts whose deadline has passed, with the count so far."""
         for back, pending in list(self._pending.items()):
             if now >= pending.deadline:
                 pending.waiting.clear()
                 self._finish_if_complete(back, pending)
 
     def next_deadline(self) -> float | None:
-        """When `tick` has something to do; None: never."""
+        """Time of the earliest deadline; None: no broadcast is pending."""
         return min((pending.deadline for pending in self._pending.values()), default=None)
 
     def _finish_if_complete(self, back: bytes, pending: _Pending) -> None:

@@ -1,12 +1,12 @@
-"""The message plane of the proxy, sans I/O: frames and `now` in, frames out.
+"""The message plane of the proxy without I/O: frames and `now` in, frames out.
 
     receive(peer, frames, now) ──▸ ┌───────────┐ ──▸ outgoing        (peer, frames), to be sent in order
     undeliverable(…, now)      ──▸ │ Directory │ ──▸ announcements   (topic, payload), for the event plane
-    tick(now)                  ──▸ └───────────┘ ──▸ routed          messages, for the hooks (if asked for)
+    tick(now)                  ──▸ └───────────┘ ──▸ routed          messages, for the hooks (if enabled)
 
-`fabric.protocol.verbs` is the protocol, `proxy.messages.registry` and `proxy.messages.sessions` know who is there. Here
-is what is done with each verb, and who may say it: `any` is also who never said HELLO on this connection, everybody
-else is refused with `unknown_peer` and says HELLO.
+`fabric.protocol.verbs` is the protocol; `proxy.messages.registry` and `proxy.messages.sessions` hold nodes and names. This
+module defines what is done with each verb, and who may send it: `any` peer, or a `node` only, which has said HELLO on this
+connection and missed no answer since. Other peers are refused with `unknown_peer`, and say HELLO.
 
     verb         from    is answered with                            and passed on as
     ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -14,9 +14,9 @@ else is refused with `unknown_peer` and says HELLO.
     REGISTER     node    REGISTERED │ ERROR name_taken, full …
     UNREGISTER   node
     FIND         node    FOUND │ GONE │ ERROR no_such_endpoint       (FOUND makes it a watcher: GONE at the end)
-    SEND         node    ERROR gone, not_owned, no_such_endpoint …   DELIVER to the session's holder
-     no session  any     the same; `from` is anonymous:…             DELIVER to whose turn it is
-    GOT          any                                                 ACK to whom `back` says
+    SEND         any     ERROR gone, not_owned, no_such_endpoint …   DELIVER to the holder of the session
+     no session          the same; `from` is anonymous:…             DELIVER to the next holder of the name
+    GOT          any                                                 ACK to the peer of `back`
     REFUSED      node                                                ERROR about DELIVER
     REPLY        any                                                 REPLIED
     ASK          node    ERROR gone; ACK with a number for `*`       ASK to the node(s)
@@ -24,18 +24,21 @@ else is refused with `unknown_peer` and says HELLO.
     LIST         any     LISTED
     PING         any     PONG, `known` 0 if it must say HELLO
     BYE          node                                                its names are free
-    STATS, LAST, STOP    are the shell's (see `proxy.messages.plane`)
+    STATS, LAST, STOP    are answered by the shell (see `proxy.messages.plane`)
     anything else        ERROR unknown_verb, malformed
 
-The proxy remembers nothing about a message it has passed on (see `proxy.messages.routing`): that makes a kill -9 harmless.
+SEND is checked by `MessageRouting.send` itself, which decodes no frame on its fast path: with a session, which only nodes
+know, it is refused like the verbs of a `node`; without one it may come from any peer.
+
+No state is kept about a message that was passed on (see `proxy.messages.routing`): that makes a kill -9 harmless.
 
     a node's life:   HELLO ──▸ known ──▸ silent for the timeout: BYE timeout, `lost`
                         ▴       │ │ └──▸ its connection is gone (EHOSTUNREACH): `lost`
                         └───────┘ └────▸ BYE: `left`
                       HELLO again: the same names
 
-All times are monotonic. A tick that finds itself late by more than a heartbeat (stopped, starved) gives everybody a
-full timeout before it judges: they may well have spoken all the while.
+All times are monotonic. A tick that is late by more than a heartbeat (the process was stopped or starved) grants every node
+a full timeout before it judges: their messages may be waiting unread.
 """
 
 from __future__ import annotations
@@ -88,7 +91,10 @@ _Handler = Callable[[bytes, list[bytes], float], None]
 
 
 class Directory:
-    """Routes messages between nodes. `boot` names this life of the proxy, `epoch` + `now` is the wall clock."""
+    """Routes messages between nodes. `boot` identifies this life of the proxy; `epoch` + `now` is the wall clock.
+
+    `timeout` is the silence in seconds after which a node is lost. With `record` messages are recorded for the hooks.
+    """
 
     def __init__(
         self,
@@ -115,13 +121,13 @@ class Directory:
             max_endpoints=max_endpoints,
         )
         self._routing = MessageRouting(self.registry, self.outgoing, max_bytes, epoch, record)
-        #: Messages for the hooks; None unless asked for.
+        #: Messages for the hooks; None without `record`.
         self.routed = self._routing.routed
-        #: What nodes say of themselves with their heartbeats.
+        #: The reports in the nodes' heartbeats.
         self.reports = NodeReports()
         self._nodes = self.registry.nodes
         self._judge_at = now + self.terms.heartbeat
-        #: Nobody is judged by a silence that began before this.
+        #: Silence is counted from here on, at the earliest.
         self._grace_start = now
         self._empty_since: float | None = now
         self._counts = dict.fromkeys(("malformed", "refused", "busy", "gone", "lost"), 0)
@@ -144,10 +150,10 @@ class Directory:
             verb: self._for_node(handler) if who == NODE else handler for verb, (handler, who) in table.items()
         }
 
-    # The shell's side
+    # Called by the shell
 
     def receive(self, peer: bytes, frames: list[bytes], now: float) -> None:
-        """One message from `peer`, without its routing id. Whatever the bytes, it never raises."""
+        """Handle one message from `peer`, without its routing id. Never raises, for any bytes."""
         handler = self._handlers.get(frames[0]) if frames else None
         if handler is None:
             self._refuse_malformed(peer, frames, "unknown_verb", {"verbs": [verb.decode() for verb in self._handlers]})
@@ -161,7 +167,7 @@ class Directory:
             self._refuse_malformed(peer, frames, "malformed", {"text": str(fault)[:500]})
 
     def undeliverable(self, peer: bytes, frames: list[bytes], why: str, now: float) -> None:
-        """What was in `outgoing` could not be sent: `busy` (EAGAIN: its pipe is full) or `gone` (EHOSTUNREACH)."""
+        """Frames of `outgoing` could not be sent: `busy` (EAGAIN: the peer's pipe is full) or `gone` (EHOSTUNREACH)."""
         self._counts[why] += 1
         node = self._nodes.get(peer)
         if why == "gone" and node is not None:
@@ -176,7 +182,7 @@ class Directory:
             node.stale = True
 
     def tick(self, now: float) -> None:
-        """Judge who has been silent. To be called at `next_deadline`, after what has arrived was received."""
+        """Drop the nodes that have been silent. Call it at `next_deadline`, after receiving all that has arrived."""
         self._routing.broadcasts.tick(now)
         if now < self._judge_at:
             return
@@ -197,21 +203,21 @@ class Directory:
         self._judge_at = min(due, sessions.recover_until) if sessions.recovering else due
 
     def next_deadline(self) -> float:
-        """When `tick` wants to be called next, at the latest."""
+        """The latest time for the next `tick`."""
         answer = self._routing.broadcasts.next_deadline()
         return self._judge_at if answer is None else min(self._judge_at, answer)
 
     def close(self, reason: str = "shutdown") -> None:
-        """Tell every node that the proxy goes away."""
+        """Say BYE to every node."""
         for peer in self._nodes:
             self.outgoing.append((peer, [BYE, reason.encode(), b""]))
 
     def idle_for(self, now: float) -> float:
-        """For how many seconds nobody has been here; 0 while somebody is."""
+        """Seconds since the last node left or an unregistered peer sent a message; 0 while there is a node."""
         return 0.0 if self._empty_since is None else now - max(self._empty_since, self._routing.last_bare_send)
 
     def stats(self) -> dict[str, int]:
-        """How many are here, and what was counted."""
+        """Numbers of nodes, endpoints and pending broadcasts; and all counts since the start."""
         return {
             "nodes": len(self._nodes),
             "endpoints": len(self.registry.sessions.open),
@@ -221,28 +227,28 @@ class Directory:
         }
 
     def leftovers(self) -> dict[str, int]:
-        """What is still waited for or remembered on behalf of peers, by kind; empty when everything has been answered."""
+        """Numbers of what peers still wait for, by kind; empty if everything was answered."""
         sessions = self.registry.sessions
         counts = {**sessions.leftovers(), "broadcasts": len(self._routing.broadcasts)}
         return {kind: count for kind, count in counts.items() if count}
 
     def members(self, limit: int) -> list[NodeRecord]:
-        """Nodes that are here, as many as `limit`, by name. Any thread."""
+        """At most `limit` nodes, by name. Any thread."""
         return sorted(self._nodes.values(), key=lambda node: node.identity.node)[:limit]
 
     @property
     def epoch(self) -> float:
-        """The wall clock when the directory's was 0."""
+        """The wall clock at 0 of the directory's clock."""
         return self._routing.epoch
 
     def listing(self, endpoint: str = "", *, nodes: bool = True) -> dict[str, Any]:
         """Endpoints (all, or those called `endpoint`) and nodes; see `proxy.messages.listing`."""
         return listing(self.registry, self.terms.proxy, self._routing.epoch, endpoint, nodes=nodes)
 
-    # Everything else
+    # Handlers
 
     def _for_node(self, handler: Callable[[NodeRecord, Any, float], None]) -> _Handler:
-        """For nodes only, and decoded."""
+        """A handler that decodes the message, and refuses it if it is not from a node."""
 
         def handle(peer: bytes, frames: list[bytes], now: float) -> None:
             message = decode_for_proxy(frames)
@@ -255,7 +261,7 @@ class Directory:
         return handle
 
     def refuse_newcomers(self, newcomers: bool) -> None:
-        """Whether newcomers are refused as `full`: the process has no room for them. Any thread."""
+        """Whether new nodes are refused with `full`, because the process has no room for them. Any thread."""
         self.registry.full = newcomers
 
     def _hello(self, peer: bytes, frames: list[bytes], now: float) -> None:
@@ -269,7 +275,7 @@ class Directory:
         id_ = message.id.encode()
         if message.origin == b"*":
             others = [other.peer for other in self._nodes.values() if other is not node]
-            # The number first: the answers are counted against it.
+            # The number goes first: the asker counts the answers against it.
             self.outgoing.append((node.peer, [ACK, id_, b"%d" % len(others)]))
         elif (other := self.registry.origins.get(message.origin)) is None:
             raise Refusal("gone", origin=message.origin.hex())
@@ -327,7 +333,7 @@ class Directory:
 
 
 def _subject(frames: Sequence[bytes]) -> bytes:
-    """What an ERROR is about: the id, name or key after the verb, if there is one that can be repeated."""
+    """The subject of an ERROR: the id, name or key after the verb, if it is short and valid UTF-8."""
     subject = frames[1] if len(frames) > 1 and len(frames[1]) <= 255 else b""
     try:
         subject.decode()

@@ -1,25 +1,25 @@
-"""Programs that run after a message was routed.
+"""Hooks: programs that run after a message was routed.
 
-    MessagePlane ──routed──▸ put ──▸ a queue per hook ──▸ its workers ──▸ `fabric.system.run_program.run`
-     (its thread)            O(1)    oldest dropped       threads
+    MessagePlane ──routed──▸ put ──▸ a WorkerPool for each hook ──▸ `fabric.system.run_program.run`
+     (its thread)            O(1)    oldest dropped when full
 
 A hook gets the message as JSON on its stdin,
 
     {"type": "message", "id", "to", "from", "ts", "body", "holders", "request"}
 
 and its facts in the environment (see `fabric.system.run_program.environment`). It cannot change what happens to the
-message: that has been passed on to so many `holders` before, which may still refuse it. Nor does it hold up anything:
-what a hook does not get done in time waits in a queue of its own, and the oldest is dropped and counted when that is full.
+message: that was passed on to `holders` holders before, which may still refuse it. Nor does it delay a message: messages
+wait for a hook in a queue of its own, and when that is full, the oldest is dropped and counted.
 
     routed                       runs hooks
-    a message, a request         once; `request` says which. An answer is no message, and runs none.
-    a broadcast (`to` is "*")    once, also if nobody was there to hold it (`holders` is 0)
-    the same message again       not again: after a reconnect senders repeat what was not acknowledged. Only a proxy that
-                                 was itself restarted meanwhile does not know, and runs them twice. The id tells.
-    what was refused             none
+    a message, a request         once; `request` tells which. An answer is not a message and runs none.
+    a broadcast (`to` is "*")    once, also without a holder (`holders` is 0)
+    the same message again       no: after a reconnect senders repeat what was not acknowledged. Only a proxy that was
+                                 itself restarted in between does not know the id, and runs the hooks twice.
+    a refused message            no
 
-With several at a time (`hook_concurrency`) they may end in another order than the messages came; with one they do not.
-A hook that sends messages runs hooks by it: look at FABRIC_FROM or FABRIC_TO, or it never ends.
+With several threads (`hook_concurrency`) programs may end in another order than the messages came; with one they do not.
+A hook that sends messages triggers hooks itself: it must check FABRIC_FROM or FABRIC_TO, or it never ends.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ from proxy.settings import Argv
 
 logger = logging.getLogger("fabric.proxy")
 
-#: What may wait for one hook: bodies can be 10 MiB.
+#: Bytes of bodies that may wait for one hook; one body can have 10 MiB.
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 #: Ids remembered, so that a repeated message runs no hook again.
 MAX_IDS = 10_000
-#: Of a hook's output, what is kept and logged.
+#: Bytes of a hook's output that are kept and logged.
 MAX_OUTPUT = 2_000
 _COUNTED = ("done", "failed", "timed_out", "dropped", "queued", "running")
 
 
 class Hooks:
-    """All hooks of a proxy. `put` and `stop` are for the proxy's threads, and never wait for a hook that runs."""
+    """All hooks of a proxy. `put` never waits for a program; `stop` waits for their end, at most 3 × `GRACE` seconds."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class Hooks:
         self._repeated = 0
 
     def start(self) -> None:
-        """Start the workers."""
+        """Start the threads of all hooks."""
         for hook in self._hooks:
             hook.pool.start()
 
     def put(self, message: Routed) -> None:
-        """A message was routed. O(1), and never waits for a hook. One thread at a time."""
+        """A message was routed. O(1). One thread at a time."""
         key = (message.sender, message.to, message.id)
         if key in self._seen:
             self._repeated += 1
@@ -87,7 +87,7 @@ class Hooks:
             hook.put(message)
 
     def stop(self) -> None:
-        """Drop and count the queued messages, end the running programs, and wait for the workers."""
+        """Drop and count the queued messages, end the running programs, and wait for the threads."""
         for hook in self._hooks:
             hook.pool.close()
         until = monotonic() + 3 * GRACE  # longer than `run` takes to end a program; the threads are daemons
@@ -103,7 +103,7 @@ class Hooks:
 
 
 class _Hook:
-    """One program, its queue and its workers. A program that hangs blocks only its own queue."""
+    """One program, its queue and its threads. A program that hangs blocks only its own queue."""
 
     def __init__(
         self, argv: Argv, url: str, timeout: float, concurrency: int, queue: int, max_queued_bytes: int
@@ -132,7 +132,7 @@ class _Hook:
         with self._lock:
             self._counts[outcome] += 1
 
-    # The workers' threads
+    # On the threads of the pool
 
     def _work(self, message: Routed) -> None:
         outcome = "failed"
@@ -146,7 +146,7 @@ class _Hook:
     def _run(self, message: Routed) -> str:
         try:
             facts = _facts(message)
-        except ValueError as error:  # its holder will not understand it, either
+        except ValueError as error:  # its holder cannot read it, either
             logger.warning("the hook %s was not run on message %r: %s", self._argv[0], message.id, error)
             return "failed"
         try:
@@ -172,10 +172,10 @@ class _Hook:
 
 
 def _facts(message: Routed) -> dict[str, Any]:
-    """What a hook is told. ValueError if the message is not what nodes write: the proxy does not look at all of it."""
+    """The message for a hook. ValueError if meta or body, which the proxy does not check, are not as nodes write them."""
     meta = orjson.loads(message.meta)
     if not isinstance(meta, dict):
-        raise ValueError("its meta is no object")  # noqa: TRY004 - one kind of fault
+        raise ValueError("its meta is no object")  # noqa: TRY004 - one kind of error
     return {
         "type": "message",
         "id": message.id.decode(errors="replace"),
@@ -189,6 +189,6 @@ def _facts(message: Routed) -> dict[str, Any]:
 
 
 def _encode(facts: dict[str, Any], body: bytes) -> bytes:
-    # The body as it came: what can be read may be nested too deeply to be written again.
+    # The body unchanged: orjson reads deeper nesting than it writes.
     head = orjson.dumps({name: fact for name, fact in facts.items() if name != "body"})
     return b'%s,"body":%s}\n' % (head[:-1], body)

@@ -1,8 +1,9 @@
-"""What nodes have reported, of those that are here and of those that have gone: a loss stays known.
+"""The nodes' reports: the last one of each origin, present or departed, so that a loss stays known.
 
 A node's counts grow for as long as its link lives, over reconnects and restarts of the proxy. So the last report of each
-origin is kept, and sums are over origins; a node that comes back goes on where it was. Of the gone only so many are
-kept apart, the oldest are added up: an origin that returns after that is counted twice, and 10,000 others came between.
+origin is kept, sums are over origins, and a node that comes back continues its counts. Of departed origins a bounded number
+is kept; older ones are added up in one total. An origin that returns after that is counted twice, but only after 10,000
+others have departed.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import NamedTuple
 
 from fabric.protocol.node_report import MAX_CAUSES, MAX_COUNT, Report
 
-#: Origins that are gone and kept apart: 5 MiB or so.
+#: Departed origins kept, some 5 MiB.
 MAX_DEPARTED = 10_000
-#: Where the losses of causes that nobody knows are added up, once strangers have invented too many.
+#: The cause under which further unknown causes are added up, beyond `MAX_CAUSES`.
 OTHER = "other"
 
 
@@ -42,7 +43,7 @@ class _Last(NamedTuple):
 
 
 class NodeReports:
-    """See the module. One thread writes, any may read."""
+    """Reports by origin; at most `limit` departed ones. One thread writes, any may read."""
 
     def __init__(self, limit: int = MAX_DEPARTED) -> None:
         self._limit = limit
@@ -55,7 +56,7 @@ class NodeReports:
         return len(self._last) + len(self._departed)
 
     def add(self, origin: bytes, report: Report, now: float) -> None:
-        """A node that is here has reported."""
+        """Store the report of a connected node. `now` is monotonic."""
         before = self._last.get(origin)
         past = self._departed.pop(origin, None) if before is None else None
         rates = Rates()
@@ -65,28 +66,28 @@ class NodeReports:
                 max(report.delivered - before.report.delivered, 0) / elapsed,
             )
         elif past is not None and report.sent < past.sent:
-            self._evict(past)  # its link was opened anew: these counts have begun again
+            self._evict(past)  # its link was opened anew, and its counts began at 0
         self._last[origin] = _Last(report, now, rates)
 
     def node_left(self, origin: bytes) -> None:
-        """A node has left, or was lost."""
+        """A node has left or was lost; keep its last report."""
         if (last := self._last.pop(origin, None)) is not None:
             self._departed[origin] = last.report
             while len(self._departed) > self._limit:
                 self._evict(self._departed.pop(next(iter(self._departed))))
 
     def latest(self, origin: bytes) -> tuple[Report | None, Rates]:
-        """What a node that is here has reported last."""
+        """The last report of a connected node, None before the first, and the rates between the last two."""
         last = self._last.get(origin)
         return (None, Rates()) if last is None else (last.report, last.rates)
 
     @property
     def subscriptions(self) -> int:
-        """Of the nodes that are here."""
+        """Sum of the subscriptions of the connected nodes."""
         return min(sum(last.report.subscriptions for last in list(self._last.values())), MAX_COUNT)
 
     def totals(self) -> Totals:
-        """Over all nodes that ever reported."""
+        """Sums over all nodes that ever reported."""
         total = self._evicted
         for report in [last.report for last in list(self._last.values())] + list(self._departed.values()):
             total = _added(total, report)
@@ -107,7 +108,7 @@ def _added(total: Totals, report: Report) -> Totals:
 
 
 def _with_causes(total: Mapping[str, int], dropped: Mapping[str, int]) -> dict[str, int]:
-    """Both, with at most `MAX_CAUSES` causes and `OTHER`."""
+    """The sum of both, with at most `MAX_CAUSES` causes and `OTHER`."""
     both = dict(total)
     for cause, count in dropped.items():
         known = cause in both or len(both) < MAX_CAUSES

@@ -1,16 +1,15 @@
 """Messages through the proxy: a ROUTER loop around the directory. The only Python in the proxy that runs per message.
 
-    ┌─▸ receive what is there, at most `BATCH` messages, into the directory
-    │   send what it answers
+    ┌─▸ receive what has arrived, at most `BATCH` messages, into the directory
+    │   send its answers
     │   tick, when it is due; presence to the event plane, routed messages to the hooks
     └── nothing received: wait on the socket's descriptor and a wake-up pipe
 
-Every send and receive is NOBLOCK. That a peer's pipe is full (EAGAIN) or that it is gone (EHOSTUNREACH, with MANDATORY)
-are ordinary answers that the directory is told of; and the loop goes on receiving while sends fail, or dead peers would
-never be noticed.
+Every send and receive is NOBLOCK. A full pipe (EAGAIN) and a peer that is gone (EHOSTUNREACH, with MANDATORY) are ordinary
+results, reported to the directory. The loop continues to receive while sends fail; else it would never notice dead peers.
 
-Three verbs are not about messages, and are answered here: STATS with what `stats(query)` says, LAST with what
-`last(query)` says, and STOP, which is done for peers on this machine only.
+Three verbs are not about messages and are answered here: STATS with `stats(query)`, LAST with `last(query)`, and STOP,
+which is accepted from peers on this machine only.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ from proxy.messages.routing import Routed, error
 
 logger = logging.getLogger("fabric.proxy")
 
-#: Messages received before answers leave: enough to spread the cost of a turn, few enough to answer within a millisecond.
+#: Messages received before answers are sent: enough to spread the cost of a step, few enough to answer within 1 ms.
 BATCH = 64
 #: Frames of the longest verb, and its routing id.
 MAX_FRAMES = 16
-#: Seconds between looks at the clock, at the latest.
+#: Seconds: the longest wait between two steps.
 MAX_WAIT = 0.5
 
-#: Answered here; the directory knows nothing of the process it is in.
+#: Verbs answered here: the directory does not know its process.
 _PLANE_VERBS = (STATS, LAST, STOP)
 
 _send: Callable[..., Any] = _Backend.send
@@ -54,7 +53,10 @@ _MORE_NOBLOCK = int(zmq.SNDMORE | zmq.NOBLOCK)
 
 
 class MessagePlane:
-    """Runs the plane in a thread of its own. `stop` says goodbye to every node, and ends it."""
+    """Runs the plane in its own thread. `stop` says BYE to every node and ends the thread.
+
+    `routed`, `stats`, `last` and `stop` are called on that thread, and must not block.
+    """
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class MessagePlane:
             max_bytes=max_bytes,
             record=routed is not None,
         )
-        #: Why the plane ended, if it did so by itself.
+        #: Why the plane ended by itself, if it has.
         self.failure: str | None = None
         self._address = address
         self._routed = routed
@@ -98,7 +100,7 @@ class MessagePlane:
         self._thread = threading.Thread(target=self._run, name="fabric-messages", daemon=True)
 
     def start(self) -> None:
-        """Bind, and serve. ProxyError if the address cannot be had."""
+        """Bind and start the thread. ProxyError if the address cannot be bound."""
         try:
             self._socket.bind(self._address.messages)
         except zmq.ZMQError as error:
@@ -108,17 +110,17 @@ class MessagePlane:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; nodes are told, so that they do not have to find out."""
+        """End the plane. Nodes get BYE, so that they need not detect it by silence."""
         self._stopping = True
         os.write(self._wake_write, b"\0")
-        if self._thread.ident is not None:  # else it could not bind
+        if self._thread.ident is not None:  # else the bind failed
             self._thread.join()
         self._context.term()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
     def idle_for(self) -> float:
-        """For how many seconds no node has been here. Any thread."""
+        """Seconds without a node; see `Directory.idle_for`. Any thread."""
         return self.directory.idle_for(monotonic())
 
     # The plane's thread
@@ -135,7 +137,7 @@ class MessagePlane:
                     poller.poll(wait * 1_000 + 1)
             self.directory.close()
             self._send_outgoing()
-            self._socket.close(linger=500)  # the goodbyes are on their way to the kernel
+            self._socket.close(linger=500)  # time for the BYEs to reach the kernel
         except Exception as error:
             self.failure = f"the message plane ended: {error!r}"
             logger.exception("the message plane failed")
@@ -144,7 +146,7 @@ class MessagePlane:
             announcer.close()
 
     def _step(self, announcer: Announcer) -> bool:
-        """Whether anything was received or sent: then the descriptor may be silent about more."""
+        """Whether anything was received or sent. Then the descriptor, which is edge-triggered, may be silent about more."""
         received = self._receive()
         now = monotonic()
         if received < BATCH and now >= self.directory.next_deadline():
@@ -168,7 +170,7 @@ class MessagePlane:
                 return count
             peer = frame.bytes
             frames: list[bytes] = []
-            # As zmq.Frames, which know whether there are more: asking the socket for RCVMORE costs as much as a frame.
+            # zmq.Frames know whether more follow; reading RCVMORE of the socket costs as much as receiving a frame.
             while frame.more:
                 frame = _recv(socket, _NOBLOCK, False)
                 if len(frames) < MAX_FRAMES:
@@ -205,7 +207,7 @@ class MessagePlane:
             return
         self.directory.outgoing.append((peer, [KEPT, id_, data]))
         if mark is not None:
-            self.directory.announcements.append(mark)  # published at the end of this turn
+            self.directory.announcements.append(mark)  # published at the end of this step
 
     def _send_outgoing(self) -> int:
         outgoing = self.directory.outgoing
@@ -215,7 +217,7 @@ class MessagePlane:
             peer, frames = outgoing.popleft()
             sent += 1
             try:
-                # MANDATORY says so at the routing id; what follows it cannot fail.
+                # With MANDATORY only the routing id can fail; the frames after it cannot.
                 _send(socket, peer, _MORE_NOBLOCK)
                 for frame in frames[:-1]:
                     _send(socket, frame, _MORE_NOBLOCK)

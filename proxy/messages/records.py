@@ -1,4 +1,4 @@
-"""The values of the proxy's registry: a node, a name it holds, and who else holds that name."""
+"""The records of the registry: a node, a registration of a name, and the holders of a name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from fabric.protocol.verbs import Identity
 
-#: Frames for peers, and events for the event plane: effects, carried out by the shell in order.
+#: Effects, which the shell carries out in order: (peer, frames) to send, and (topic, payload) to publish.
 Outgoing = deque[tuple[bytes, list[bytes]]]
 Announcements = deque[tuple[str, dict[str, Any]]]
 
 
 class Refusal(Exception):
-    """Why something asked for is not done. Never leaves the proxy: `code` and `detail` become an ERROR on the wire."""
+    """Why a request is refused. Never leaves the directory: `code` and `detail` become an ERROR on the wire."""
 
     def __init__(self, code: str, **detail: object) -> None:
         super().__init__(code)
@@ -32,19 +32,19 @@ class NodeRecord:
         self.origin = identity.origin
         self.since = self.seen = now
         self.registrations: dict[int, RegistrationRecord] = {}
-        #: What may stand in a `from`: names registered here with how many registrations have them, and claims, once
-        #: they were looked at. Read for every message.
+        #: Valid values of `from`: names registered here with the number of their registrations, and claims that were
+        #: checked. Read for every message.
         self.senders: dict[bytes, int] = {}
-        #: Something it had to know could not be sent to it: it must say HELLO again, and ask again.
+        #: An answer could not be sent to it: it must say HELLO again, and repeat what is open.
         self.stale = False
 
     def add(self, registration: RegistrationRecord) -> None:
-        """The node holds this name from now on."""
+        """Add a name that the node holds."""
         self.registrations[registration.key] = registration
         self.senders[registration.name] = self.senders.get(registration.name, 0) + 1
 
     def remove(self, registration: RegistrationRecord) -> None:
-        """The node does not hold it any more."""
+        """Remove a name."""
         del self.registrations[registration.key]
         if self.senders[registration.name] > 1:
             self.senders[registration.name] -= 1
@@ -52,13 +52,13 @@ class NodeRecord:
             del self.senders[registration.name]
 
     def facts(self) -> dict[str, Any]:
-        """What announcements and listings say of it."""
+        """Its description in announcements and listings."""
         identity = self.identity
         return {"node": identity.node, "origin": identity.origin.hex(), "pid": identity.pid, "host": identity.host}
 
 
 class RegistrationRecord:
-    """A name held by a node."""
+    """A name that a node holds."""
 
     __slots__ = ("key", "name", "node", "returned", "session", "since", "watchers")
 
@@ -68,14 +68,14 @@ class RegistrationRecord:
         self.name = name
         self.session = session
         self.since = now
-        #: It was held under a former proxy already.
+        #: Whether it was held under a former proxy already.
         self.returned = returned
-        #: Peers that have found its session and are told when that ends.
+        #: Peers that have found its session, and get GONE when it ends.
         self.watchers: set[bytes] = set()
 
 
 class Holders:
-    """Who holds one name: one registration, or a group that shares it."""
+    """The holders of one name: one registration, or a group that shares the name."""
 
     __slots__ = ("members", "shared", "turn")
 
@@ -85,6 +85,6 @@ class Holders:
         self.turn = 0
 
     def next(self) -> RegistrationRecord:
-        """The one whose turn it is."""
+        """The next holder, round-robin."""
         self.turn = (self.turn + 1) % len(self.members)
         return self.members[self.turn]

@@ -1,8 +1,8 @@
-"""Who is there: nodes, and the names they hold.
+"""The registry: connected nodes, and the names that they hold.
 
-    origin ──▸ Node ──▸ key ──▸ Registration ◂── session          (what senders name)
-      peer ──┘                       ▴
-                                     └── Holders ◂── name         (one, or a group that shares it)
+    origin ──▸ NodeRecord ──▸ key ──▸ RegistrationRecord ◂── session    (addressed by senders)
+      peer ──┘                              ▴
+                                            └── Holders ◂── name        (one holder, or a group)
 
     name is held by │ nobody   another, not shared           a group
     ────────────────┼─────────────────────────────────────────────────────────────────
@@ -11,11 +11,10 @@
     suffix          │ granted  granted: name-2, name-3, …    granted: name-2, name-3, …
     share           │ granted  name_taken                    granted: one more in turn
 
-A node that comes back over another connection finds its names as it left them, without their ever having been free:
-its origin says that it is the same. After a restart of the proxy there is nothing to find; then whoever brings the
-session of a former proxy along (see `proxy.messages.sessions`) gets its name back, from a newcomer, too, who is told
-`replaced`. A returning holder never takes a name by its policy `replace`: it would kick whoever replaced it, and be
-kicked in turn.
+A node that comes back over another connection keeps its names without their having been free: its origin identifies it.
+After a restart of the proxy the registry is empty. Then a node that brings along a session of a former proxy (see
+`proxy.messages.sessions`) gets its name back, also from a newcomer, which gets BYE `replaced`. A returning holder never
+takes a name by its policy `replace`: it would remove the holder that replaced it, and be removed in turn.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from proxy.messages.sessions import Sessions
 MAX_NODES = 10_000
 MAX_ENDPOINTS = 100_000  # of all nodes: 40 MiB or so
 MAX_SUFFIX = 10_000
-#: difflib compares character by character: a guess is worth so many comparisons, and its answer is remembered.
+#: Bounds for similar names: difflib compares character by character. Answers are cached.
 MAX_COMPARED = 200
 SIMILAR_CACHE_SIZE = 256
 MAX_COMPARED_LENGTH = 64
 
 
 class Registry:
-    """Nodes and names of one life of a proxy. `outgoing` and `announcements` are its effects."""
+    """Nodes and names of one proxy. Frames go to `outgoing`, presence events to `announcements`."""
 
     def __init__(
         self,
@@ -51,7 +50,7 @@ class Registry:
         self.nodes: dict[bytes, NodeRecord] = {}
         self.origins: dict[bytes, NodeRecord] = {}
         self.names: dict[bytes, Holders] = {}
-        #: Whether newcomers are turned away; somebody else knows why.
+        #: Whether new nodes are refused, because the process has no room for them.
         self.full = False
         self.sessions = Sessions(boot, recover_until, self.nodes, outgoing)
         self._max_nodes = max_nodes
@@ -63,7 +62,7 @@ class Registry:
     # Nodes
 
     def hello(self, peer: bytes, identity: Identity, welcome: Welcome, now: float) -> NodeRecord:
-        """A node says who it is: for the first time, again, or over another connection than before."""
+        """HELLO: for the first time, again, or over another connection. Refusal `full` if there is no room."""
         here = self.nodes.get(peer)
         if here is not None and here.origin == identity.origin:
             here.identity, here.seen, here.stale = identity, now, False
@@ -84,7 +83,7 @@ class Registry:
         return node
 
     def _move(self, before: NodeRecord, node: NodeRecord, now: float) -> None:
-        """The node's names come along without ever being free; its sessions end with the connection."""
+        """Move the node's names to its new connection without freeing them; its sessions end with the old one."""
         node.since = before.since
         del self.nodes[before.peer]
         self._send(before.peer, [BYE, b"replaced", b""])
@@ -93,11 +92,11 @@ class Registry:
             registration.node, registration.session, registration.since = node, self.sessions.new(), now
             self.sessions.begin(registration)
             node.add(registration)
-            # Before anything can be delivered to the new session, which its node has not heard of yet.
+            # Before any DELIVER to the new session, which the node does not know yet.
             self._send_registered(registration)
 
     def drop(self, node: NodeRecord, how: str, reason: str) -> None:
-        """A node is gone; `how` is `left` or `lost`."""
+        """Remove a node and its names; `how` is `left` or `lost`."""
         del self.nodes[node.peer]
         del self.origins[node.origin]
         for registration in list(node.registrations.values()):
@@ -107,7 +106,7 @@ class Registry:
     # Names
 
     def register(self, node: NodeRecord, wanted: Register, now: float) -> None:
-        """Answer REGISTER. Refusal says why it cannot be."""
+        """Answer REGISTER. Refusal if the name is not granted."""
         registration = node.registrations.get(wanted.key)
         if registration is not None:
             self._send_registered(registration)
@@ -139,7 +138,7 @@ class Registry:
         self._announce("endpoint.joined", node, registration)
 
     def _allocate_name(self, node: NodeRecord, wanted: Register, returned: bool) -> bytes:
-        """The name that it gets, free or shared from here on. Refusal if there is none."""
+        """The name to grant; if it was held, it is free or shared on return. Refusal if none is granted."""
         if len(self.sessions.open) >= self._max_endpoints:
             raise Refusal("full", limit=self._max_endpoints)
         name = (wanted.held or wanted.name).encode()
@@ -201,7 +200,7 @@ class Registry:
             self.sessions.found(node.peer, holders.next(), b"", holders.shared)
 
     def similar(self, name: str) -> list[str]:
-        """Names that look like this one, best first."""
+        """Names similar to this one, best first."""
         wanted = name.encode()
         found = self._similar_cache.get(wanted)
         if found is None:

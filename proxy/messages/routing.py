@@ -1,14 +1,14 @@
 """Messages through the proxy: SEND → DELIVER, GOT → ACK, REFUSED → ERROR, REPLY → REPLIED.
 
-This is the hot path: two look-ups and a few checks on raw frames each (to decode them would cost as much as all the
-rest). It can be that short because nothing is remembered about a message that was passed on, broadcasts apart: a SEND
-names the session it goes to, and a DELIVER carries a **return address** that comes back with GOT, REFUSED and REPLY.
+This is the hot path: two look-ups and a few checks on raw frames for each message (decoding would cost as much as all the
+rest). It can be that short because no state is kept about a message that was passed on, broadcasts apart: a SEND names the
+session it goes to, and a DELIVER carries a **return address**, which the holder repeats in GOT, REFUSED and REPLY.
 
-    back                     to whom
+    back                     addresses
     ──────────────────────────────────────────────────────────────────────────────────────
-    8 bytes                  the node of that origin, over whatever connection it has now
+    8 bytes                  the node of that origin, over its present connection
     bare-peer + routing id   a peer that never said HELLO
-    broadcast + number       nobody: counted, and acknowledged once (`proxy.messages.broadcasts`)
+    broadcast + number       no peer: counted, and acknowledged once (`proxy.messages.broadcasts`)
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from proxy.messages.broadcasts import Broadcasts
 from proxy.messages.records import NodeRecord, Outgoing, Refusal
 from proxy.messages.registry import Registry
 
-#: Return addresses of peers that never said HELLO start with this. Longer than an origin, so never taken for one.
+#: Prefix of the return addresses of peers that never said HELLO. Longer than an origin, so none is taken for an origin.
 BARE = b"bare-peer"
-#: Claims remembered per node beside its names.
+#: Checked claims that are remembered for a node, beside its names.
 MAX_CLAIMS = 64
 MAX_META = 4_096
-#: Messages that the hooks have not taken yet. They lose the oldest, for messages never wait for them.
+#: Messages recorded for the hooks and not taken yet. The oldest are dropped: messages never wait for hooks.
 MAX_ROUTED = 10_000
 _EVERYBODY = EVERYBODY.encode()
 _ANONYMOUS = ANONYMOUS.encode()
 
 
 class Routed(NamedTuple):
-    """A message that was passed on to so many holders."""
+    """A message that was passed on to `holders` holders."""
 
     id: bytes
     to: bytes
@@ -62,14 +62,17 @@ class Routed(NamedTuple):
 
 
 class MessageRouting:
-    """Passes messages on between the peers of a registry. `epoch` + `now` is the wall clock."""
+    """Passes messages on between the peers of a registry. Frames go to `outgoing`; `epoch` + `now` is the wall clock.
+
+    `send`, `got` and `reply` raise Refusal and WireError, which the directory answers with ERROR.
+    """
 
     def __init__(self, registry: Registry, outgoing: Outgoing, max_bytes: int, epoch: float, record: bool) -> None:
         self.epoch = epoch
         self.routed: deque[Routed] | None = deque(maxlen=MAX_ROUTED) if record else None
         self.counts = dict.fromkeys(("messages", "acknowledged", "replies", "unrouted"), 0)
         self.broadcasts = self._broadcasts = Broadcasts(outgoing)
-        #: When somebody who never said HELLO has sent something.
+        #: Time of the last SEND of a peer that never said HELLO.
         self.last_bare_send = 0.0
         self._registry = registry
         self._outgoing = outgoing
@@ -79,7 +82,7 @@ class MessageRouting:
         self._open = registry.sessions.open
 
     def send(self, peer: bytes, frames: list[bytes], now: float) -> None:
-        """SEND: deliver it to the session it names, or refuse it."""
+        """SEND: pass the message on to the session it names, or refuse it."""
         if len(frames) != 7:
             raise WireError("SEND has 6 frames after the verb")
         _, id_, to, session, sender, meta, body = frames
@@ -104,7 +107,7 @@ class MessageRouting:
             self.routed.append(Routed(id_, to, sender, meta, body, 1))
 
     def got(self, peer: bytes, frames: list[bytes], now: float) -> None:
-        """GOT: it is in an inbox, its sender hears so."""
+        """GOT: the message is in an inbox; acknowledge it to its sender."""
         if len(frames) != 4 or not is_id(frames[1]):
             raise WireError("GOT has 3 frames after the verb: id, session, back")
         if (node := self._nodes.get(peer)) is not None:
@@ -120,7 +123,7 @@ class MessageRouting:
             self._outgoing.append((bare, [ACK, id_, b"1"]))
 
     def reply(self, peer: bytes, frames: list[bytes], now: float) -> None:
-        """REPLY: the answer to a request."""
+        """REPLY: pass the answer on to the sender of the request."""
         if len(frames) != 5 or not is_id(frames[1]) or len(frames[3]) > MAX_META:
             raise WireError("REPLY has 4 frames after the verb: id, back, meta, body")
         if (node := self._nodes.get(peer)) is not None:
@@ -133,14 +136,14 @@ class MessageRouting:
             self._outgoing.append((asker, [REPLIED, id_, meta, body]))
 
     def refused(self, node: NodeRecord, message: RefusedByHolder, now: float) -> None:
-        """REFUSED: tell its sender that the holder would not have it."""
+        """REFUSED: the holder refused the message; tell its sender."""
         if message.back.startswith(broadcasts.PREFIX):
             self._broadcasts.answered(message.back, message.session.encode(), False)
         elif (asker := self.peer_of(message.back)) is not None:
             self._outgoing.append((asker, error(DELIVER, message.id.encode(), message.code, message.detail)))
 
     def undeliverable(self, frames: list[bytes], why: str) -> None:
-        """A DELIVER could not be sent: its sender hears `busy` or `gone`."""
+        """A DELIVER could not be sent; its sender gets `busy` or `gone`."""
         _, id_, session, _, _, back, _, _ = frames
         if back.startswith(broadcasts.PREFIX):
             self._broadcasts.answered(back, session, False)
@@ -148,7 +151,7 @@ class MessageRouting:
             self._outgoing.append((asker, error(SEND, id_, why, {})))
 
     def peer_of(self, back: bytes) -> bytes | None:
-        """The peer behind a return address; None, and counted, if it is gone."""
+        """The peer of a return address; None, counted as unrouted, if it is gone."""
         if (node := self._origins.get(back)) is not None:
             return node.peer
         if back.startswith(BARE) and len(back) <= MAX_ID:
@@ -175,7 +178,7 @@ class MessageRouting:
             targets = [target for target in self._open.values() if target.node is not node]
             back = self._broadcasts.begin(peer, id_, (target.session for target in targets), message.meta.ttl, now)
         elif session:
-            # Ended, for good: also if the name has another holder by now, who is not who this was sent to.
+            # The session has ended for good. Another holder of the name, if any, is not the addressee.
             raise Refusal("gone")
         elif (holders := self._registry.names.get(to)) is None:
             raise Refusal("no_such_endpoint", similar=self._registry.similar(message.to))
@@ -190,7 +193,7 @@ class MessageRouting:
             self.routed.append(Routed(id_, to, sender, meta, body, len(targets)))
 
     def _accept_claim(self, node: NodeRecord, sender: bytes) -> None:
-        """A `from` that is none of the node's names: a claim, which is marked as such, or refused."""
+        """Check a `from` that is not one of the node's names. Refusal unless it is marked as a claim."""
         try:
             check_claim(sender.decode())
         except ValueError:
@@ -209,7 +212,7 @@ class MessageRouting:
             facts["ts"] = self.epoch + now
         try:
             return orjson.dumps(facts)
-        except TypeError:  # it reads four times deeper than it writes
+        except TypeError:  # orjson reads four times deeper than it writes
             raise WireError("meta nests too deep") from None
 
 

@@ -1,18 +1,18 @@
-"""What messages are addressed to: a holder of a name, on one connection.
+"""Sessions: what messages are addressed to. A session is one holder of a name on one connection.
 
-A **session** ends for good: when the name is given back or taken, when its node leaves, falls silent, or comes back
-over another connection, for then what was on its way to the old one is lost, and what is sent now must not overtake a
-repeat of it. Whoever found a session is told GONE when it ends, once.
+A session **ends for good** when the name is released or taken, when its node leaves, is lost, or comes back over another
+connection: then messages on their way to the old connection are lost, and a new message must not overtake a repeat of
+them. Each peer that has found a session gets GONE once, when it ends.
 
-Only a proxy's death does not end sessions, because then *every* sender repeats what was not acknowledged. During the
-**recovery**, one timeout long after the start, a node may bring a session along that a former proxy gave it.
+Only the death of a proxy ends no session, because then *every* sender repeats what was not acknowledged. During the
+**recovery**, one timeout after the start, a node may bring along a session that a former proxy granted.
 
     FIND of a session │ known here   not known, recovering            not known, recovered
     ──────────────────┼───────────────────────────────────────────────────────────────────
     is answered       │ FOUND        when its node is back: FOUND     GONE
                       │              when the recovery is over: GONE
 
-Without that wait a sender that is back before its holder would take a restart of the proxy for the holder's end.
+Without that wait a sender that is back before its holder would mistake a restart of the proxy for the end of the holder.
 """
 
 from __future__ import annotations
@@ -22,35 +22,38 @@ from collections.abc import Container, Iterable
 from fabric.protocol.verbs import FOUND, GONE
 from proxy.messages.records import Outgoing, RegistrationRecord
 
-#: Peers that are told of the end of one session. Who comes after them learns it from the answer to the next SEND.
+#: Peers that get GONE for one session. Further peers learn of its end from the answer to their next SEND.
 MAX_WATCHERS = 1_024
-#: Sessions of a former proxy that somebody waits for.
+#: Sessions of a former proxy that peers wait for.
 MAX_AWAITED = 100_000
 
 
 class Sessions:
-    """The sessions of one life of a proxy. `boot` makes them unlike those of any other, `peers` says who is here."""
+    """The sessions of one proxy. Their ids begin with `boot`, so they differ from those of any other proxy.
+
+    `peers` are the connected peers; only these get answers.
+    """
 
     def __init__(self, boot: str, recover_until: float, peers: Container[bytes], outgoing: Outgoing) -> None:
-        #: What is addressed to whom: read for every message.
+        #: Session → holder. Read for every message.
         self.open: dict[bytes, RegistrationRecord] = {}
         self.recovering = True
         self.recover_until = recover_until
         self._prefix = f"{boot}-".encode()
         self._serial = 0
-        #: Sessions of a former proxy: their name and who waits for them; and which have ended under this one.
+        #: Sessions of a former proxy: name and waiting peers of the awaited ones; and those that have ended here.
         self._awaited: dict[bytes, tuple[bytes, set[bytes]]] = {}
         self._ended: set[bytes] = set()
         self._peers = peers
         self._outgoing = outgoing
 
     def new(self) -> bytes:
-        """A session nobody ever had."""
+        """A new session id."""
         self._serial += 1
         return b"%s%x" % (self._prefix, self._serial)
 
     def may_return(self, session: bytes) -> bool:
-        """Whether a node that brings this session along may have it back."""
+        """Whether a node that brings this session along gets it back."""
         return (
             self.recovering
             and bool(session)
@@ -60,11 +63,11 @@ class Sessions:
         )
 
     def begin(self, registration: RegistrationRecord) -> None:
-        """Messages may be sent to `registration.session` from now on."""
+        """Open the session of a registration for messages."""
         self.open[registration.session] = registration
 
     def end(self, registration: RegistrationRecord, reason: str) -> None:
-        """No more message is ever delivered to it; its watchers are told."""
+        """End the session for good, and send GONE to its watchers."""
         session = registration.session
         del self.open[session]
         if self.recovering and not session.startswith(self._prefix):
@@ -73,32 +76,32 @@ class Sessions:
         registration.watchers = set()
 
     def returned(self, registration: RegistrationRecord, shared: bool) -> None:
-        """Tell those who waited for its session that it is here."""
+        """A session of a former proxy is back: answer the peers that wait for it."""
         _, waiting = self._awaited.pop(registration.session, (b"", ()))
         for peer in waiting:
             self.found(peer, registration, registration.session, shared)
 
     def lost(self, session: bytes) -> None:
-        """Its node brought it along and did not get it back."""
+        """A session of a former proxy was not granted again: answer the peers that wait for it."""
         self._ended.add(session)
         self._end_wait(session, b"unknown")
 
     def recovered(self) -> None:
-        """The recovery is over: who has not come back by now has no session any more."""
+        """End the recovery: sessions that have not come back have ended."""
         self.recovering = False
         for session in list(self._awaited):
             self._end_wait(session, b"timeout")
         self._ended.clear()
 
     def found(self, peer: bytes, registration: RegistrationRecord, asked: bytes, shared: bool) -> None:
-        """Tell `peer` of the session, and remember to tell it of its end."""
+        """Answer FOUND, and make `peer` a watcher of the session."""
         if len(registration.watchers) < MAX_WATCHERS:
             registration.watchers.add(peer)
         flag = b"1" if shared else b"0"
         self._outgoing.append((peer, [FOUND, registration.name, asked, registration.session, flag]))
 
     def wait_for(self, peer: bytes, name: bytes, session: bytes) -> None:
-        """Tell `peer` when the session has come back, or that it has not."""
+        """Answer `peer` when the session has come back, or with GONE if it cannot."""
         if self.may_return(session) and (session in self._awaited or len(self._awaited) < MAX_AWAITED):
             _, waiting = self._awaited.setdefault(session, (name, set()))
             if len(waiting) < MAX_WATCHERS:

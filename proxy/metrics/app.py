@@ -1,12 +1,12 @@
-"""What machines ask over HTTP: metrics for Prometheus, and two questions for whoever restarts and routes.
+"""The WSGI application for metrics and health checks: pages for Prometheus, supervisors and load balancers.
 
-    GET /metrics    the record of `proxy.stats` in Prometheus' text format, or OpenMetrics if that is asked for
-    GET /healthz    200 while the process and its planes live; 503 and the reason: restart it
-    GET /readyz     200 once nodes can connect and the planes have answered; 503 before, and while it stops: send nobody
+    GET /metrics    the record of `proxy.stats` in Prometheus' text format, or in OpenMetrics on request
+    GET /healthz    200 while the process and its planes work; 503 and the reason: restart it
+    GET /readyz     200 once nodes can connect and the planes have answered; 503 before, and while it stops
 
-Everything is read, nothing can be changed; HEAD is answered, too, any other method is 405. The table of metrics is in
-`proxy.metrics.table`, the server that takes the requests in `proxy.metrics.httpd`. The format is the client library's
-business: prometheus_client is an extra, and imported only by who wants metrics.
+All pages are read-only; HEAD is answered, any other method is 405. The table of metrics is in `proxy.metrics.table`, the
+HTTP server in `proxy.metrics.httpd`. The client library, prometheus_client, makes the format; it is an extra, imported only
+if metrics are enabled.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fabric.proxy")
 
-#: Seconds for which the planes may be silent, or not have answered yet after a start. They are asked each second; a
-#: machine that swaps is late, and to restart what is merely late makes it later.
+#: Seconds of silence of the planes, or seconds without a first answer after the start, until the proxy counts as stuck.
+#: They are probed each second. A machine that swaps answers late, and a restart would make it later.
 SILENCE_TIMEOUT = 10.0
 
 #: Status, headers, body.
@@ -38,7 +38,7 @@ Page = tuple[str, list[tuple[str, str]], bytes]
 
 
 def _host_and_port(listen: str) -> tuple[str, int]:
-    """Host and port (0: a free one). ValueError if it is neither."""
+    """Host and port of `HOST:PORT`; port 0: a free one. ValueError for another text."""
     host, _, port = listen.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not host or (":" in bare) != (bare != host) or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
@@ -47,13 +47,12 @@ def _host_and_port(listen: str) -> tuple[str, int]:
 
 
 class Metrics:
-    """Listens at `listen` (HOST:PORT) from the beginning, answers from `start` to `close`, in threads of its own.
+    """Listens at `listen` (HOST:PORT) from the beginning, and answers from `start` to `close`, in its own threads.
 
-    `stats` is called at each request; `silence` says for how many seconds the planes have not answered, None if they never
-    have. Both are called on the server's threads.
-    With an empty `listen` nothing is served, and nobody has to ask whether it is.
+    `stats` is called for each request. `silence` is the number of seconds since both planes answered, None if they never
+    have. Both are called on the server's threads. With an empty `listen` nothing is served, and all methods do nothing.
 
-    ProxyError if the client library is not installed, or if the address cannot be had.
+    ProxyError if the client library is not installed, or if the address cannot be bound.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Metrics:
     ) -> None:
         self._stats = stats
         self._silence = silence
-        #: Why nobody should come; None: nodes can connect.
+        #: Why nodes cannot connect; None: they can.
         self._not_ready: str | None = "starting"
         self._httpd: Httpd | None = None
         if listen:
@@ -73,7 +72,7 @@ class Metrics:
             self._httpd = self._bind(listen)
 
     def _bind(self, listen: str) -> Httpd:
-        from proxy.metrics.httpd import Httpd  # http.server and what it imports: for those who want it
+        from proxy.metrics.httpd import Httpd  # imports http.server, which a proxy without metrics does not need
 
         try:
             host, port = _host_and_port(listen)
@@ -88,32 +87,32 @@ class Metrics:
 
     @property
     def url(self) -> str:
-        """Where the metrics are, with the real port if a free one was asked for; empty: nowhere."""
+        """URL of the metrics, with the actual port; empty if nothing is served."""
         if self._httpd is None:
             return ""
         host = str(self._httpd.server_address[0])
         return f"http://{f'[{host}]' if ':' in host else host}:{self._httpd.port}/metrics"
 
     def start(self) -> None:
-        """Answer from now on. `/readyz` says 503 until `ready`."""
+        """Start to answer. `/readyz` is 503 until `ready`."""
         if self._httpd is not None:
             self._httpd.start()
             logger.info("metrics at %s", self.url)
 
     def ready(self) -> None:
-        """Nodes can connect now."""
+        """Nodes can connect; `/readyz` may be 200."""
         self._not_ready = None
 
     def stopping(self) -> None:
-        """The proxy is about to stop: `/readyz` says so from now on."""
+        """The proxy is about to stop; `/readyz` is 503 from now on."""
         self._not_ready = "stopping"
 
     def close(self) -> None:
-        """Let go of the address; within a second, whoever is connected."""
+        """Close the listener, and within a second all connections."""
         if self._httpd is not None:
             self._httpd.stop()
 
-    # The pages; on the server's threads
+    # Pages, on the server's threads
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """See PEP 3333."""
@@ -166,7 +165,7 @@ def _text(status: str, text: str) -> Page:
 
 
 def _metrics_page(application: WSGIApplication, environ: WSGIEnvironment) -> Page:
-    """What the client library answers to GET, taken apart."""
+    """The answer of the client library to GET, as a page."""
     answer: list[Any] = []
     body = b"".join(
         application({**environ, "REQUEST_METHOD": "GET"}, lambda *started: answer.extend(started))  # type: ignore[arg-type]
@@ -193,17 +192,17 @@ def _prometheus(stats: Callable[[], ProxyStats]) -> WSGIApplication:
 
 
 class _Collector:
-    """Reads the record once at each scrape."""
+    """Reads the record once for each scrape."""
 
     def __init__(self, stats: Callable[[], ProxyStats]) -> None:
         self._stats = stats
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
-        """Called by the library, at each scrape."""
+        """Called by the client library for each scrape."""
         return [_family(metric, samples) for metric, samples in exposition(self._stats())]
 
     def describe(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
-        """The names alone: nothing runs yet when the library asks for them."""
+        """Metrics without samples: the client library asks for them before the proxy runs."""
         return [_family(metric, []) for metric in METRICS]
 
 

@@ -1,12 +1,12 @@
-"""A small HTTP server for machines that ask every few seconds, which strangers cannot make big.
+"""A small HTTP server for monitoring, with bounded connections, threads and times.
 
     accept ──▸ a free slot among `MAX_CONNECTIONS`? ──▸ a thread: one request, one answer, closed
        │                └─no──▸ the oldest connection is cut off
-       └── each second: what is older than `REQUEST_TIMEOUT` is cut off
+       └── each second: connections older than `REQUEST_TIMEOUT` are cut off
 
-A timeout of the socket alone is not enough: whoever sends a byte every four seconds never runs into it. So connections
-have an age, and whoever takes long makes room for others. What is served is a WSGI application, and it is called in a
-thread of its own, never in one of the proxy's planes.
+A timeout of the socket is not enough: a client that sends a byte every four seconds never exceeds it. So connections have a
+maximum age, and slow clients make room for new ones. The WSGI application is called in a thread of its own, never on a
+thread of the planes.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fabric.proxy")
 
-#: Requests served at a time. Two Prometheus servers and two health checks are four.
+#: Connections at a time. Two Prometheus servers and two health checks need four.
 MAX_CONNECTIONS = 8
-#: Seconds that a request may take from its connection to the end of its answer.
+#: Seconds from the accept to the end of the answer.
 REQUEST_TIMEOUT = 10.0
-#: Seconds that one read or write may take.
+#: Seconds for one read or write.
 IO_TIMEOUT = 5.0
-#: Seconds that a newcomer waits for the slot of the one that was cut off for it.
+#: Seconds that a new connection waits for the slot of the one that was cut off for it.
 _EVICTION_TIMEOUT = 0.2
 #: Seconds between two checks of the ages.
 POLL_INTERVAL = 1.0
@@ -52,22 +52,22 @@ class _Request(WSGIRequestHandler):
         self.connection.settimeout(self.server.io_timeout)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A request is no event: there is one every few seconds."""
+        """Log nothing: there is a request every few seconds."""
 
     def get_stderr(self) -> io.StringIO:
-        """What wsgiref says of clients that went away is of no use to anybody."""
+        """Discards the tracebacks that wsgiref writes when a client disconnects."""
         return io.StringIO()
 
 
 class Httpd(WSGIServer):
-    """Serves `application` at (host, port) from `start` to `stop`; port 0 is a free one, and `port` says which.
+    """Serves `application` at (host, port) from `start` to `stop`; port 0: a free one, see the attribute `port`.
 
-    OSError if the address cannot be had. `everywhere`: all interfaces, of both IP versions where there are two.
+    `everywhere`: all interfaces, of both IP versions if there are two. OSError if the address cannot be bound.
     """
 
     request_queue_size = 64
-    allow_reuse_address = True  # a restart must not wait for the connections of the last life
-    allow_reuse_port = False  # … but two proxies at one port would share the scrapes
+    allow_reuse_address = True  # a restarted proxy need not wait for connections of the last one
+    allow_reuse_port = False  # two proxies at one port would each get some of the scrapes
 
     def __init__(
         self,
@@ -104,18 +104,18 @@ class Httpd(WSGIServer):
 
     @property
     def port(self) -> int:
-        """The port it listens at."""
+        """The port of the listener."""
         return int(self.socket.getsockname()[1])
 
     def start(self) -> None:
-        """Serve, in threads of its own."""
+        """Start the acceptor thread."""
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Stop listening, and cut off who is still there. Returns when all threads have ended, or after a second."""
+        """Stop listening, and cut off all connections. Returns when all threads have ended, or after `STOP_TIMEOUT`."""
         self._stopping.set()
         if self._acceptor.ident is not None:
-            # Wakes the acceptor (on Linux), which else looks up once a second only.
+            # Wakes the acceptor (on Linux), which otherwise polls once a second.
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_RDWR)
             self.shutdown()
@@ -131,7 +131,7 @@ class Httpd(WSGIServer):
     # socketserver's hooks
 
     def server_bind(self) -> None:
-        """Bind; without the look-up of its own name that http.server does, which can take seconds."""
+        """Bind without the name look-up of http.server, which can take seconds."""
         if self._everywhere:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         TCPServer.server_bind(self)
@@ -139,8 +139,8 @@ class Httpd(WSGIServer):
         self.setup_environ()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept. Where that fails (no descriptor is left) the next try waits: the connection that waits stays readable,
-        and a thread that spins would take the GIL from the planes."""
+        """Accept. After a failure (no descriptor is left) wait before the next try: the listener stays readable, and a
+        spinning thread would take the GIL from the planes."""
         try:
             return self.socket.accept()
         except OSError:
@@ -148,7 +148,7 @@ class Httpd(WSGIServer):
             raise
 
     def service_actions(self) -> None:
-        """Cut off who has been here too long; on the acceptor's thread, once a second and after each request."""
+        """Cut off connections that are too old. On the acceptor's thread, once a second and after each request."""
         now = monotonic()
         with self._lock:
             for connection, since in self._open.items():
@@ -156,7 +156,7 @@ class Httpd(WSGIServer):
                     _disconnect(connection)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a new connection in a thread, if there is a slot for it."""
+        """Serve a new connection in a thread, in a free slot or in that of the oldest connection."""
         if not self._slots.acquire(blocking=False):
             with self._lock:
                 if self._open:
@@ -172,13 +172,13 @@ class Httpd(WSGIServer):
             self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError:  # no more threads; socketserver closes the connection
+        except RuntimeError:  # no thread can be started; socketserver closes the connection
             self._forget(request, thread)
             self._slots.release()
             raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away are none; what an application gets wrong is its own to report."""
+        """A client that disconnects is not an error; errors of the application are logged by the application."""
         logger.debug("a request from %s was not answered: %r", client_address, sys.exception())
 
     def _serve(self, request: socket.socket, client_address: Any) -> None:
@@ -192,13 +192,13 @@ class Httpd(WSGIServer):
             self._slots.release()
 
     def _forget(self, request: socket.socket, thread: threading.Thread) -> None:
-        """From here on nobody else touches the connection."""
+        """From here on no other thread uses the connection."""
         with self._lock:
             del self._open[request]
             self._threads.discard(thread)
 
 
 def _disconnect(connection: socket.socket) -> None:
-    """End it for its thread, which closes it: a descriptor that is closed here might be somebody else's a moment later."""
+    """Shut a connection down. Its own thread closes it: closed here, its descriptor could be reused while in use there."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
