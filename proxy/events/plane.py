@@ -49,19 +49,19 @@ MAX_OVERHEAD = 4 * 1024
 _INPROC_IN = "inproc://events-in"
 
 
-def set_common_options(made: zmq.Socket[bytes], address: Address) -> None:
+def set_common_options(opened: zmq.Socket[bytes], address: Address) -> None:
     """Set the options that all sockets of the proxy share, before the bind. Keepalive detects a half-open tcp connection
     in 11 s. ZMTP heartbeats stay off: combined with a full pipe they abort libzmq 4.3.5 at either end."""
-    made.linger = 0
-    made.handshake_ivl = 3_000
-    made.ipv6 = ":" in address.host
-    made.setsockopt(zmq.BACKLOG, backlog(limit_of_descriptors()))
+    opened.linger = 0
+    opened.handshake_ivl = 3_000
+    opened.ipv6 = ":" in address.host
+    opened.setsockopt(zmq.BACKLOG, backlog(limit_of_descriptors()))
     if address.directory is None:
-        made.tcp_keepalive = 1
-        made.tcp_keepalive_idle = 5
-        made.tcp_keepalive_intvl = 2
-        made.tcp_keepalive_cnt = 3
-        made.setsockopt(zmq.TCP_MAXRT, 10_000)
+        opened.tcp_keepalive = 1
+        opened.tcp_keepalive_idle = 5
+        opened.tcp_keepalive_intvl = 2
+        opened.tcp_keepalive_cnt = 3
+        opened.setsockopt(zmq.TCP_MAXRT, 10_000)
 
 
 class EventPlane:
@@ -107,9 +107,9 @@ class EventPlane:
         self._thread = threading.Thread(target=self._run, name="fabric-events", daemon=True)
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
-        made = self._context.socket(kind)
-        set_common_options(made, self._address)
-        return made
+        opened = self._context.socket(kind)
+        set_common_options(opened, self._address)
+        return opened
 
     def start(self) -> None:
         """Bind events-out now, events-in after the settle time. ProxyError if an address cannot be bound."""
@@ -213,8 +213,8 @@ class EventPlane:
 class Announcer:
     """Publishes the proxy's own events (`fabric.…`) as an ordinary publisher. One thread uses it."""
 
-    def __init__(self, made: zmq.Socket[bytes], origin: bytes, source: str) -> None:
-        self._socket = made
+    def __init__(self, opened: zmq.Socket[bytes], origin: bytes, source: str) -> None:
+        self._socket = opened
         self._socket.linger = 0
         self._socket.sndhwm = 0  # unlimited: libzmq's thread in this process reads it at once
         self._socket.connect(_INPROC_IN)

@@ -216,6 +216,10 @@ class Directory:
         """Seconds since the last node left or an unregistered peer sent a message; 0 while there is a node."""
         return 0.0 if self._empty_since is None else now - max(self._empty_since, self._routing.last_bare_send)
 
+    def refuse_newcomers(self, newcomers: bool) -> None:
+        """Whether new nodes are refused with `full`, because the process has no room for them. Any thread."""
+        self.registry.full = newcomers
+
     def stats(self) -> dict[str, int]:
         """Numbers of nodes, endpoints and pending broadcasts; and all counts since the start."""
         return {
@@ -259,10 +263,6 @@ class Directory:
             handler(node, message, now)
 
         return handle
-
-    def refuse_newcomers(self, newcomers: bool) -> None:
-        """Whether new nodes are refused with `full`, because the process has no room for them. Any thread."""
-        self.registry.full = newcomers
 
     def _hello(self, peer: bytes, frames: list[bytes], now: float) -> None:
         message: Hello = decode_for_proxy(frames)

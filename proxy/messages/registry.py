@@ -63,31 +63,31 @@ class Registry:
 
     def hello(self, peer: bytes, identity: Identity, welcome: Welcome, now: float) -> NodeRecord:
         """HELLO: for the first time, again, or over another connection. Refusal `full` if there is no room."""
-        here = self.nodes.get(peer)
-        if here is not None and here.origin == identity.origin:
-            here.identity, here.seen, here.stale = identity, now, False
+        known = self.nodes.get(peer)
+        if known is not None and known.origin == identity.origin:
+            known.identity, known.seen, known.stale = identity, now, False
             self._send(peer, encode(welcome))
-            return here
-        before = self.origins.get(identity.origin)
-        if before is None and here is None and (self.full or len(self.nodes) >= self._max_nodes):
+            return known
+        previous = self.origins.get(identity.origin)
+        if previous is None and known is None and (self.full or len(self.nodes) >= self._max_nodes):
             raise Refusal("full", limit=len(self.nodes))
-        if here is not None:
-            self.drop(here, "left", "replaced")
+        if known is not None:
+            self.drop(known, "left", "replaced")
         node = NodeRecord(peer, identity, now)
         self.nodes[peer] = self.origins[identity.origin] = node
         self._send(peer, encode(welcome))
-        if before is None:
+        if previous is None:
             self._announce("node.joined", node)
         else:
-            self._move(before, node, now)
+            self._move(previous, node, now)
         return node
 
-    def _move(self, before: NodeRecord, node: NodeRecord, now: float) -> None:
+    def _move(self, previous: NodeRecord, node: NodeRecord, now: float) -> None:
         """Move the node's names to its new connection without freeing them; its sessions end with the old one."""
-        node.since = before.since
-        del self.nodes[before.peer]
-        self._send(before.peer, [BYE, b"replaced", b""])
-        for registration in before.registrations.values():
+        node.since = previous.since
+        del self.nodes[previous.peer]
+        self._send(previous.peer, [BYE, b"replaced", b""])
+        for registration in previous.registrations.values():
             self.sessions.end(registration, "reconnect")
             registration.node, registration.session, registration.since = node, self.sessions.new(), now
             self.sessions.begin(registration)
