@@ -1,4 +1,4 @@
-"""Sessions and a directory joined by lists: processes, pipes and clocks that break where the test wants them to.
+"""Sessions and a directory joined by lists; the test breaks processes, pipes and clocks between any two steps.
 
     Session.outgoing ─▸ pipe ─▸ wire ─▸ Directory ─▸ wire ─▸ inbox ─▸ Session
                         └ the DEALER's: outlive the link ┘ └ wires do not ┘
@@ -21,7 +21,7 @@ TIMEOUT = 15.0
 
 
 class Process:
-    """A node: a session, its DEALER, and a handler that remembers what it handled."""
+    """A node: a session, its DEALER, and a handler that records its messages."""
 
     def __init__(self, fabric: Fabric, name: str, origin: bytes) -> None:
         self.fabric = fabric
@@ -39,7 +39,7 @@ class Process:
         self.accepts = True
 
     def work(self) -> bool:
-        """Read one message, act on what came of it, write what is to be written."""
+        """Read one message, act on its outcomes, and queue the answers."""
         if self.stopped or self.killed:
             return False
         busy = bool(self.inbox)
@@ -65,7 +65,7 @@ class Process:
         return [outcome for outcome in self.outcomes if isinstance(outcome, kind)]
 
     def fate(self, id: str) -> list[Any]:
-        """What became of a message of ours."""
+        """The outcomes of a message that this process sent."""
         return [
             outcome for outcome in self.outcomes if isinstance(outcome, Delivered | CallFailed) and outcome.id == id
         ]
@@ -91,7 +91,7 @@ class Process:
             self.fabric.peers[self.peer] = self
 
     def cut(self, arrived: int = 0) -> None:
-        """The link breaks; of what the proxy had written, `arrived` messages were in our socket already."""
+        """The link breaks; of the messages that the proxy had written, the first `arrived` are in our socket already."""
         self.fabric.peers.pop(self.peer, None)
         self.peer = b""
         for _ in range(min(arrived, len(self.down))):
@@ -128,7 +128,7 @@ class Fabric:
             process.connect()
 
     def kill_proxy(self, arrived: int = 0) -> None:
-        """kill -9: what it had read and what it was about to write is lost."""
+        """kill -9: messages that it had read, and its unwritten answers, are lost."""
         self.directory = None
         for process in self.processes:
             process.cut(arrived)
@@ -165,7 +165,7 @@ class Fabric:
         return True
 
     def route(self, process: Process) -> bool:
-        """The proxy reads one message of this process, and writes whatever comes of it."""
+        """The proxy reads one message of this process, and writes its answers."""
         if self.directory is None or not process.up:
             return False
         self.directory.receive(process.peer, process.up.popleft(), self.now)
@@ -194,7 +194,7 @@ class Fabric:
         return True
 
     def tick(self, seconds: float = 0.0) -> None:
-        """Let time pass, in one go: whoever is not stopped is called on time at its end only."""
+        """Let time pass in one step; proxy and processes run at its end only."""
         self.now += seconds
         if self.directory is not None:
             self.directory.tick(self.now)
@@ -205,7 +205,7 @@ class Fabric:
                 process.act()
 
     def settle(self) -> None:
-        """Until nothing moves any more."""
+        """Run until no message moves."""
         moving = True
         while moving:
             moving = False
@@ -213,7 +213,7 @@ class Fabric:
                 moving |= process.work() | self.write(process) | self.route(process) | self.read(process)
 
     def run(self, seconds: float, step: float = 1.0) -> None:
-        """Let time pass step by step, with everything settled in between."""
+        """Let time pass step by step, settled in between."""
         end = self.now + seconds
         while self.now < end:
             self.settle()

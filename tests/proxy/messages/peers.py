@@ -23,13 +23,21 @@ class Proxy:
         return self
 
     def raw(self, peer, frames):
+        """`peer` sends these frames."""
         self.directory.receive(peer, frames, self.now)
         self.deliver()
 
     def deliver(self):
+        """Move the directory's answers into the boxes of their peers."""
         while self.directory.outgoing:
             peer, frames = self.directory.outgoing.popleft()
             self.boxes.setdefault(peer, []).append(verbs.decode_for_node(frames))
+
+    def lose(self, peer, message, why):
+        """`peer` says `message`, and the first answer cannot be sent."""
+        self.directory.receive(peer, verbs.encode(message), self.now)
+        self.directory.undeliverable(*self.directory.outgoing.popleft(), why, self.now)
+        self.deliver()
 
     def heard(self, peer):
         """All messages to this peer since the last call."""
@@ -41,6 +49,7 @@ class Proxy:
         self.deliver()
 
     def announced(self):
+        """All announcements since the last call, as (topic, payload)."""
         events = list(self.directory.announcements)
         self.directory.announcements.clear()
         return events

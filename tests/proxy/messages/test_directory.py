@@ -1,4 +1,4 @@
-"""The proxy's half of the message plane: what it answers, passes on and announces."""
+"""The proxy's half of the message plane: its answers, deliveries and announcements."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def test_hello_is_answered_with_the_terms_and_its_number():
     assert welcome == verbs.Welcome(1, 4, verbs.Terms("boot", 3.0, 9.0, 1_000))
 
 
-def test_another_version_is_told_ours(proxy):
+def test_another_version_is_refused_with_ours(proxy):
     proxy.raw(b"c", [b"HELLO", b"2", b"1", verbs.encode(hello(b"c"))[3]])
     (error,) = proxy.heard(b"c")
     assert (error.about, error.code, error.detail["version"]) == ("HELLO", "version", 1)
 
 
-def test_a_node_that_joins_is_announced_with_who_it_is():
+def test_a_node_that_joins_is_announced_with_its_identity():
     ((topic, payload),) = Proxy().say(b"a", hello(b"a")).announced()
     assert (topic, payload) == (
         "fabric.node.joined",
@@ -32,17 +32,14 @@ def test_a_node_that_joins_is_announced_with_who_it_is():
     )
 
 
-def test_a_node_that_says_bye_leaves_with_its_names(proxy):
-    proxy.say(b"b", verbs.Bye("close"))
-    assert proxy.topics() == ["fabric.endpoint.left", "fabric.node.left"]
-
-
-def test_the_reason_of_a_bye_is_announced(proxy):
+def test_a_node_that_says_bye_leaves_with_its_names_and_its_reason_is_announced(proxy):
     proxy.say(b"b", verbs.Bye("shutdown"))
-    assert {payload["reason"] for _, payload in proxy.announced()} == {"shutdown"}
+    announced = proxy.announced()
+    assert [topic for topic, _ in announced] == ["fabric.endpoint.left", "fabric.node.left"]
+    assert {payload["reason"] for _, payload in announced} == {"shutdown"}
 
 
-def test_a_node_silent_for_the_timeout_is_told_and_lost(proxy):
+def test_a_node_silent_for_the_timeout_gets_bye_and_is_lost(proxy):
     for _ in range(4):
         proxy.tick(4.9)
         proxy.say(b"a", verbs.Ping("p"))
@@ -59,38 +56,29 @@ def test_a_node_that_pings_is_never_lost(proxy):
     assert proxy.topics() == []
 
 
-def test_a_tick_that_is_late_itself_gives_everybody_a_full_timeout(proxy):
+def test_a_late_tick_grants_every_node_a_full_timeout(proxy):
     proxy.tick(3_600)
     assert proxy.topics() == []
 
 
-def test_after_a_late_tick_the_silent_are_lost_one_timeout_later(proxy):
+def test_after_a_late_tick_silent_nodes_are_lost_one_timeout_later(proxy):
     proxy.tick(3_600)
     for _ in range(3):
         proxy.tick(5)
     assert proxy.topics().count("fabric.node.lost") == 2
 
 
-def test_it_wants_to_be_called_when_the_first_node_is_overdue(proxy):
+def test_the_next_deadline_is_when_the_first_node_is_overdue(proxy):
     proxy.tick(4)
     proxy.tick(4)
     proxy.tick(5)
     assert proxy.directory.next_deadline() == pytest.approx(115.0)
 
 
-def test_the_same_origin_on_another_connection_keeps_its_names(proxy):
-    identity = Identity("b", origin(b"b"))
-    proxy.say(b"b2", verbs.Hello(1, 2, identity))
+def test_the_same_origin_on_another_connection_keeps_its_names_and_is_not_announced(proxy):
+    proxy.say(b"b2", verbs.Hello(1, 2, Identity("b", origin(b"b"))))
     assert proxy.heard(b"b2")[1:] == [verbs.Registered(1, "worker", "boot-2")]
-
-
-def test_the_connection_that_was_superseded_is_told(proxy):
-    proxy.say(b"b2", verbs.Hello(1, 2, Identity("b", origin(b"b"))))
     assert proxy.heard(b"b") == [verbs.Bye("replaced")]
-
-
-def test_a_node_that_changes_its_connection_is_not_announced(proxy):
-    proxy.say(b"b2", verbs.Hello(1, 2, Identity("b", origin(b"b"))))
     assert proxy.topics() == []
 
 
@@ -104,7 +92,7 @@ def test_more_nodes_than_allowed_are_refused():
     assert proxy.say(b"c", hello(b"c")).heard(b"c")[0].code == "full"
 
 
-def test_newcomers_are_turned_away_while_there_is_no_room_and_who_is_here_stays(proxy):
+def test_newcomers_are_refused_while_there_is_no_room_and_connected_nodes_stay(proxy):
     proxy.directory.refuse_newcomers(True)
     assert proxy.say(b"c", hello(b"c")).heard(b"c")[0].code == "full"
     assert type(proxy.say(b"a2", hello(b"a")).heard(b"a2")[0]) is verbs.Welcome  # over another connection
@@ -136,7 +124,7 @@ def test_a_ping_of_a_stranger_says_that_it_is_not_known(proxy):
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_what_only_a_node_may_say_a_stranger_is_refused(proxy, message):
+def test_a_verb_that_only_nodes_may_send_is_refused_from_a_stranger(proxy, message):
     assert proxy.say(b"x", message).heard(b"x")[0].code == "unknown_peer"
 
 
@@ -150,7 +138,7 @@ def test_it_is_not_idle_while_a_node_is_here(proxy):
     assert proxy.directory.idle_for(proxy.now + 30) == 0
 
 
-def test_closing_tells_every_node(proxy):
+def test_at_close_every_node_gets_bye(proxy):
     proxy.directory.close()
     proxy.deliver()
     assert (proxy.heard(b"a"), proxy.heard(b"b")) == ([verbs.Bye("shutdown")], [verbs.Bye("shutdown")])
@@ -172,20 +160,14 @@ def test_reject_names_the_holder(proxy):
     assert (error.subject, error.code, error.detail) == ("5", "name_taken", {"holder": "b (pid 7 on host)"})
 
 
-def test_replace_takes_the_name_and_tells_its_holder(proxy):
+def test_replace_takes_the_name_and_its_holder_gets_bye(proxy):
     proxy.say(b"a", verbs.Register(5, "worker", "replace"))
-    assert (proxy.heard(b"a"), proxy.heard(b"b")) == (
-        [verbs.Registered(5, "worker", "boot-2")],
-        [verbs.Bye("replaced", "boot-1")],
-    )
-
-
-def test_replacing_is_announced(proxy):
-    proxy.say(b"a", verbs.Register(5, "worker", "replace"))
+    assert proxy.heard(b"a") == [verbs.Registered(5, "worker", "boot-2")]
+    assert proxy.heard(b"b") == [verbs.Bye("replaced", "boot-1")]
     assert proxy.topics() == ["fabric.endpoint.replaced", "fabric.endpoint.joined"]
 
 
-def test_a_returning_holder_does_not_replace_whoever_has_its_name_now(proxy):
+def test_a_returning_holder_does_not_replace_the_present_holder_of_its_name(proxy):
     proxy.say(b"a", verbs.Register(5, "worker", "replace", "boot-9", "worker"))
     assert proxy.heard(b"a")[0].code == "name_taken"
 
@@ -230,7 +212,7 @@ def test_a_session_is_found_by_name(proxy):
     assert proxy.say(b"a", verbs.Find("worker")).heard(b"a") == [verbs.Found("worker", "", "boot-1", False)]
 
 
-def test_a_name_nobody_has_is_answered_with_similar_ones(proxy):
+def test_an_unknown_name_is_answered_with_similar_ones(proxy):
     (error,) = proxy.say(b"a", verbs.Find("wroker")).heard(b"a")
     assert (error.about, error.subject, error.code, error.detail) == (
         "FIND",
@@ -248,7 +230,7 @@ def test_a_group_is_found_in_turn(proxy):
     assert (found[0] != found[1], found[:2]) == (True, found[2:])
 
 
-def test_who_found_a_session_is_told_of_its_end(proxy):
+def test_a_peer_that_found_a_session_gets_gone_at_its_end(proxy):
     proxy.say(b"a", verbs.Find("worker")).say(b"b", verbs.Unregister(1))
     assert proxy.heard(b"a")[-1] == verbs.Gone("worker", "boot-1", "close")
 
@@ -282,7 +264,7 @@ def test_after_the_recovery_no_session_of_a_former_proxy_returns(proxy):
     assert proxy.heard(b"b")[0].session == "boot-2"
 
 
-def test_a_newcomer_gives_a_name_back_to_whom_it_belonged(proxy):
+def test_a_newcomer_loses_a_name_to_its_returning_holder(proxy):
     proxy.say(b"a", verbs.Register(5, "worker", "reject", "old-7", "worker"))
     assert (proxy.heard(b"a"), proxy.heard(b"b")) == (
         [verbs.Registered(5, "worker", "old-7")],
@@ -290,7 +272,7 @@ def test_a_newcomer_gives_a_name_back_to_whom_it_belonged(proxy):
     )
 
 
-def test_of_two_that_bring_the_same_name_along_the_first_keeps_it(proxy):
+def test_of_two_nodes_that_bring_the_same_name_along_the_first_keeps_it(proxy):
     proxy.say(b"a", verbs.Register(5, "late", "reject", "old-7", "late"))
     proxy.say(b"b", verbs.Register(2, "late", "reject", "old-8", "late"))
     assert proxy.heard(b"b")[0].code == "name_taken"
@@ -327,17 +309,17 @@ def test_a_got_reaches_its_sender_over_whatever_connection_it_has_now(proxy):
     assert proxy.say(b"b", verbs.Got("m1", "boot-1", origin(b"a"))).heard(b"a2") == [verbs.Ack("m1", 1)]
 
 
-def test_a_refusal_reaches_the_sender_as_its_holders(proxy):
+def test_a_refusal_reaches_the_sender_as_an_error_of_the_holder(proxy):
     proxy.say(b"b", verbs.RefusedByHolder("m1", "boot-1", origin(b"a"), "busy", {"text": "full"}))
     assert proxy.heard(b"a") == [verbs.Error("DELIVER", "m1", "busy", {"text": "full"})]
 
 
-def test_an_answer_reaches_whoever_asked_without_an_endpoint(proxy):
+def test_an_answer_reaches_an_asker_without_an_endpoint(proxy):
     proxy.say(b"b", verbs.Reply("m1", origin(b"a"), ReplyMeta(), b'{"x":1}'))
     assert proxy.heard(b"a") == [verbs.Replied("m1", ReplyMeta(), b'{"x":1}')]
 
 
-def test_what_is_for_a_sender_that_is_gone_is_counted(proxy):
+def test_an_acknowledgement_for_a_sender_that_is_gone_is_counted(proxy):
     proxy.say(b"b", verbs.Got("m1", "boot-1", b"gone1234"))
     assert proxy.directory.stats()["unrouted"] == 1
 
@@ -385,7 +367,7 @@ def test_a_senders_time_is_left_as_it_is(proxy):
     assert proxy.say(b"a", send("worker", "boot-1")).heard(b"b")[0].meta.ts == 1.0
 
 
-def test_who_never_said_hello_sends_anonymously(proxy):
+def test_a_peer_that_never_said_hello_sends_anonymously(proxy):
     proxy.say(b"x", send("worker", "", sender="bob"))
     assert proxy.heard(b"b")[0].sender == "anonymous:bob"
 
@@ -395,28 +377,20 @@ def test_a_claim_to_be_anonymous_is_not_marked_twice(proxy):
     assert proxy.heard(b"b")[0].sender == "anonymous:bob"
 
 
-def test_who_never_said_hello_is_acknowledged(proxy):
+def test_a_peer_that_never_said_hello_gets_acknowledgements(proxy):
     back = proxy.say(b"x", send("worker", "", sender="bob")).heard(b"b")[0].back
     assert proxy.say(b"b", verbs.Got("m1", "boot-1", back)).heard(b"x") == [verbs.Ack("m1", 1)]
 
 
-def test_who_never_said_hello_is_told_that_nobody_has_the_name(proxy):
+def test_a_peer_that_never_said_hello_gets_an_error_for_an_unknown_name(proxy):
     (error,) = proxy.say(b"x", send("workre", "", sender="bob")).heard(b"x")
     assert (error.subject, error.code, error.detail) == ("m1", "no_such_endpoint", {"similar": ["worker"]})
 
 
-def test_a_full_pipe_is_told_to_the_sender(proxy):
-    proxy.directory.receive(b"a", verbs.encode(send("worker", "boot-1")), proxy.now)
-    proxy.directory.undeliverable(*proxy.directory.outgoing.popleft(), "busy", proxy.now)
-    proxy.deliver()
-    assert proxy.heard(b"a") == [verbs.Error("SEND", "m1", "busy", {})]
-
-
-def test_a_connection_that_is_gone_is_told_to_the_sender(proxy):
-    proxy.directory.receive(b"a", verbs.encode(send("worker", "boot-1")), proxy.now)
-    proxy.directory.undeliverable(*proxy.directory.outgoing.popleft(), "gone", proxy.now)
-    proxy.deliver()
-    assert proxy.heard(b"a") == [verbs.Error("SEND", "m1", "gone", {})]
+@pytest.mark.parametrize("why", ["busy", "gone"])
+def test_the_sender_of_a_message_that_cannot_be_delivered_gets_the_reason(proxy, why):
+    proxy.lose(b"a", send("worker", "boot-1"), why)
+    assert proxy.heard(b"a") == [verbs.Error("SEND", "m1", why, {})]
 
 
 def test_a_connection_that_is_gone_loses_its_node(proxy):
@@ -424,28 +398,28 @@ def test_a_connection_that_is_gone_loses_its_node(proxy):
     assert proxy.announced()[-1][1]["reason"] == "gone"
 
 
-def test_who_missed_an_answer_because_its_pipe_was_full_must_say_hello(proxy):
+def test_a_node_that_missed_an_answer_because_its_pipe_was_full_must_say_hello(proxy):
     proxy.directory.undeliverable(b"a", [b"ACK", b"m1", b"1"], "busy", proxy.now)
     assert proxy.say(b"a", verbs.Ping("p")).heard(b"a") == [verbs.Pong("p", False)]
 
 
 @pytest.mark.parametrize("session", ["boot-1", "*", ""])
-def test_until_its_hello_nothing_that_it_sends_is_passed_on(proxy, session):
+def test_until_that_hello_its_messages_are_refused(proxy, session):
     proxy.directory.undeliverable(b"a", [b"ACK", b"m1", b"1"], "busy", proxy.now)
     assert proxy.say(b"a", send("worker", session)).heard(b"a")[0].code == "unknown_peer"
     assert proxy.heard(b"b") == []
 
 
-def test_after_its_hello_it_is_known_again(proxy):
+def test_after_that_hello_it_is_known_again(proxy):
     proxy.directory.undeliverable(b"a", [b"ACK", b"m1", b"1"], "busy", proxy.now)
     assert proxy.say(b"a", hello(b"a", 2), verbs.Ping("p")).heard(b"a")[-1] == verbs.Pong("p", True)
 
 
-def test_messages_are_recorded_for_the_hooks_only_if_asked_for(proxy):
+def test_messages_are_recorded_for_the_hooks_only_if_enabled(proxy):
     assert proxy.directory.routed is None
 
 
-def test_a_recorded_message_says_where_it_went():
+def test_a_recorded_message_has_its_receiver_and_the_number_of_holders():
     proxy = Proxy(record=True).say(b"b", hello(b"b"), verbs.Register(1, "worker", "reject"))
     proxy.say(b"b", send("worker", "boot-1", sender="worker", body=b"{}"))
     routed = proxy.directory.routed.popleft()
@@ -465,7 +439,7 @@ def _answer(proxy, peer):
         proxy.say(peer, verbs.Got(message.id, message.session, message.back))
 
 
-def test_a_broadcast_is_acknowledged_once_by_how_many_have_it(crowd):
+def test_a_broadcast_is_acknowledged_once_with_the_number_of_holders(crowd):
     crowd.say(b"a", send("*", "*"))
     _answer(crowd, b"b")
     _answer(crowd, b"c")
@@ -478,7 +452,7 @@ def test_a_broadcast_is_not_acknowledged_before_all_have_answered(crowd):
     assert crowd.heard(b"a") == []
 
 
-def test_who_refuses_a_broadcast_is_not_counted(crowd):
+def test_a_holder_that_refuses_a_broadcast_is_not_counted(crowd):
     crowd.say(b"a", send("*", "*"))
     (message,) = crowd.heard(b"b")
     crowd.say(b"b", verbs.RefusedByHolder(message.id, message.session, message.back, "busy", {}))
@@ -486,15 +460,13 @@ def test_who_refuses_a_broadcast_is_not_counted(crowd):
     assert crowd.heard(b"a") == [verbs.Ack("m1", 2)]
 
 
-def test_who_cannot_be_reached_by_a_broadcast_is_not_counted(crowd):
-    crowd.directory.receive(b"a", verbs.encode(send("*", "*")), crowd.now)
-    crowd.directory.undeliverable(*crowd.directory.outgoing.popleft(), "busy", crowd.now)
-    crowd.deliver()
+def test_a_holder_that_a_broadcast_cannot_reach_is_not_counted(crowd):
+    crowd.lose(b"a", send("*", "*"), "busy")
     _answer(crowd, b"c")
     assert crowd.heard(b"a") == [verbs.Ack("m1", 2)]
 
 
-def test_who_does_not_answer_a_broadcast_costs_half_of_the_senders_patience(crowd):
+def test_a_broadcast_without_all_answers_is_acknowledged_after_half_of_the_senders_time(crowd):
     crowd.say(b"a", send("*", "*"))
     _answer(crowd, b"c")
     crowd.tick(2.5)
@@ -521,7 +493,7 @@ def test_a_question_reaches_the_node_of_that_origin(proxy):
     assert proxy.heard(b"b") == [verbs.Asking("q", origin(b"a"), b"what")]
 
 
-def test_its_answer_says_who_tells(proxy):
+def test_the_answer_to_a_question_has_the_origin_of_its_node(proxy):
     proxy.say(b"b", verbs.Tell("q", origin(b"a"), b"that"))
     assert proxy.heard(b"a") == [verbs.Telling("q", origin(b"b"), b"that")]
 
@@ -537,14 +509,12 @@ def test_a_question_to_all_reaches_the_others_and_their_number_the_asker(proxy):
     assert (proxy.heard(b"a"), len(proxy.heard(b"b")), len(proxy.heard(b"c"))) == ([verbs.Ack("q", 2)], 1, 1)
 
 
-def test_a_question_that_does_not_get_through_names_who_was_asked(proxy):
-    proxy.directory.receive(b"a", verbs.encode(verbs.Ask("q", origin(b"b"), b"what")), proxy.now)
-    proxy.directory.undeliverable(*proxy.directory.outgoing.popleft(), "busy", proxy.now)
-    proxy.deliver()
+def test_a_question_that_cannot_be_delivered_fails_with_the_origin_that_was_asked(proxy):
+    proxy.lose(b"a", verbs.Ask("q", origin(b"b"), b"what"), "busy")
     assert proxy.heard(b"a") == [verbs.Error("ASK", "q", "busy", {"origin": origin(b"b").hex()})]
 
 
-# Whatever comes
+# Any input
 
 
 def test_an_unknown_verb_is_answered_and_counted(proxy):
@@ -597,13 +567,13 @@ _STEP = st.tuples(_PEERS, _FRAMES | _VALID, st.sampled_from(["ok", "busy", "gone
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(_STEP, max_size=40))
-def test_whatever_comes_it_never_raises_and_only_says_what_a_node_can_read(steps):
+def test_for_any_frames_it_never_raises_and_answers_what_a_node_can_decode(steps):
     proxy = Proxy()
     for peer, frames, fate, seconds in steps:
         proxy.directory.receive(peer, list(frames), proxy.now)
         while proxy.directory.outgoing:
             to, answer = proxy.directory.outgoing.popleft()
-            if answer[0] not in (b"DELIVER", b"REPLIED"):  # those carry what the proxy does not read
+            if answer[0] not in (b"DELIVER", b"REPLIED"):  # their meta and body are opaque to the proxy
                 verbs.decode_for_node(answer)
             if fate != "ok":
                 proxy.directory.undeliverable(to, answer, fate, proxy.now)
@@ -615,7 +585,7 @@ def test_whatever_comes_it_never_raises_and_only_says_what_a_node_can_read(steps
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(_STEP, max_size=60))
-def test_whatever_comes_names_sessions_and_nodes_agree(steps):
+def test_for_any_frames_names_sessions_and_nodes_agree(steps):
     proxy = Proxy()
     for peer, frames, _, seconds in steps:
         proxy.directory.receive(peer, list(frames), proxy.now)
@@ -629,7 +599,7 @@ def test_whatever_comes_names_sessions_and_nodes_agree(steps):
 
 
 @given(st.lists(st.binary(max_size=20), max_size=9))
-def test_a_message_the_hot_path_takes_the_decoder_takes_too_but_for_what_only_the_holder_reads(rest):
+def test_random_frames_after_send_are_all_refused(rest):
     proxy = Proxy().say(b"b", hello(b"b"), verbs.Register(1, "worker", "reject"))
     proxy.boxes.clear()
     proxy.directory.receive(b"b", [b"SEND", *rest], proxy.now)

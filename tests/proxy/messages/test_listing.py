@@ -6,7 +6,7 @@ from fabric.protocol import verbs
 from tests.proxy.messages.peers import EPOCH, Proxy, hello, origin
 
 
-def test_a_list_says_who_is_there_and_since_when(proxy):
+def test_a_list_has_a_row_for_each_endpoint(proxy):
     proxy.tick(2)
     (listed,) = proxy.say(b"x", verbs.List("l", {})).heard(b"x")
     assert listed.listing["endpoints"] == [
@@ -24,7 +24,7 @@ def test_a_list_says_who_is_there_and_since_when(proxy):
     ]
 
 
-def test_a_list_names_the_nodes(proxy):
+def test_a_list_has_a_row_for_each_node(proxy):
     (listed,) = proxy.say(b"x", verbs.List("l", {})).heard(b"x")
     assert [(node["node"], node["program"], node["endpoints"]) for node in listed.listing["nodes"]] == [
         ("a", "app", 0),
@@ -37,7 +37,7 @@ def test_a_list_can_be_narrowed_to_one_name(crowd):
     assert ([entry["endpoint"] for entry in listed.listing["endpoints"]], listed.listing["nodes"]) == (["two"], [])
 
 
-def test_a_list_that_would_not_fit_is_cut_and_says_so():
+def test_a_list_that_does_not_fit_is_cut_and_marked():
     proxy = Proxy(max_bytes=2_000).say(b"a", hello(b"a"))
     proxy.say(b"a", *[verbs.Register(key, f"name-{key}", "reject") for key in range(50)])
     (listed,) = proxy.say(b"x", verbs.List("l", {})).heard(b"x")
