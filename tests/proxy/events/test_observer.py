@@ -81,7 +81,7 @@ def test_events_are_counted_by_topic(plane, publish):
     assert plane.observer.topic_counts.observed == 1
 
 
-def test_more_than_can_be_looked_at_is_estimated_to_within_what_libzmq_has_counted(plane, publish):
+def test_events_beyond_the_sample_are_estimated_from_libzmqs_totals(plane, publish):
     messages = 50 * QUEUE_LENGTH
     publish("a", messages)
     wait_until(lambda: plane.observer.counted.frames_in >= 2 * messages)
@@ -91,7 +91,7 @@ def test_more_than_can_be_looked_at_is_estimated_to_within_what_libzmq_has_count
     assert plane.observer.topic_counts.observed < 1
 
 
-def test_what_subscribers_say_to_publishers_is_no_event(plane, address, publish):
+def test_a_subscription_is_not_counted_as_an_event(plane, address, publish):
     context = zmq.Context()
     subscriber = context.socket(zmq.SUB)
     try:
@@ -105,7 +105,7 @@ def test_what_subscribers_say_to_publishers_is_no_event(plane, address, publish)
         context.destroy(linger=0)
 
 
-def test_a_plane_that_settles_is_counted_when_it_has(address):
+def test_after_the_settle_time_events_are_counted(address):
     plane = EventPlane(address, boot=b"bootboot", settle=0.3, max_bytes=10**6, peer_bytes=10**7, topics=100)
     plane.start()
     publish = Publisher(plane, address)
@@ -116,7 +116,7 @@ def test_a_plane_that_settles_is_counted_when_it_has(address):
         plane.stop()
 
 
-def test_nothing_is_looked_at_when_nothing_shall_be_counted(address):
+def test_without_topics_to_count_there_is_no_observer(address):
     plane = EventPlane(address, boot=b"bootboot", settle=0.0, max_bytes=10**6, peer_bytes=10**7, topics=0)
     plane.start()
     try:
@@ -126,14 +126,14 @@ def test_nothing_is_looked_at_when_nothing_shall_be_counted(address):
         plane.stop()
 
 
-def test_a_plane_that_could_not_start_lets_go_of_everything(tmp_path):
+def test_a_plane_that_could_not_start_closes_all_its_sockets(tmp_path):
     missing = parse_address(f"ipc://{tmp_path}/missing")
     plane = EventPlane(missing, boot=b"bootboot", settle=0.0, max_bytes=10**6, peer_bytes=10**7, topics=100)
     with pytest.raises(fabric.ProxyError, match="cannot listen"):
         plane.start()
 
 
-def test_a_running_proxy_tells_of_its_topics(shared_proxy, node):
+def test_the_record_of_a_running_proxy_has_its_topics(shared_proxy, node):
     address = parse_address(shared_proxy.url)
     publisher, subscriber = node("publisher"), node("subscriber")
     subscriber.subscribe("observed.*", lambda event: None).wait_ready(everyone=True)

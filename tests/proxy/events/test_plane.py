@@ -80,7 +80,7 @@ def read_until(publisher, wanted, *, parts=False):
     return frames
 
 
-def test_what_goes_in_comes_out(make):
+def test_an_event_passes_from_publisher_to_subscriber(make):
     bench = make()
     publisher, subscriber = bench.publisher(), bench.subscriber(b"a\0")
     read_until(publisher, b"\x01a\0")
@@ -104,7 +104,7 @@ def test_a_subscriber_is_greeted_with_the_boot_id(make):
     assert receive(make().subscriber(b"\0up")) == [b"\0upbootboot"]
 
 
-def test_subscribers_are_let_in_before_publishers(make):
+def test_events_out_is_bound_before_events_in(make):
     start = monotonic()
     bench = make(settle=0.3)
     assert receive(bench.subscriber(b"\0up")) == [b"\0upbootboot"]
@@ -139,7 +139,7 @@ def test_a_frame_over_the_limit_is_not_passed_on(make):
     assert receive(subscriber) == [b"a\0", b"small"]
 
 
-def test_one_subscriber_that_does_not_read_stops_nobody(make):
+def test_a_subscriber_that_does_not_read_does_not_stop_another(make):
     # Room for 256 messages a peer. A few would do for the deaf one, but libzmq learns late of what a pipe's reader has
     # taken, and drops what the reader had room for.
     bench = make(peer_bytes=256 * 8 * 1024)
@@ -154,7 +154,7 @@ def test_one_subscriber_that_does_not_read_stops_nobody(make):
         assert receive(reader) == event
 
 
-def test_its_own_events_come_out_like_anybodys(make):
+def test_the_proxys_own_events_reach_subscribers(make):
     bench = make()
     subscriber = bench.subscriber(b"fabric.")
     assert receive(bench.subscriber(b"\0up"))
@@ -186,7 +186,7 @@ def test_stopping_is_quick(make):
     assert monotonic() - start < 1.0
 
 
-def test_an_address_that_cannot_be_had_is_a_proxy_error():
+def test_an_address_that_cannot_be_bound_is_a_proxy_error():
     with tempfile.TemporaryDirectory(prefix="fabric-") as directory:
         address = parse_address(f"ipc://{directory}/missing")
         plane = EventPlane(address, boot=b"bootboot", settle=0.0, max_bytes=1_000, peer_bytes=1_000)
@@ -278,7 +278,7 @@ def test_a_message_that_libzmq_tears_does_not_keep_a_plane_from_starting(make):
     assert bench.plane.failure is None
 
 
-def test_what_has_passed_is_not_forgotten_when_the_plane_begins_again(make):
+def test_the_totals_continue_when_the_plane_is_entered_again(make):
     bench = make(topics=100)
     observer = bench.plane.observer
     with raw.Peer(bench.address.url, "events-out", b"SUB") as peer:

@@ -43,7 +43,7 @@ def test_the_last_event_of_each_matching_topic_is_kept(retained):
     assert len(retained) == 3
 
 
-def test_an_event_is_told_as_it_left_its_origin(retained):
+def test_a_retained_event_is_unchanged(retained):
     envelope = {"type": "other", "ts": 1.5, "src": "relay", "text": "ü", "list": [1, None]}
     take(retained, ("state.ü", 7, envelope))
     assert ask(retained)["events"] == [["state.ü", A.hex(), 7, envelope]]
@@ -53,19 +53,19 @@ def test_an_event_is_told_as_it_left_its_origin(retained):
     ("pattern", "topics"),
     [("**", ["state.a", "state.b.c", "config.x"]), ("state.*", ["state.a"]), ("config.x", ["config.x"]), ("nope", [])],
 )
-def test_only_what_the_asked_pattern_matches_is_told(retained, pattern, topics):
+def test_an_answer_has_only_topics_that_match_the_pattern(retained, pattern, topics):
     take(retained, ("state.a", 1, {"n": 1}), ("state.b.c", 1, {"n": 2}), ("config.x", 1, {"n": 3}))
     assert list(kept(retained, pattern)) == topics
 
 
-def test_an_older_event_of_the_same_origin_is_no_news(retained):
+def test_an_older_event_of_the_same_origin_is_ignored(retained):
     take(retained, ("state.a", 5, {"n": 5}))
     take(retained, ("state.a", 4, {"n": 4}))
     take(retained, ("state.a", 5, {"n": 50}))
     assert kept(retained) == {"state.a": 5}
 
 
-def test_origins_count_each_for_itself(retained):
+def test_each_origin_has_its_own_numbers(retained):
     take(retained, ("state.a", 5, {"n": 1}))
     take(retained, ("state.a", 1, {"n": 2}), origin=B)
     assert kept(retained) == {"state.a": 2}
@@ -73,38 +73,38 @@ def test_origins_count_each_for_itself(retained):
     assert kept(retained) == {"state.a": 2}
 
 
-def test_an_origin_that_forgot_its_numbers_goes_on(retained):
+def test_an_origin_that_forgot_its_numbers_continues(retained):
     take(retained, ("state.a", 5, {"n": 1}))
     take(retained, ("state.a", -9, {"n": 2}))
     assert ask(retained)["events"] == [["state.a", A.hex(), 9, {"n": 2}]]
     assert retained.missed == 0
 
 
-def test_a_mark_is_not_kept_and_tells_what_is_missing(retained):
+def test_a_mark_is_not_kept_and_reveals_missing_events(retained):
     take(retained, ("state.a", 1, {"n": 1}))
     take(retained, ("state.a", 4, None), ("state.new", 9, None))
     assert kept(retained) == {"state.a": 1}
     assert retained.missed == 3
 
 
-def test_what_was_missed_is_counted(retained):
+def test_missing_events_of_retained_topics_are_counted(retained):
     take(retained, ("state.a", 1, {"n": 1}), ("other", 1, {}))
     take(retained, ("state.a", 4, {"n": 4}), ("other", 9, {}))
     assert retained.missed == 2
 
 
-def test_what_a_pattern_of_everything_does_not_keep_is_the_systems_own():
+def test_a_pattern_of_everything_does_not_keep_the_systems_own_events():
     retained = Retained(["**"], topics=10, max_bytes=1_000)
     take(retained, ("a", 1, {"n": 1}), ("fabric.node.joined", 1, {"n": 2}), ("not..one", 1, {"n": 3}))
     assert kept(retained) == {"a": 1}
 
 
-def test_what_was_over_too_many_bridges_is_not_kept(retained):
+def test_an_event_over_too_many_bridges_is_not_kept(retained):
     take(retained, ("state.a", 1, {"n": 1}), hops=MAX_HOPS + 1)
     assert len(retained) == 0
 
 
-def test_the_topic_that_was_silent_longest_goes_first():
+def test_the_topic_that_was_silent_longest_is_evicted_first():
     retained = Retained(["**"], topics=2, max_bytes=1_000)
     for number, topic in enumerate(("a", "b", "a", "c"), 1):
         take(retained, (topic, number, {"n": number}))
@@ -124,7 +124,7 @@ def test_bytes_are_bounded():
     assert retained.bytes == 3 * len('t97{"n":0}')
 
 
-def test_an_event_that_does_not_fit_drives_out_only_the_one_before_it():
+def test_an_event_that_does_not_fit_evicts_only_its_predecessor():
     retained = Retained(["**"], topics=10, max_bytes=100)
     take(retained, ("a", 1, {"n": 1}), ("b", 1, {"n": 1}))
     take(retained, ("b", 2, {"n": 2, "text": "x" * 200}))
@@ -132,7 +132,7 @@ def test_an_event_that_does_not_fit_drives_out_only_the_one_before_it():
     assert retained.evicted == 1
 
 
-def test_an_event_too_deep_to_be_written_again_is_not_kept_nor_the_one_before_it(retained):
+def test_an_event_too_deep_to_be_encoded_is_not_kept_nor_its_predecessor(retained):
     take(retained, ("state.a", 1, {"n": 1}))
     deep = b'{"n":' + b"[" * 300 + b"]" * 300 + b"}"
     retained.take(encode_topic("state.a", A), encode_pack([encode_event(encode_event_head("state.a"), 2, deep)]))
@@ -162,14 +162,14 @@ def test_many_topics_come_in_pages():
     assert all_pages(retained, pattern="t5") == [["t5"], [], []]
 
 
-def test_large_events_come_in_pages_of_bounded_size_but_each_comes():
+def test_large_events_come_in_pages_of_bounded_size_and_none_is_missing():
     retained = Retained(["**"], topics=100, max_bytes=10**9)
     for name in "abcde":
         take(retained, (name, 1, {"text": "x" * (PAGE_BYTES // 2 - 100 if name != "c" else 3 * PAGE_BYTES)}))
     assert all_pages(retained) == [["a", "b"], ["c"], ["d", "e"]]
 
 
-def test_what_is_updated_between_two_pages_is_told_once_and_in_its_new_place():
+def test_a_topic_updated_between_two_pages_comes_once_more_in_its_new_place():
     retained = Retained(["state.**"], topics=100, max_bytes=100_000, max_scanned=2)
     for name in "abcd":
         take(retained, (f"state.{name}", 1, {"n": 1}))
@@ -192,7 +192,7 @@ def mark_of(retained, token):
     return answer.mark
 
 
-def test_who_names_a_token_gets_what_came_before_its_mark(retained):
+def test_an_asker_with_a_token_gets_the_events_before_its_mark(retained):
     topic, payload = mark_of(retained, "t")
     take(retained, ("state.a", 1, {"n": 1}))
     take(retained, ("state.b", 1, {"n": 1}), (topic, 1, payload), ("state.c", 1, {"n": 1}))
@@ -202,14 +202,14 @@ def test_who_names_a_token_gets_what_came_before_its_mark(retained):
     assert page["mark"] == payload["mark"]
 
 
-def test_an_event_before_and_one_after_the_mark_in_one_message_are_told_apart(retained):
+def test_within_one_message_events_before_and_after_the_mark_are_distinguished(retained):
     topic, payload = mark_of(retained, "t")
     take(retained, ("state.a", 1, {"n": 1}), (topic, 1, payload), ("state.b", 1, {"n": 1}), ("state.a", 2, {"n": 2}))
     assert ask(retained, mark="t")["events"] == []
     assert kept(retained) == {"state.b": 1, "state.a": 2}
 
 
-def test_a_mark_that_was_asked_for_twice_counts_where_it_came_first(retained):
+def test_of_two_marks_for_one_token_the_first_counts(retained):
     first, second = mark_of(retained, "t"), mark_of(retained, "t")
     assert first != second
     take(retained, (KEPT_TOPIC, 1, first[1]))
@@ -218,7 +218,7 @@ def test_a_mark_that_was_asked_for_twice_counts_where_it_came_first(retained):
     assert (ask(retained, mark="t")["events"], ask(retained, mark="t")["mark"]) == ([], first[1]["mark"])
 
 
-def test_marks_are_remembered_up_to_a_number(retained):
+def test_a_bounded_number_of_marks_is_remembered(retained):
     for number in range(MAX_MARKS + 1):
         take(retained, (KEPT_TOPIC, number + 1, {"token": f"t{number}", "mark": number}))
     mark_of(retained, "t0")
@@ -228,7 +228,7 @@ def test_marks_are_remembered_up_to_a_number(retained):
 @pytest.mark.parametrize(
     "envelope", [None, {}, {"token": 1, "mark": 1}, {"token": "t", "mark": "1"}, {"token": "x" * 65, "mark": 1}]
 )
-def test_what_only_looks_like_a_mark_is_none(retained, envelope):
+def test_a_malformed_mark_is_ignored(retained, envelope):
     take(retained, (KEPT_TOPIC, 1, envelope))
     assert retained.answer({"pattern": "**", "mark": "t"}).mark is not None
 
@@ -250,13 +250,13 @@ def test_what_only_looks_like_a_mark_is_none(retained, envelope):
         {"pattern": "**", "mark": "x" * 65},
     ],
 )
-def test_a_query_that_is_none_is_refused(retained, query):
+def test_a_malformed_query_is_refused(retained, query):
     with pytest.raises(WireError):
         retained.answer(query)
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60))
-def test_whatever_the_bytes_it_takes_them_or_raises_wire_error(first, pack):
+def test_for_any_bytes_take_returns_or_raises_wire_error(first, pack):
     retained = Retained(["**"], topics=2, max_bytes=100)
     for frames in ((first, pack), (encode_topic("a", A), pack)):
         try:
@@ -265,11 +265,11 @@ def test_whatever_the_bytes_it_takes_them_or_raises_wire_error(first, pack):
             pass
 
 
-def test_the_answer_of_a_proxy_that_keeps_nothing_is_a_page():
+def test_the_answer_of_a_proxy_that_retains_nothing_is_a_page():
     assert set(orjson.loads(NOTHING)) == set(ask(Retained(["a"], topics=1, max_bytes=1)))
 
 
-def test_what_a_stranger_says_was_missed_stays_what_json_can_carry(retained):
+def test_the_count_of_missing_events_stays_in_the_range_of_json(retained):
     for number in range(4):
         take(retained, ("state.a", 1, {}), ("state.a", 2**64 - 1, {}), origin=b"%08d" % number)
     assert retained.missed == MAX_COUNT

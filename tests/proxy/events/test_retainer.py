@@ -68,7 +68,7 @@ def publish(announcer, plane, topic, n):
     wait_until(published)
 
 
-def test_it_keeps_what_nobody_else_subscribes_to(plane, announcer):
+def test_it_keeps_topics_without_other_subscribers(plane, announcer):
     publish(announcer, plane, "state.a", 1)
     publish(announcer, plane, "state.b", 2)
     announcer.announce("other", {"n": 3})
@@ -79,7 +79,7 @@ def test_it_keeps_what_nobody_else_subscribes_to(plane, announcer):
     assert stats["retained_bytes"] > len("state.a") + len("state.b")
 
 
-def test_a_place_mark_goes_the_way_of_events(plane, announcer):
+def test_a_place_mark_passes_among_the_events(plane, announcer):
     publish(announcer, plane, "state.a", 1)
     _, mark = plane.retainer.answer({"pattern": "**", "mark": "t"})
     announcer.announce(*mark)
@@ -146,19 +146,19 @@ def test_bytes_that_are_no_events_are_logged_once_and_harm_nothing(plane, addres
     assert len(caplog.records) == 1
 
 
-def test_a_plane_that_could_not_start_lets_go_of_everything(tmp_path):
+def test_a_plane_that_could_not_start_closes_all_its_sockets(tmp_path):
     plane = make(parse_address(f"ipc://{tmp_path}/missing"))
     with pytest.raises(fabric.ProxyError, match="cannot listen"):
         plane.start()
 
 
-def test_without_patterns_there_is_none(address):
+def test_without_patterns_there_is_no_retainer(address):
     plane = make(address, retain=())
     assert plane.retainer is None
     plane.close_unstarted()
 
 
-def test_a_running_proxy_tells_what_it_keeps(fabric_node):
+def test_the_record_of_a_running_proxy_counts_retained_topics(fabric_node):
     with ProxyProcess(retain="state.**", retain_topics=1) as proxy:
         node = fabric_node("publisher", url=proxy.url)
         wait_until(lambda: node.state == "up")
@@ -171,7 +171,7 @@ def test_a_running_proxy_tells_what_it_keeps(fabric_node):
         assert 0 < plane.retained_bytes < 200
 
 
-def test_a_question_needs_no_hello_and_a_bad_one_is_answered_with_an_error():
+def test_last_needs_no_hello_and_a_malformed_query_is_answered_with_an_error():
     with ProxyProcess(retain="state.**") as proxy:
         context = zmq.Context()
         dealer = context.socket(zmq.DEALER)

@@ -29,41 +29,41 @@ def test_the_events_of_a_pack_count_under_their_own_topics(topic_counts):
     assert (counts(topic_counts), topic_counts.events) == ({"a": 2, "b": 1}, 3)
 
 
-def test_the_bytes_of_a_pack_are_shared_out_among_its_events(topic_counts):
+def test_the_bytes_of_a_pack_are_divided_among_its_events(topic_counts):
     first, second = message("a", "b")
     topic_counts.observe(first, second)
     topic_counts.end_sample(1, False, 0.1)
     assert [row.bytes for row in topic_counts.rows(2)] == [(len(first) + len(second)) // 2] * 2
 
 
-def test_a_mark_is_no_event(topic_counts):
+def test_a_mark_is_not_counted(topic_counts):
     topic_counts.observe(encode_topic("a", ORIGIN), orjson.dumps([["a", 7, None]]))
     topic_counts.end_sample(1, False, 0.1)
     assert counts(topic_counts) == {}
 
 
 @pytest.mark.parametrize("frames", [(b"\0up", b"[]"), (b"", b""), (b"junk", b"{"), (b"a\0", b'[["a",1]]')])
-def test_what_is_none_of_ours_is_no_event(topic_counts, frames):
+def test_frames_that_are_not_our_protocol_are_not_counted(topic_counts, frames):
     topic_counts.observe(*frames)
     topic_counts.end_sample(1, False, 0.1)
     assert counts(topic_counts) == {}
 
 
-def test_what_was_not_looked_at_counts_like_what_was(topic_counts):
+def test_messages_that_were_not_observed_count_like_the_sample(topic_counts):
     topic_counts.observe(*message("a"))
     topic_counts.observe(*message("b", "b"))
     topic_counts.end_sample(20, True, 0.1)
     assert (counts(topic_counts), topic_counts.observed) == ({"a": 10, "b": 20}, 0.1)
 
 
-def test_a_turn_in_which_nothing_was_left_out_is_exact_whatever_passed_since(topic_counts):
+def test_a_complete_sample_is_exact_whatever_the_total(topic_counts):
     topic_counts.observe(*message("a"))
     topic_counts.end_sample(5, False, 0.1)
     assert (counts(topic_counts), topic_counts.observed) == ({"a": 1}, 1.0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 40)), max_size=20))
-def test_over_turns_of_every_kind_the_sum_is_what_libzmq_has_counted(turns):
+def test_over_complete_and_incomplete_samples_the_sum_is_libzmqs_total(turns):
     topic_counts, passed = TopicCounts(100, 0.0), 0
     for number, (seen, unseen) in enumerate(turns):
         for _ in range(seen):
@@ -73,7 +73,7 @@ def test_over_turns_of_every_kind_the_sum_is_what_libzmq_has_counted(turns):
     assert topic_counts.events == pytest.approx(passed)
 
 
-def test_a_message_counted_before_it_was_looked_at_is_not_counted_twice(topic_counts):
+def test_a_message_counted_before_it_was_observed_is_not_counted_twice(topic_counts):
     topic_counts.observe(*message("a"))
     topic_counts.end_sample(3, True, 0.1)
     topic_counts.observe(*message("a"))
@@ -113,7 +113,7 @@ def test_the_busiest_come_first_then_the_most_frequent(topic_counts):
     assert [row.topic for row in topic_counts.rows(1)] == ["new"]
 
 
-def test_the_table_is_bounded_and_forgets_the_longest_silent():
+def test_the_table_is_bounded_and_evicts_the_longest_silent():
     topic_counts = TopicCounts(10, 0.0)
     for number in range(25):
         topic_counts.observe(*message(f"topic-{number}"))

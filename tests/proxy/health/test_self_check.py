@@ -23,7 +23,7 @@ def self_check(fabric_proxy):
         yield self_check
 
 
-def test_a_beat_goes_through_both_planes_and_says_how_long_it_took(self_check):
+def test_a_check_passes_through_both_planes_and_measures_the_round_trips(self_check):
     result = self_check.check(LONG)
     assert result.good
     assert 0 < result.events < LONG
@@ -31,7 +31,7 @@ def test_a_beat_goes_through_both_planes_and_says_how_long_it_took(self_check):
     assert self_check.last == self_check.known == result
 
 
-def test_beats_are_counted_from_their_own_question(self_check):
+def test_many_checks_in_a_row_are_good(self_check):
     for _ in range(20):
         assert self_check.check(LONG).good
     before = self_check.answered_at
@@ -39,7 +39,7 @@ def test_beats_are_counted_from_their_own_question(self_check):
     assert self_check.answered_at > before
 
 
-def test_before_the_first_beat_nothing_is_known(self_check):
+def test_before_the_first_check_nothing_is_known(self_check):
     assert (self_check.last, self_check.known, self_check.alive, self_check.answered_at) == (
         CheckResult(),
         CheckResult(),
@@ -48,13 +48,13 @@ def test_before_the_first_beat_nothing_is_known(self_check):
     )
 
 
-def test_without_a_proxy_there_is_none(lonely_url):
+def test_without_a_proxy_no_plane_answers(lonely_url):
     with contextlib.closing(SelfCheck(parse_address(lonely_url))) as self_check:
         assert self_check.check(0.1) == CheckResult(None, None)
         assert not self_check.alive
 
 
-def test_a_proxy_that_is_stopped_has_none_and_has_one_again_when_it_goes_on(fabric_proxy, self_check):
+def test_a_stopped_proxy_does_not_answer_and_answers_again_when_it_continues(fabric_proxy, self_check):
     good = self_check.check(LONG)
     fabric_proxy.signal(signal.SIGSTOP)
     assert self_check.check(0.2) == CheckResult(None, None)
@@ -63,7 +63,7 @@ def test_a_proxy_that_is_stopped_has_none_and_has_one_again_when_it_goes_on(fabr
     assert self_check.check(LONG).good
 
 
-def test_an_answer_that_is_late_still_counts_and_says_how_late(fabric_proxy, self_check):
+def test_a_late_answer_counts_with_its_long_round_trip(fabric_proxy, self_check):
     assert self_check.check(LONG).good
     fabric_proxy.signal(signal.SIGSTOP)
     for _ in range(3):
@@ -82,7 +82,7 @@ def test_it_finds_a_proxy_that_was_restarted(fabric_proxy, self_check):
     wait_until(lambda: self_check.check(1.0).good)
 
 
-def test_a_plane_that_is_not_there_yet_is_told_from_one_that_is(lonely_url):
+def test_a_plane_that_is_not_bound_yet_does_not_answer_while_the_other_does(lonely_url):
     server, ready = Server(load(ProxySettings, "proxy", {"url": lonely_url, "settle": 60.0})), threading.Event()
     thread = threading.Thread(target=server.run, kwargs={"ready": ready.set})
     thread.start()
@@ -107,7 +107,7 @@ def test_it_reaches_a_proxy_on_tcp_wherever_that_listens(host):
         assert self_check.check(LONG).good
 
 
-def test_nodes_do_not_notice_it(fabric_proxy, self_check, fabric_node):
+def test_nodes_ignore_the_probes(fabric_proxy, self_check, fabric_node):
     node, seen = fabric_node(), []
     node.subscribe("**", seen.append).wait_ready(everyone=True)
     for _ in range(10):
@@ -118,6 +118,6 @@ def test_nodes_do_not_notice_it(fabric_proxy, self_check, fabric_node):
     assert node.stats()["rejected"] == 0
 
 
-def test_it_is_no_node(fabric_proxy, self_check, fabric_node):
+def test_it_does_not_count_as_a_node(fabric_proxy, self_check, fabric_node):
     assert self_check.check(LONG).good
     assert [row["node"] for row in fabric_node("only").members().nodes] == ["only"]

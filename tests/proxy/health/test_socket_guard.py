@@ -69,7 +69,7 @@ class House:
         return True
 
 
-def test_the_doors_are_shut_one_after_the_other_and_opened_again(directory):
+def test_the_names_are_removed_at_two_thresholds_and_restored(directory):
     house = House(directory)
     assert house.check(used=749) == set(NAMES)
     assert house.check(used=750) == {"messages"}
@@ -82,7 +82,7 @@ def test_the_doors_are_shut_one_after_the_other_and_opened_again(directory):
     assert house.said == [True, False]
 
 
-def test_who_is_in_stays_in_when_the_doors_are_shut(directory):
+def test_open_connections_stay_when_the_names_are_removed(directory):
     house = House(directory)
     house.check(used=10)
     with socket.socket(socket.AF_UNIX) as inside:
@@ -92,7 +92,7 @@ def test_who_is_in_stays_in_when_the_doors_are_shut(directory):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_that_was_deleted_is_there_again(directory, name):
+def test_a_deleted_name_is_restored(directory, name):
     house = House(directory)
     house.check(used=10)
     (directory / name).unlink()
@@ -100,7 +100,7 @@ def test_a_name_that_was_deleted_is_there_again(directory, name):
     assert stat.S_ISSOCK((directory / name).stat().st_mode)
 
 
-def test_a_name_that_somebody_else_has_taken_is_ours_again(directory):
+def test_a_name_that_another_process_took_is_restored(directory):
     house = House(directory)
     house.check(used=10)
     (directory / "messages").unlink()
@@ -119,7 +119,7 @@ def test_a_file_of_a_killed_proxy_is_not_taken_for_ours(directory):
     assert not (directory / ".events-in").exists()
 
 
-def test_a_directory_that_was_emptied_is_the_end(directory):
+def test_an_emptied_directory_is_a_failure(directory):
     house = House(directory)
     house.check(used=10)
     for path in directory.iterdir():
@@ -128,7 +128,7 @@ def test_a_directory_that_was_emptied_is_the_end(directory):
     assert "emptied" in house.doors.failure
 
 
-def test_second_names_go_with_the_proxy(directory):
+def test_hidden_names_are_removed_at_the_end(directory):
     house = House(directory)
     house.check(used=10)
     assert {path.name for path in directory.iterdir()} == {*NAMES, *(f".{name}" for name in NAMES)}
@@ -136,7 +136,7 @@ def test_second_names_go_with_the_proxy(directory):
     assert {path.name for path in directory.iterdir()} == set(NAMES)
 
 
-def test_at_a_tcp_address_newcomers_are_told_and_that_is_all():
+def test_at_a_tcp_address_newcomers_are_refused_and_no_name_is_removed():
     said = []
     doors = SocketGuard(
         parse_address("tcp://127.0.0.1:7400"),
@@ -151,7 +151,7 @@ def test_at_a_tcp_address_newcomers_are_told_and_that_is_all():
 
 
 @pytest.mark.parametrize("limit", [256, 1_024, 4_096, 20_000, 1_000_000])
-def test_what_can_come_between_two_looks_fits_into_the_reserve(limit):
+def test_the_connections_between_two_checks_fit_into_the_reserve(limit):
     limits = DescriptorLimits(limit)
     assert 0 < limits.reopen < limits.full < limits.exhausted < limit
     assert 3 * backlog(limit) <= limit - limits.full
@@ -162,7 +162,7 @@ def test_what_can_come_between_two_looks_fits_into_the_reserve(limit):
         assert used + MAX_ACCEPT_RATE * pace <= max(limits.full, used + MAX_ACCEPT_RATE * MIN_POLL_INTERVAL) + 1
 
 
-def test_a_proxy_with_few_descriptors_turns_newcomers_away_and_says_why(runtime_dir):
+def test_a_proxy_with_few_descriptors_refuses_newcomers_with_the_reason(runtime_dir):
     url = f"ipc://{runtime_dir}/narrow"
     command = ["prlimit", "--nofile=128:128", sys.executable, "-P", "-m", "proxy", "--url", url, "--settle", "0"]
     log = runtime_dir / "narrow.log"
@@ -191,7 +191,7 @@ def test_a_proxy_with_few_descriptors_turns_newcomers_away_and_says_why(runtime_
     assert "turned away" in log.read_text()
 
 
-def test_a_proxy_whose_sockets_were_deleted_is_found_again_and_nobody_was_disturbed(fabric_proxy, fabric_node):
+def test_a_proxy_whose_sockets_were_deleted_accepts_newcomers_again_and_keeps_its_nodes(fabric_proxy, fabric_node):
     directory = parse_address(fabric_proxy.url).directory
     node = fabric_node("node")
     lost = []
@@ -204,7 +204,7 @@ def test_a_proxy_whose_sockets_were_deleted_is_found_again_and_nobody_was_distur
     assert node.state == "up"
 
 
-def test_a_proxy_whose_directory_is_gone_ends_so_that_it_can_be_started_again():
+def test_a_proxy_whose_directory_was_deleted_ends():
     with ProxyProcess() as proxy:
         directory = parse_address(proxy.url).directory
         wait_until(lambda: (directory / ".events-in").exists())

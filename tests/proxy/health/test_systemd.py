@@ -22,7 +22,7 @@ def manager(request):
         yield it, path if request.param == "path" else "@" + path
 
 
-def test_each_word_is_a_datagram(manager):
+def test_each_report_is_a_datagram(manager):
     it, path = manager
     notify = SystemdNotifier(path, 10.0)
     notify.status("two nodes")
@@ -32,7 +32,7 @@ def test_each_word_is_a_datagram(manager):
     assert [it.recv(500) for _ in range(4)] == [b"STATUS=two nodes", b"READY=1", b"WATCHDOG=1", b"STOPPING=1"]
 
 
-def test_a_status_is_said_when_it_changes(manager):
+def test_a_status_is_sent_only_if_it_changed(manager):
     it, path = manager
     notify = SystemdNotifier(path)
     for text in ("a", "a", "b", "a"):
@@ -50,7 +50,7 @@ def test_a_status_is_one_short_line(manager):
     assert len(said) <= len("STATUS=") + 200
 
 
-def test_nobody_who_does_not_wait_for_the_watchdog_hears_it(manager):
+def test_a_manager_without_a_watchdog_gets_no_sign_of_life(manager):
     it, path = manager
     notify = SystemdNotifier(path)
     notify.alive()
@@ -58,7 +58,7 @@ def test_nobody_who_does_not_wait_for_the_watchdog_hears_it(manager):
     assert it.recv(500) == b"STOPPING=1"
 
 
-def test_it_is_taken_from_the_environment_and_out_of_it(manager):
+def test_its_variables_are_read_and_removed_from_the_environment(manager):
     it, path = manager
     environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2500000", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
     notify = SystemdNotifier.take(environment)
@@ -69,17 +69,17 @@ def test_it_is_taken_from_the_environment_and_out_of_it(manager):
 
 
 @pytest.mark.parametrize("usec", ["", "soon", "-5", "²", "0"])
-def test_a_watchdog_time_that_is_none_is_no_watchdog(usec):
+def test_an_invalid_watchdog_time_is_no_watchdog(usec):
     assert SystemdNotifier.take({"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": usec}).watchdog == 0.0
 
 
-def test_a_watchdog_that_waits_for_another_process_is_not_ours():
+def test_a_watchdog_of_another_process_is_ignored():
     environment = {"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
     assert SystemdNotifier.take(environment).watchdog == 0.0
 
 
 @pytest.mark.parametrize("path", ["", "vsock:2:1234", "relative", "/nowhere/at/all", "/" + "long" * 100, "/with\0nul"])
-def test_without_anybody_who_listens_nothing_is_said_and_nothing_raises(path):
+def test_without_a_reachable_manager_nothing_raises(path):
     notify = SystemdNotifier(path, 1.0)
     notify.ready()
     notify.status("…")
@@ -92,7 +92,7 @@ def test_without_a_service_manager_there_is_no_watchdog():
     assert (bool(notify), notify.watchdog) == (False, 0.0)
 
 
-def test_a_manager_that_does_not_read_delays_nobody_for_ever(manager):
+def test_a_manager_that_does_not_read_delays_the_proxy_for_a_bounded_time(manager):
     it, path = manager
     notify = SystemdNotifier(path, timeout=0.0001)
     queued = 0

@@ -49,7 +49,7 @@ def test_a_hook_gets_the_message_on_stdin_and_its_facts_in_the_environment(progr
     assert (tmp_path / "env").read_text() == "one lead ipc:///run/x\n"
 
 
-def test_a_body_nested_deeper_than_can_be_written_arrives_as_it_came(program, run_hooks, tmp_path):
+def test_a_body_nested_too_deeply_to_be_encoded_arrives_unchanged(program, run_hooks, tmp_path):
     body = b'{"a":' + b"[" * 500 + b"]" * 500 + b"}"
     hooks = run_hooks((program(f"cat > {tmp_path}/in"),))
     hooks.put(routed(body=body))
@@ -58,7 +58,7 @@ def test_a_body_nested_deeper_than_can_be_written_arrives_as_it_came(program, ru
 
 
 @pytest.mark.parametrize(("meta", "body"), [(b"{}", b"no json"), (b"[]", b"{}"), (b"junk", b"{}"), (b"{}", b"")])
-def test_bytes_that_are_no_message_are_counted_and_run_nothing(meta, body, program, run_hooks, tmp_path):
+def test_a_malformed_message_is_counted_as_failed_and_runs_nothing(meta, body, program, run_hooks, tmp_path):
     hooks = run_hooks((program(f"touch {tmp_path}/ran"),))
     hooks.put(routed(meta=meta, body=body))
     ended(hooks, failed=1)
@@ -93,7 +93,7 @@ def test_failing_and_missing_hooks_are_counted_and_logged_and_the_next_message_r
     assert "\x1b" not in caplog.text
 
 
-def test_a_hook_that_hangs_holds_up_only_itself_and_ends_at_its_timeout(program, run_hooks):
+def test_a_hook_that_hangs_blocks_only_itself_and_ends_at_its_timeout(program, run_hooks):
     hooks = run_hooks((program("sleep 600"),), (program(""),), timeout=0.4, concurrency=1)
     for number in range(3):
         hooks.put(routed(str(number)))
@@ -102,7 +102,7 @@ def test_a_hook_that_hangs_holds_up_only_itself_and_ends_at_its_timeout(program,
     ended(hooks, timed_out=3)
 
 
-def test_no_more_than_so_many_run_at_a_time(program, run_hooks, tmp_path):
+def test_at_most_concurrency_programs_run_at_a_time(program, run_hooks, tmp_path):
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     hooks = run_hooks((program(f"touch {tmp_path}/run.$FABRIC_ID; read x < {gate}"),), concurrency=3)
@@ -112,7 +112,7 @@ def test_no_more_than_so_many_run_at_a_time(program, run_hooks, tmp_path):
     assert len(list(tmp_path.glob("run.*"))) <= 3
 
 
-def test_the_oldest_is_dropped_and_counted_when_too_many_wait(program, run_hooks, tmp_path):
+def test_when_the_queue_is_full_the_oldest_message_is_dropped_and_counted(program, run_hooks, tmp_path):
     gate = tmp_path / "gate"
     hooks = run_hooks(
         (program(f"echo $FABRIC_ID >> {tmp_path}/ids; while ! [ -e {gate} ]; do sleep 0.01; done"),),
@@ -138,7 +138,7 @@ def test_large_messages_that_wait_are_bounded_by_their_bytes(program, run_hooks)
     assert hooks.stats()["dropped"] == 7
 
 
-def test_putting_takes_no_time_whatever_the_hooks_do(program, run_hooks):
+def test_putting_takes_no_time_while_the_hooks_hang(program, run_hooks):
     hooks = run_hooks((program("sleep 60"),), queue=1_000)
     began = monotonic()
     for number in range(10_000):
@@ -146,7 +146,7 @@ def test_putting_takes_no_time_whatever_the_hooks_do(program, run_hooks):
     assert (monotonic() - began) / 10_000 < 0.0002
 
 
-def test_stopping_ends_what_runs_and_drops_what_waits(program, run_hooks, tmp_path):
+def test_stopping_ends_running_programs_and_drops_queued_messages(program, run_hooks, tmp_path):
     hooks = run_hooks((program(f"echo $$ > {tmp_path}/pid; sleep 600"),), concurrency=1, timeout=600)
     hooks.put(routed("a"))
     hooks.put(routed("b"))

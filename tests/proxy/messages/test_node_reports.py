@@ -7,7 +7,7 @@ from proxy.messages.node_reports import NodeReports
 A, B = b"origin-a", b"origin-b"
 
 
-def test_of_a_node_that_has_not_reported_nothing_is_known():
+def test_a_node_that_has_not_reported_has_no_report_and_no_rates():
     assert NodeReports().latest(A) == (None, (0, 0))
 
 
@@ -32,7 +32,7 @@ def test_totals_are_over_all_nodes_and_causes():
     assert reports.totals() == (7, 2, 2, 1, {"outbox": 3, "missed": 5})
 
 
-def test_what_a_node_lost_stays_known_when_it_is_gone():
+def test_the_losses_of_a_departed_node_stay_in_the_totals():
     reports = NodeReports()
     reports.add(A, Report(dropped={"outbox": 1}), 0.0)
     reports.node_left(A)
@@ -47,7 +47,7 @@ def test_a_node_that_comes_back_is_counted_once():
     assert (reports.totals().sent, reports.totals().dropped) == (4, {"outbox": 1})
 
 
-def test_a_node_that_begins_anew_adds_to_what_it_was():
+def test_a_node_whose_counts_began_anew_adds_to_its_former_ones():
     reports = NodeReports()
     reports.add(A, Report(sent=3), 0.0)
     reports.node_left(A)
@@ -55,13 +55,13 @@ def test_a_node_that_begins_anew_adds_to_what_it_was():
     assert reports.totals().sent == 4
 
 
-def test_one_that_leaves_without_a_report_leaves_nothing():
+def test_a_node_that_leaves_without_a_report_adds_nothing():
     reports = NodeReports()
     reports.node_left(A)
     assert reports.totals().sent == 0
 
 
-def test_the_subscriptions_are_of_those_who_are_here():
+def test_the_subscriptions_are_of_connected_nodes():
     reports = NodeReports()
     reports.add(A, Report(subscriptions=2), 0.0)
     reports.add(B, Report(subscriptions=3), 0.0)
@@ -70,7 +70,7 @@ def test_the_subscriptions_are_of_those_who_are_here():
 
 
 @given(st.integers(1, 50), st.integers(1, 5))
-def test_however_many_come_and_go_the_memory_is_bounded_and_the_sum_is_right(nodes, limit):
+def test_for_any_number_of_departed_nodes_the_memory_is_bounded_and_the_sum_is_right(nodes, limit):
     reports = NodeReports(limit)
     for number in range(nodes):
         reports.add(b"%08d" % number, Report(sent=1, dropped={"outbox": 1}), 0.0)
@@ -79,7 +79,7 @@ def test_however_many_come_and_go_the_memory_is_bounded_and_the_sum_is_right(nod
     assert len(reports) <= limit
 
 
-def test_sums_stay_what_json_can_carry():
+def test_sums_stay_in_the_range_of_json():
     reports = NodeReports()
     for number in range(3_000):
         reports.add(b"%08d" % number, Report(sent=MAX_COUNT, subscriptions=MAX_COUNT, dropped={"x": MAX_COUNT}), 0.0)
@@ -87,7 +87,7 @@ def test_sums_stay_what_json_can_carry():
     assert reports.totals().dropped == {"x": MAX_COUNT}
 
 
-def test_causes_that_strangers_invent_are_added_up_under_one_name():
+def test_causes_beyond_the_limit_are_added_up_as_other():
     reports = NodeReports(limit=1)
     for number in range(1_000):
         origin = b"%08d" % number

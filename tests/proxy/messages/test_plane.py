@@ -104,7 +104,7 @@ def test_presence_goes_to_the_event_plane(plane, peer):
     assert (topic, facts["name"]) == ("fabric.node.joined", "here")
 
 
-def test_what_was_routed_is_handed_to_the_hooks(plane, peer):
+def test_a_routed_message_is_handed_to_the_hooks(plane, peer):
     holder = peer()
     join(holder, "holder", b"holder--")
     say(holder, verbs.Register(1, "worker", "reject"))
@@ -114,7 +114,7 @@ def test_what_was_routed_is_handed_to_the_hooks(plane, peer):
     assert plane.seen[0].id == b"id-1"
 
 
-def test_nodes_are_told_when_it_ends(plane, peer):
+def test_nodes_get_bye_when_the_plane_ends(plane, peer):
     socket = peer()
     join(socket, "node", b"12345678")
     plane.stop()
@@ -128,14 +128,14 @@ def test_a_message_of_five_hundred_frames_costs_an_error(plane, peer):
     assert isinstance(hear(socket), verbs.Error)
 
 
-def test_who_has_not_been_here_lets_it_idle(plane, peer):
+def test_without_nodes_it_is_idle(plane, peer):
     wait_until(lambda: plane.idle_for() > 0)
     socket = peer()
     join(socket, "node", b"12345678")
     assert plane.idle_for() == 0
 
 
-def test_an_address_that_cannot_be_had_is_an_error_that_names_it():
+def test_an_address_that_cannot_be_bound_is_an_error_that_names_it():
     plane = MessagePlane(
         parse_address("ipc:///nowhere/at/all"), boot="b", timeout=15, max_bytes=1, make_announcer=Announcements
     )

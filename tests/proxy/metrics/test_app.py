@@ -73,7 +73,7 @@ def test_every_metric_of_the_table_is_there_with_its_type_and_help(url):
         assert (family.type, family.documentation) == (metric.kind, metric.help)
 
 
-def test_what_every_process_has_bears_the_standard_names_and_is_this_proxys(url, proxy):
+def test_process_metrics_have_the_standard_names_and_are_of_this_proxy(url, proxy):
     found = samples(url)
     assert found["process_open_fds"][()] > 10
     assert found["process_resident_memory_bytes"][()] > 10_000_000
@@ -87,7 +87,7 @@ def test_what_every_process_has_bears_the_standard_names_and_is_this_proxys(url,
     }
 
 
-def test_events_of_a_topic_are_counted_once_and_both_nodes_say_so(url, proxy, fabric_node):
+def test_events_of_a_topic_are_counted_once_by_the_proxy_and_by_both_nodes(url, proxy, fabric_node):
     publisher, subscriber = fabric_node("publisher", url=proxy.url), fabric_node("subscriber", url=proxy.url)
     subscriber.subscribe("orders.*", lambda event: None).wait_ready(everyone=True)
     for number in range(10):
@@ -111,14 +111,14 @@ def test_messages_are_counted_by_outcome(url, proxy, fabric_node):
     wait_until(lambda: samples(url)["fabric_messages_total"]["acknowledged",] == before + 1)
 
 
-def test_it_is_well_and_ready(url, proxy):
+def test_it_is_healthy_and_ready(url, proxy):
     assert ask(url, "/readyz")[0] == 200
     status, text, headers = ask(url, "/healthz")
     assert (status, headers.get_content_type()) == (200, "text/plain")
     assert text.startswith(f"ok: pid {proxy.pid} on ")
 
 
-def test_it_is_well_but_not_ready_while_it_settles(proxy):
+def test_it_is_healthy_and_not_ready_while_it_settles(proxy):
     command = [sys.executable, "-P", "-m", "proxy", "--settle", "60", "--metrics", "127.0.0.1:0"]
     with subprocess.Popen(
         [*command, "--url", f"{proxy.url}-2"], cwd="/", stderr=subprocess.PIPE, text=True
@@ -134,7 +134,7 @@ def test_it_is_well_but_not_ready_while_it_settles(proxy):
             assert settling.wait(10) == 0
 
 
-def test_it_is_not_ready_any_more_while_it_stops(tmp_path, fabric_node):
+def test_it_is_not_ready_while_it_stops(tmp_path, fabric_node):
     """A hook that will not end keeps the proxy a moment longer."""
     hook, started, go = tmp_path / "hook", tmp_path / "started", tmp_path / "go"
     hook.write_text(f"#!/bin/sh\ntrap '' TERM\ntouch {started}\nuntil [ -e {go} ]; do sleep 0.05; done\n")
@@ -154,7 +154,7 @@ def test_it_is_not_ready_any_more_while_it_stops(tmp_path, fabric_node):
 
 
 @pytest.mark.parametrize("page", ["/metrics", "/healthz", "/readyz"])
-def test_it_can_be_read_only(url, page):
+def test_pages_are_read_only(url, page):
     for method, data in (("POST", b"x" * 1_000), ("PUT", b"x"), ("DELETE", None), ("OPTIONS", None)):
         status, _, headers = ask(url, page, method=method, data=data)
         assert (status, headers["Allow"]) == (405, "GET, HEAD")
@@ -182,7 +182,7 @@ def test_one_metric_can_be_asked_for_by_name(url):
     assert [line.split()[0] for line in text.splitlines() if not line.startswith("#")] == ["fabric_nodes"]
 
 
-def test_openmetrics_is_spoken_to_who_asks_for_it(url):
+def test_openmetrics_is_served_on_request(url):
     _, text, headers = ask(url, headers={"Accept": "application/openmetrics-text; version=1.0.0"}.items())
     assert headers.get_content_type() == "application/openmetrics-text"
     assert {f"{metric.name.removesuffix('_total')}" for metric in METRICS} <= {
@@ -190,7 +190,7 @@ def test_openmetrics_is_spoken_to_who_asks_for_it(url):
     }
 
 
-def test_an_accept_header_that_is_nonsense_harms_nobody(url):
+def test_a_malformed_accept_header_does_no_harm(url):
     ask(url, headers={"Accept": "application/openmetrics-text; version=x.y.z; escaping=;;=", "Host": "\x01"}.items())
     assert ask(url)[0] == 200
 
@@ -210,7 +210,7 @@ def test_without_the_setting_nothing_is_served(shared_proxy):
     assert "metrics at" not in shared_proxy.log
 
 
-def test_a_port_that_is_taken_is_said_and_the_proxy_does_not_start(tmp_path, url):
+def test_with_a_port_that_is_in_use_the_proxy_does_not_start_and_says_why(tmp_path, url):
     taken = urlsplit(url).netloc
     directory = ProxyProcess(metrics=taken)
     try:
@@ -223,7 +223,7 @@ def test_a_port_that_is_taken_is_said_and_the_proxy_does_not_start(tmp_path, url
 
 
 @pytest.mark.parametrize("listen", ["here", "127.0.0.1", "127.0.0.1:99999", "::1:9464", ":x"])
-def test_an_address_that_is_none_is_a_wrong_setting(listen):
+def test_a_malformed_address_is_a_wrong_setting(listen):
     status, text = run_proxy("--metrics", listen)
     assert status == 1
     assert "metrics" in text
@@ -232,12 +232,12 @@ def test_an_address_that_is_none_is_a_wrong_setting(listen):
         Metrics(listen, record)
 
 
-def test_a_host_that_is_none_is_said():
+def test_an_unknown_host_is_an_error():
     with pytest.raises(ProxyError, match="there is no such host"):
         Metrics("nobody.invalid:0", record)
 
 
-def test_without_the_library_it_says_how_to_install_it(monkeypatch):
+def test_without_the_client_library_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ProxyError, match=r"pip install 'event-fabric\[metrics\]'"):
         Metrics("127.0.0.1:0", record)
@@ -272,7 +272,7 @@ def served():
         each.close()
 
 
-def test_planes_that_have_been_silent_for_long_are_an_illness(served):
+def test_with_planes_silent_for_long_it_is_unhealthy(served):
     metrics = served(silence=60.0)
     metrics.ready()
     for page in ("/healthz", "/readyz"):
@@ -281,13 +281,13 @@ def test_planes_that_have_been_silent_for_long_are_an_illness(served):
         assert "have not answered for 60 s" in text
 
 
-def test_planes_that_are_late_are_not(served):
+def test_with_planes_that_are_late_it_is_healthy(served):
     metrics = served(silence=SILENCE_TIMEOUT / 2)
     metrics.ready()
     assert ask(metrics.url, "/healthz")[0] == ask(metrics.url, "/readyz")[0] == 200
 
 
-def test_planes_that_never_answered_are_an_illness_some_time_after_the_start(served):
+def test_with_planes_that_never_answered_it_is_unhealthy_some_time_after_the_start(served):
     young, old = served(lambda: record(uptime=1.0), None), served(lambda: record(uptime=SILENCE_TIMEOUT + 1), None)
     for metrics in (young, old):
         metrics.ready()
@@ -295,7 +295,7 @@ def test_planes_that_never_answered_are_an_illness_some_time_after_the_start(ser
     assert (ask(old.url, "/healthz")[0], ask(old.url, "/readyz")[0]) == (503, 503)
 
 
-def test_a_proxy_that_is_about_to_stop_is_well_and_not_ready(served):
+def test_a_proxy_that_is_about_to_stop_is_healthy_and_not_ready(served):
     metrics = served()
     metrics.ready()
     assert ask(metrics.url, "/readyz")[0] == 200
@@ -304,7 +304,7 @@ def test_a_proxy_that_is_about_to_stop_is_well_and_not_ready(served):
     assert ask(metrics.url, "/healthz")[0] == 200
 
 
-def test_a_record_that_cannot_be_made_is_said_and_logged(served, caplog):
+def test_a_failure_to_make_the_record_is_answered_and_logged(served, caplog):
     def fail():
         raise RuntimeError("no record today")
 
@@ -317,19 +317,19 @@ def test_a_record_that_cannot_be_made_is_said_and_logged(served, caplog):
     assert "no record today" in caplog.text
 
 
-def test_names_that_strangers_give_themselves_cannot_break_the_page(served):
+def test_hostile_names_of_nodes_cannot_break_the_page(served):
     name = 'a"} 1\nfabric_nodes 99\\'
     metrics = served(lambda: record(members=(NodeStats(name, host="\n", report=Report(sent=3)),)))
     assert samples(metrics.url)["fabric_node_sent_events_total"] == {(name,): 3.0}
     assert samples(metrics.url)["fabric_nodes"] == {(): 0.0}
 
 
-def test_nodes_of_one_name_do_not_spoil_the_scrape(served):
+def test_nodes_of_one_name_are_one_sample(served):
     twins = tuple(NodeStats("twin", pid=pid, report=Report(sent=pid)) for pid in (1, 2))
     assert samples(served(lambda: record(members=twins)).url)["fabric_node_sent_events_total"] == {("twin",): 3.0}
 
 
-def test_it_listens_at_ipv6_and_says_where(served):
+def test_it_listens_on_ipv6(served):
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     metrics = served(listen="[::1]:0")

@@ -51,7 +51,7 @@ def test_it_answers(serve):
     assert get(serve().port) == b"hello"
 
 
-def test_who_connects_and_says_nothing_makes_room_for_others(serve):
+def test_silent_connections_are_cut_off_for_new_ones(serve):
     server = serve()
     silent = [connect(server) for _ in range(MAX_CONNECTIONS * 3)]
     try:
@@ -62,7 +62,7 @@ def test_who_connects_and_says_nothing_makes_room_for_others(serve):
             each.close()
 
 
-def test_whoever_takes_too_long_is_cut_off(serve):
+def test_a_request_that_takes_too_long_is_cut_off(serve):
     with connect(serve(request_timeout=0.0, io_timeout=60.0, poll_interval=0.05)) as slow:
         slow.sendall(b"GET / HTTP/1.0\r\n")
         assert slow.recv(1) == b""
@@ -99,7 +99,7 @@ def test_an_application_that_hangs_does_not_pile_up_threads(serve):
     [b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.0\r\n" + b"a: b\r\n" * 200 + b"\r\n"],
     ids=["zeros", "no path", "another version", "many headers"],
 )
-def test_what_is_no_request_harms_nobody_and_is_said_to_nobody(serve, said, capfd):
+def test_a_malformed_request_does_no_harm_and_is_not_logged(serve, said, capfd):
     server = serve()
     with connect(server) as stranger:
         stranger.sendall(said)
@@ -110,7 +110,7 @@ def test_what_is_no_request_harms_nobody_and_is_said_to_nobody(serve, said, capf
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_application_that_fails_is_no_traceback_on_stderr(serve, capfd):
+def test_an_application_that_fails_writes_no_traceback_to_stderr(serve, capfd):
     def fail(environ, start_response):
         raise RuntimeError("not today")
 
@@ -132,7 +132,7 @@ def test_a_client_that_goes_away_before_the_answer_is_no_error(serve, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_stop_lets_go_of_the_address_and_of_who_is_there(serve):
+def test_stop_frees_the_address_and_cuts_off_connections(serve):
     server = serve()
     port = server.port
     with connect(server) as there:
@@ -148,7 +148,7 @@ def test_it_can_be_stopped_before_it_was_started():
     Httpd("127.0.0.1", 0, hello).stop()
 
 
-def test_a_port_that_is_taken_is_an_error(serve):
+def test_a_port_that_is_in_use_is_an_error(serve):
     with pytest.raises(OSError, match="in use"):
         Httpd("127.0.0.1", serve().port, hello)
 

@@ -26,7 +26,7 @@ def test_names_follow_the_conventions():
         assert all(re.fullmatch(r"[a-z]+", label) for label in metric.labels), metric.name
 
 
-def test_no_name_stands_there_twice():
+def test_names_are_unique():
     names = [metric.name for metric in METRICS]
     assert len(names) == len(set(names))
 
@@ -40,7 +40,7 @@ def test_each_sample_has_a_value_for_each_label():
         assert all(len(values) == len(metric.labels) for values, _ in samples), metric.name
 
 
-def test_every_number_of_the_record_is_shown_but_rates_and_what_every_process_has():
+def test_every_number_of_the_record_is_exported_but_rates_and_process_metrics():
     """Each field is set to a number of its own, and looked for in what comes out."""
     number = iter(range(1_000, 2_000))
 
@@ -78,7 +78,7 @@ def test_every_number_of_the_record_is_shown_but_rates_and_what_every_process_ha
     assert sorted(set(range(1_000, next(number))) - shown) == []
 
 
-def test_known_causes_and_outcomes_are_there_before_anything_happened():
+def test_known_causes_and_outcomes_are_exported_from_the_start():
     shown = read(stats())
     assert shown["fabric_dropped_events_total"] == {(cause,): 0.0 for cause in CAUSES}
     assert shown["fabric_messages_total"] == {(outcome,): 0.0 for outcome in OUTCOMES}
@@ -91,13 +91,13 @@ def test_the_outcomes_are_those_that_the_directory_counts():
     assert counted == set(OUTCOMES)
 
 
-def test_lost_nodes_and_what_is_no_count_are_no_outcomes_of_messages():
+def test_lost_nodes_and_present_numbers_are_not_outcomes_of_messages():
     shown = read(stats(messages={"messages": 3, "lost": 2, "nodes": 9, "endpoints": 9, "broadcasts": 9}))
     assert shown["fabric_nodes_lost_total"] == {(): 2.0}
     assert sum(shown["fabric_messages_total"].values()) == 3
 
 
-def test_nodes_of_one_name_are_one():
+def test_nodes_of_one_name_share_a_series():
     members = (
         NodeStats("twin", since=1.0, report=Report(sent=2, lag=0.5, dropped={"outbox": 1})),
         NodeStats("twin", since=2.0, report=Report(sent=3, lag=0.2, dropped={"outbox": 2})),
@@ -115,7 +115,7 @@ def test_a_node_that_has_not_reported_has_no_counts():
     assert shown["fabric_node_sent_events_total"] == {}
 
 
-def test_nodes_are_bounded_and_those_that_are_here_longest_stay():
+def test_nodes_are_bounded_and_the_longest_present_are_exported():
     members = tuple(NodeStats(f"n{number}", since=float(-number)) for number in range(MAX_NODES + 50))
     shown = read(stats(nodes=len(members), members=members))
     assert len(shown["fabric_node_start_time_seconds"]) == MAX_NODES
@@ -124,13 +124,13 @@ def test_nodes_are_bounded_and_those_that_are_here_longest_stay():
     assert shown["fabric_nodes_shown"] == {(): MAX_NODES}
 
 
-def test_topics_are_bounded_and_the_busiest_stay():
+def test_topics_are_bounded_and_the_busiest_are_exported():
     shown = read(stats(busiest=tuple(TopicStats(f"t{number}") for number in range(MAX_TOPICS + 1))))
     assert len(shown["fabric_topic_events_total"]) == MAX_TOPICS
     assert (f"t{MAX_TOPICS}",) not in shown["fabric_topic_events_total"]
 
 
-def test_causes_that_strangers_invent_are_bounded_and_none_is_lost():
+def test_unknown_causes_are_bounded_and_the_rest_is_added_up():
     dropped = {f"cause{number}": 1 for number in range(100)}
     shown = read(stats(dropped=dropped))["fabric_dropped_events_total"]
     assert len(shown) == MAX_CAUSES + 1
