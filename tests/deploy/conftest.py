@@ -1,4 +1,4 @@
-"""A service manager's side of things: a socket that hears, and processes that are started as a unit says."""
+"""A service manager for tests: its socket, and processes started as a unit file says."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Manager:
-    """What systemd is to a service: $NOTIFY_SOCKET, $WATCHDOG_USEC, SIGTERM."""
+    """The part of systemd that a service sees: $NOTIFY_SOCKET, $WATCHDOG_USEC, SIGTERM."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -34,7 +34,7 @@ class Manager:
             self.heard.append(word.decode())
 
     def start(self, *command, watchdog=0.3, **environment):
-        """Start a service; what it prints is collected."""
+        """Start a service; its output is collected."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FABRIC_")}
         variables = {"NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": str(int(watchdog * 1_000_000))}
         process = subprocess.Popen(
@@ -55,14 +55,14 @@ class Manager:
         return self.start(*before, sys.executable, *arguments, **options)
 
     def wait_for(self, word, after=0):
-        """Wait until `word` is said after the first `after` words; how many words there are then."""
+        """Wait for a line that begins with `word` after the first `after` lines; the number of lines up to it."""
         return wait_until(
             lambda: next((n for n, said in enumerate(self.heard[after:], after + 1) if said.startswith(word)), 0),
             what=f"{word} is said",
         )
 
     def stop(self, process):
-        """SIGTERM; the exit status and what it printed."""
+        """Send SIGTERM; the exit status and the output."""
         process.terminate()
         text, _ = process.communicate(timeout=20)
         return process.returncode, text

@@ -1,4 +1,4 @@
-"""Freezes single threads of another process, as a plane that hangs does. Linux, with ptrace; see `freeze`."""
+"""Freezes single threads of another process, as if a plane hung. Linux only, with ptrace."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ sys.exit(run({"url": sys.argv[1], "settle": 0.0}, report=report))
 
 
 class Frozen:
-    """One thread, frozen until `thaw`. A ptracer is a thread, so both happen in one of our own."""
+    """One thread, frozen until `thaw`. The ptracer is a thread, not a process, so one thread of ours does both."""
 
     def __init__(self, thread_id):
         self._id = thread_id
@@ -42,12 +42,12 @@ class Frozen:
         if not (self._ptrace(SEIZE) and self._ptrace(INTERRUPT)):
             self._held.set()
             return
-        os.waitpid(self._id, 0x40000000)  # __WALL: until it stands still
+        os.waitpid(self._id, 0x40000000)  # __WALL: until the thread has stopped
         self._held.set()
         self._thaw.wait()
         self._ptrace(DETACH)
 
     def thaw(self):
-        """Let it go on."""
+        """Continue the thread."""
         self._thaw.set()
         self._thread.join()

@@ -1,6 +1,6 @@
 """Runs a program under the system call filters of a unit file, as systemd would: `python sandbox.py UNIT… -- PROGRAM …`
 
-There is no service manager where tests run, but the filters are the kernel's, and libseccomp is what systemd uses, too.
+There is no service manager where tests run, but the filters are the kernel's, and systemd uses libseccomp, too.
 Applied are SystemCallFilter, SystemCallErrorNumber (EPERM), RestrictAddressFamilies, MemoryDenyWriteExecute and
 NoNewPrivileges; name spaces, file systems and limits are not.
 """
@@ -94,7 +94,7 @@ def confine(unit):
         if code := library.seccomp_load(context):
             raise OSError(-code, "seccomp_load")
 
-    names = allowed(unit["SystemCallFilter"])  # before anything is forbidden
+    names = allowed(unit["SystemCallFilter"])  # reads files and starts a program, so before the filters
     families = {getattr(socket, name) for name in " ".join(unit["RestrictAddressFamilies"]).split()}
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")

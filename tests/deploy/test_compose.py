@@ -1,4 +1,4 @@
-"""Dockerfile and docker-compose.yml: valid, and about files, commands and options that are there."""
+"""Dockerfile and docker-compose.yml: valid, with files, commands and options that exist."""
 
 import re
 import shutil
@@ -71,7 +71,7 @@ def test_each_example_that_is_run_is_there_and_in_the_image(name):
     assert "COPY examples /opt/event-fabric/examples" in DOCKERFILE
 
 
-def test_what_is_copied_is_there_and_not_ignored():
+def test_copied_files_exist_and_are_not_ignored():
     let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = [line.split()[1:-1] for line in DOCKERFILE.splitlines() if re.match(r"COPY (?!--from)", line)]
     assert {name for names in copied for name in names} == let_through
@@ -89,7 +89,7 @@ def test_the_last_stage_installs_nothing():
     assert not re.search(r"\b(pip|apt|apt-get|curl)\b", last)
 
 
-def test_an_open_address_is_asked_for_in_the_compose_file_and_not_in_the_image():
+def test_an_open_address_is_enabled_in_the_compose_file_and_not_in_the_image():
     assert "FABRIC_INSECURE=" not in DOCKERFILE
     assert 'FABRIC_INSECURE: "1"' in COMPOSE
     assert "internal: true" in COMPOSE

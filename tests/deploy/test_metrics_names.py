@@ -1,4 +1,4 @@
-"""The dashboard, the alert rules and docs/metrics.md, held to what the proxy exports."""
+"""The dashboard, the alert rules and docs/metrics.md, compared with the exported metrics."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def words(query):
     return set(re.findall(r"\b[a-zA-Z_:][\w:]*", query)) - PROMQL
 
 
-def test_every_query_asks_for_what_is_exported():
+def test_every_query_uses_exported_metrics():
     known = exported()
     assert QUERIES
     for where, query in QUERIES.items():
@@ -55,7 +55,7 @@ def test_every_query_asks_for_what_is_exported():
         assert words(query) <= known.keys(), where
 
 
-def test_every_query_goes_by_labels_that_are_there():
+def test_every_query_uses_exported_labels():
     labels = exported()
     for where, query in QUERIES.items():
         known = {"job", "instance"}.union(*(labels[name] for name in words(query)))
@@ -65,7 +65,7 @@ def test_every_query_goes_by_labels_that_are_there():
         assert {*matched, *grouped} <= known, where
 
 
-def test_what_only_grows_is_asked_for_its_rate():
+def test_counters_are_queried_by_rate_or_increase():
     for where, query in QUERIES.items():
         for name in re.findall(r"\w+_total\b", query):
             assert re.search(rf"(rate|increase)\(\s*{name}(\{{[^}}]*\}})?\[", query), where
@@ -98,7 +98,7 @@ def test_its_data_source_is_a_variable_everywhere():
             assert part["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
 
 
-def test_its_variables_are_made_of_what_is_exported():
+def test_its_variables_use_exported_metrics_and_labels():
     asked = [each["query"]["query"] for each in DASHBOARD["templating"]["list"] if each["type"] == "query"]
     assert asked
     for query in asked:
@@ -106,7 +106,7 @@ def test_its_variables_are_made_of_what_is_exported():
         assert label in {"job", "instance"} | exported()[name]
 
 
-def test_its_panels_lie_side_by_side_and_each_says_what_it_shows():
+def test_its_panels_do_not_overlap_and_each_has_a_description():
     taken = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
@@ -120,7 +120,7 @@ def test_its_panels_lie_side_by_side_and_each_says_what_it_shows():
 # The rules
 
 
-def test_every_alert_waits_has_a_severity_and_says_what_to_do():
+def test_every_alert_has_a_waiting_time_a_severity_and_instructions():
     assert RULES
     for rule in RULES:
         assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}, rule["alert"]

@@ -1,4 +1,4 @@
-"""The proxy as a service manager sees it: when it is ready, that it lives, that it hangs, that it ends."""
+"""The proxy as a service: ready, alive, hanging, stopping, as reported to the service manager."""
 
 import ast
 import contextlib
@@ -32,13 +32,13 @@ def test_while_events_in_is_not_bound_it_is_not_ready(manager):
     assert (status, manager.heard) == (0, ["STOPPING=1"])
 
 
-def test_it_says_that_it_lives_again_and_again(manager):
+def test_it_reports_signs_of_life_repeatedly(manager):
     manager.proxy(watchdog=0.3)
     wait_until(lambda: manager.heard.count("WATCHDOG=1") >= 5)
     assert manager.heard.count("READY=1") == 1
 
 
-def test_its_status_is_told_before_it_is_ready_and_when_it_changes(manager, fabric_node):
+def test_its_status_is_reported_before_it_is_ready_and_when_it_changes(manager, fabric_node):
     manager.proxy()
     ready = manager.wait_for("READY=1")
     url = f"ipc://{manager.directory}/proxy"
@@ -47,7 +47,7 @@ def test_its_status_is_told_before_it_is_ready_and_when_it_changes(manager, fabr
     manager.wait_for(f"STATUS={url}: nodes 1, endpoints 1", ready)
 
 
-def test_it_says_that_it_stops_and_exits_0(manager):
+def test_it_reports_that_it_stops_and_exits_0(manager):
     process = manager.proxy()
     ready = manager.wait_for("READY=1")
     status, text = manager.stop(process)
@@ -56,7 +56,7 @@ def test_it_says_that_it_stops_and_exits_0(manager):
     assert text.rstrip().endswith("ended: SIGTERM")
 
 
-def test_it_exits_0_under_load_and_is_fed_all_the_while(manager, fabric_node):
+def test_under_load_it_reports_signs_of_life_and_exits_0(manager, fabric_node):
     process = manager.proxy()
     ready = manager.wait_for("READY=1")
     url, stop = f"ipc://{manager.directory}/proxy", threading.Event()
@@ -81,21 +81,21 @@ def test_it_exits_0_under_load_and_is_fed_all_the_while(manager, fabric_node):
         each.close(0.0)
 
 
-def test_in_the_background_it_does_not_speak_for_who_started_it(manager):
+def test_in_the_background_it_does_not_report_for_its_starter(manager):
     process = manager.proxy("env", "FABRIC_IDLE_EXIT=0.1")
     manager.wait_for("READY=1")
     manager.stop(process)
     before = len(manager.heard)
     command = [sys.executable, "-P", "-m", "proxy", "--background", "--idle-exit", "0.1"]
     background = manager.start(*command, "--url", f"ipc://{manager.directory}/other")
-    text, _ = background.communicate(timeout=20)  # its log is a file, so this is the end of who started it
+    text, _ = background.communicate(timeout=20)  # its log is a file, so this waits for the starter only
     assert (background.returncode, text) == (0, "")
     log = Path(manager.directory) / "other" / "proxy.log"
     wait_until(lambda: "ended" in log.read_text())
     assert manager.heard[before:] == []
 
 
-def test_programs_that_it_starts_do_not_speak_for_it(manager, fabric_node, tmp_path):
+def test_programs_that_it_starts_cannot_report_for_it(manager, fabric_node, tmp_path):
     hook, told = tmp_path / "hook", tmp_path / "told"
     hook.write_text(f'#!/bin/sh\nenv > "{told}.new"\nmv "{told}.new" "{told}"\n')
     hook.chmod(0o700)
@@ -115,7 +115,7 @@ def test_programs_that_it_starts_do_not_speak_for_it(manager, fabric_node, tmp_p
     ("thread", "complaint"),
     [("fabric-events", "the event plane does not answer"), ("fabric-messages", "the message plane does not answer")],
 )
-def test_a_plane_that_hangs_ends_the_feeding_until_it_goes_on(manager, thread, complaint):
+def test_while_a_plane_hangs_there_is_no_sign_of_life(manager, thread, complaint):
     process = manager.start(sys.executable, "-P", "-c", RUNNER, f"ipc://{manager.directory}/proxy", watchdog=1.0)
     threads = ast.literal_eval(next(line for line in process.stdout if line.startswith("{")))
     ready = manager.wait_for("READY=1")
@@ -126,7 +126,7 @@ def test_a_plane_that_hangs_ends_the_feeding_until_it_goes_on(manager, thread, c
         pytest.skip(f"ptrace is forbidden here: {error}")
     try:
         hung = manager.wait_for(f"STATUS={complaint}", len(manager.heard))
-        # It goes on looking: the main loop lives, and still does not say so.
+        # The main loop works and continues to check; it reports no sign of life.
         with contextlib.closing(SelfCheck(parse_address(f"ipc://{manager.directory}/proxy"))) as self_check:
             for _ in range(3):
                 assert not self_check.check(0.2).good

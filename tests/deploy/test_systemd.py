@@ -1,4 +1,4 @@
-"""The unit files: systemd understands them, they are tight, and the proxy runs under what they forbid."""
+"""The unit files: systemd accepts them, they restrict the proxy tightly, and the proxy runs under the restrictions."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 def analyze(tmp_path, unit, *arguments, drop_in=None):
-    """systemd-analyze on a copy of `unit` whose ExecStart is a program that is here; exit status and text."""
+    """systemd-analyze on a copy of `unit` whose ExecStart is an existing program; exit status and text."""
     copy = tmp_path / "fabric-proxy.service"
     copy.write_text(unit.read_text().replace(program(unit), sys.executable))
     if drop_in is not None:
@@ -51,7 +51,7 @@ def test_systemd_finds_nothing_wrong_with_it(tmp_path, unit, drop_in):
 
 @needs_systemd
 @pytest.mark.parametrize(("drop_in", "most"), [(None, 5), (TCP, 15)])
-def test_what_it_leaves_open_is_little(tmp_path, drop_in, most):
+def test_its_exposure_is_low(tmp_path, drop_in, most):
     status, text = analyze(tmp_path, SYSTEM, "security", "--offline=true", f"--threshold={most}", drop_in=drop_in)
     assert status == 0, text
 
@@ -102,5 +102,5 @@ def test_the_users_directory_is_the_embedded_default(monkeypatch, tmp_path):
     assert parse_address(url.replace("%t", expected)).url == parse_address(default_url()).url
 
 
-def test_the_drop_in_is_for_loopback_as_it_comes():
+def test_the_drop_in_listens_on_loopback():
     assert read([TCP])["Environment"] == ["FABRIC_URL=tcp://127.0.0.1:7400"]

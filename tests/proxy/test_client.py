@@ -1,4 +1,4 @@
-"""Asking a proxy: what it says, and the three ways in which there may be no answer."""
+"""Queries to a proxy: the answers, and the three kinds of failure."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def directory(runtime_dir):
     shutil.rmtree(path)
 
 
-def test_a_proxy_says_who_it_is_and_who_is_there(fabric_proxy, fabric_node):
+def test_the_status_has_the_proxys_identity_its_endpoints_and_its_nodes(fabric_proxy, fabric_node):
     node = fabric_node("app")
     session = node.endpoint("worker").session
     found = client.status(parse_address(fabric_proxy.url))
@@ -44,7 +44,7 @@ def test_a_proxy_says_who_it_is_and_who_is_there(fabric_proxy, fabric_node):
     assert (found.stats.nodes, found.truncated) == (1, False)
 
 
-def test_asking_leaves_no_node_no_thread_and_no_descriptor_behind(fabric_proxy):
+def test_a_query_leaves_no_node_no_thread_and_no_descriptor_behind(fabric_proxy):
     address = parse_address(fabric_proxy.url)
     client.status(address)
     before = len(os.listdir("/proc/self/fd"))
@@ -53,7 +53,7 @@ def test_asking_leaves_no_node_no_thread_and_no_descriptor_behind(fabric_proxy):
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
-def test_a_proxy_that_is_asked_to_stop_ends_cleanly_and_tells_its_nodes(fabric_proxy, fabric_node):
+def test_a_proxy_that_is_asked_to_stop_ends_cleanly_and_its_nodes_go_down(fabric_proxy, fabric_node):
     node = fabric_node("app")
     client.stop(parse_address(fabric_proxy.url))
     wait_until(lambda: not fabric_proxy.running)
@@ -137,7 +137,7 @@ def test_a_directory_that_may_not_be_entered_is_not_reachable(monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    # The tests may be run by root, whom nothing is forbidden.
+    # The tests may be run by root, who has every permission.
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(client.NotReachable, match="cannot reach ipc:///run/x: permission denied"):
         client.status(parse_address("ipc:///run/x"))
@@ -152,7 +152,7 @@ def test_a_tcp_host_that_takes_no_connection_in_time_is_not_reachable(monkeypatc
         client.status(parse_address("tcp://10.255.255.1:7400"), timeout=0.1)
 
 
-# Who has the address
+# An address that is taken
 
 
 def test_a_second_proxy_at_a_tcp_address_names_the_one_that_has_it():
@@ -162,7 +162,7 @@ def test_a_second_proxy_at_a_tcp_address_names_the_one_that_has_it():
         assert caught.value.holder == f"pid {proxy.pid} on {socket.gethostname()}"
 
 
-def test_a_tcp_port_that_another_program_has_is_not_called_a_proxy():
+def test_a_tcp_port_of_another_program_is_not_taken_for_a_proxy():
     with socket.create_server(("127.0.0.1", 0)) as other:
         url = f"tcp://127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(ProxyError, match=f"cannot listen on {url}: something listens") as caught:
@@ -170,7 +170,7 @@ def test_a_tcp_port_that_another_program_has_is_not_called_a_proxy():
         assert not isinstance(caught.value, AddressInUse)
 
 
-# Who may stop it
+# STOP
 
 
 class _Frame:
@@ -193,7 +193,7 @@ def test_only_loopback_peers_may_stop_a_tcp_proxy(address, allowed):
     assert is_local(parse_address("tcp://0.0.0.0:7400"), _Frame(address)) is allowed
 
 
-def test_a_peer_that_may_not_is_told_so(directory, monkeypatch):
+def test_stop_from_another_peer_is_refused_with_the_reason(directory, monkeypatch):
     monkeypatch.setattr("proxy.messages.plane.is_local", lambda address, frame: False)
     address = parse_address(f"ipc://{directory}")
     server = Server(ProxySettings(url=address.url, settle=0.0))
@@ -210,7 +210,7 @@ def test_a_peer_that_may_not_is_told_so(directory, monkeypatch):
         thread.join()
 
 
-def test_malformed_questions_are_answered_and_the_proxy_goes_on(fabric_proxy):
+def test_malformed_queries_are_answered_and_the_proxy_continues(fabric_proxy):
     address = parse_address(fabric_proxy.url)
     context = zmq.Context()
     dealer = context.socket(zmq.DEALER)
@@ -225,7 +225,7 @@ def test_malformed_questions_are_answered_and_the_proxy_goes_on(fabric_proxy):
     assert client.status(address).stats.pid == fabric_proxy.pid
 
 
-# Asking again and again
+# Repeated queries
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_an_asker_keeps_its_connection(asker, fabric_proxy, fabric_node):
     assert [asker.stats().process.descriptors for _ in range(20)] == [connected] * 20
 
 
-def test_an_asker_finds_the_next_proxy_and_says_when_there_is_none(asker, fabric_proxy):
+def test_an_asker_finds_the_next_proxy_and_raises_while_there_is_none(asker, fabric_proxy):
     first = asker.stats().boot
     fabric_proxy.kill()
     with pytest.raises(client.NotRunning):
@@ -258,7 +258,7 @@ def is_stopped(pid):
     return set(states) == {"T"}
 
 
-def test_an_asker_of_a_proxy_that_is_stopped_gives_up_and_asks_again_when_it_goes_on(asker, fabric_proxy):
+def test_an_asker_of_a_stopped_proxy_times_out_and_gets_an_answer_when_it_continues(asker, fabric_proxy):
     asker.stats()
     fabric_proxy.signal(signal.SIGSTOP)
     wait_until(lambda: is_stopped(fabric_proxy.pid))
@@ -276,6 +276,6 @@ def test_an_asker_that_is_closed_leaves_no_descriptor_behind(asker):
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
-def test_a_proxy_says_what_it_runs_on(asker):
+def test_the_record_has_the_versions_of_the_libraries(asker):
     assert asker.stats().libraries == client.libraries()
     assert [each.partition(" ")[0] for each in client.libraries()] == ["python", "pyzmq", "libzmq", "orjson"]

@@ -1,4 +1,4 @@
-"""The record of a running proxy, asked as everybody asks it."""
+"""The record of a running proxy, queried over its socket."""
 
 import orjson
 import pytest
@@ -16,7 +16,7 @@ def address(fabric_proxy):
     return parse_address(fabric_proxy.url)
 
 
-def test_the_proxy_tells_of_itself(fabric_proxy, address):
+def test_the_record_describes_the_process(fabric_proxy, address):
     stats = client.stats(address)
     assert (stats.pid, stats.url, stats.nodes, stats.endpoints) == (fabric_proxy.pid, fabric_proxy.url, 0, 0)
     assert stats.version == fabric.__version__
@@ -24,21 +24,21 @@ def test_the_proxy_tells_of_itself(fabric_proxy, address):
     assert 3 < stats.process.descriptors < stats.process.descriptor_limit
 
 
-def test_rows_are_told_to_who_asks_for_them(address, fabric_node):
+def test_rows_are_included_on_request(address, fabric_node):
     node = fabric_node("worker")
     assert (client.stats(address).members, client.stats(address).busiest) == ((), ())
     stats = client.stats(address, nodes=10)
     assert ([member.node for member in stats.members], stats.truncated) == ([node.name], False)
 
 
-def test_a_node_reports_a_second_after_it_came(address, fabric_node):
+def test_a_node_reports_a_second_after_it_connected(address, fabric_node):
     fabric_node("worker").subscribe("a.**", print)
     wait_until(lambda: client.stats(address, nodes=10).members[0].report is not None)
     stats = client.stats(address, nodes=10)
     assert (stats.members[0].report.subscriptions, stats.subscriptions) == (1, 1)
 
 
-def test_what_a_node_lost_is_in_the_record_when_the_node_is_gone(address):
+def test_the_losses_of_a_departed_node_are_in_the_record(address):
     with fabric.connect("loser", url=address.url, bus=fabric.Bus()) as node:
         subscription = node.subscribe("a", lambda event: None)
         subscription.wait_ready()
@@ -49,7 +49,7 @@ def test_what_a_node_lost_is_in_the_record_when_the_node_is_gone(address):
     assert (stats.dropped, stats.lost, stats.sent, stats.published) == ({"unencodable": 1}, 1, 1, 2)
 
 
-def test_more_rows_than_fit_into_a_message_are_left_out_and_that_is_said():
+def test_rows_that_do_not_fit_into_a_message_are_left_out_and_the_record_is_marked():
     with ProxyProcess(max_bytes=3_000) as proxy:
         address = parse_address(proxy.url)
         nodes = [fabric.connect(f"node-{number}", url=proxy.url, bus=fabric.Bus()) for number in range(20)]
@@ -65,7 +65,7 @@ def test_more_rows_than_fit_into_a_message_are_left_out_and_that_is_said():
 
 
 @pytest.mark.parametrize("query", [{"topics": -1}, {"topics": "many"}, {"nodes": None, "topics": 1.5}, {"other": 1}])
-def test_a_query_that_makes_no_sense_gets_no_rows(address, query):
+def test_a_query_with_invalid_numbers_gets_no_rows(address, query):
     context = zmq.Context()
     dealer = context.socket(zmq.DEALER)
     try:
@@ -78,7 +78,7 @@ def test_a_query_that_makes_no_sense_gets_no_rows(address, query):
     assert (verb, id_, orjson.loads(record)["busiest"]) == (b"RECORD", b"1", [])
 
 
-def test_a_heartbeat_with_a_report_that_is_none_is_refused_and_counted(address):
+def test_a_heartbeat_with_a_malformed_report_is_refused_and_counted(address):
     context = zmq.Context()
     dealer = context.socket(zmq.DEALER)
     try:
@@ -96,6 +96,6 @@ def test_a_heartbeat_with_a_report_that_is_none_is_refused_and_counted(address):
     assert client.stats(address).messages["malformed"] == 1
 
 
-def test_what_passes_is_not_counted_when_that_is_switched_off():
+def test_with_counting_switched_off_nothing_is_counted():
     with ProxyProcess(count="no") as proxy:
         assert client.stats(parse_address(proxy.url), topics=10).plane.frames_in == 0

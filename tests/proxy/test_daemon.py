@@ -1,4 +1,4 @@
-"""Starting, stopping and restarting proxies in the background: real ones."""
+"""Real proxies started, stopped and restarted in the background."""
 
 import os
 import signal
@@ -62,14 +62,14 @@ def test_it_inherits_no_descriptor_of_ours(settings, tmp_path):
         assert str(tmp_path / "mine") not in {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
 
 
-def test_starting_where_one_runs_finds_that_one(settings):
+def test_starting_where_a_proxy_runs_finds_that_one(settings):
     first = daemon.start(settings())
     second = daemon.start(settings())
     assert (second.fresh, second.status.stats.boot) == (False, first.status.stats.boot)
 
 
 @pytest.mark.parametrize("url", ["", "tcp"])
-def test_however_many_start_at_once_there_is_one_and_all_find_it(url, settings):
+def test_of_several_starts_at_once_one_wins_and_all_find_it(url, settings):
     wanted = settings(free_url() if url else "")
     found = []
     threads = [threading.Thread(target=lambda: found.append(daemon.start(wanted))) for _ in range(5)]
@@ -82,7 +82,7 @@ def test_however_many_start_at_once_there_is_one_and_all_find_it(url, settings):
     assert sum(each.fresh for each in found) == 1
 
 
-def test_stopping_returns_when_it_is_gone_and_nothing_is_left_but_its_log(settings):
+def test_stopping_returns_when_it_has_ended_and_only_its_log_and_lock_are_left(settings):
     address = settings().address()
     pid = daemon.start(settings()).status.stats.pid
     assert daemon.stop(address).stats.pid == pid
@@ -101,7 +101,7 @@ def test_one_can_be_started_as_soon_as_the_other_was_stopped(settings):
     assert len(boots) == 3
 
 
-def test_the_settings_arrive_whatever_is_in_the_environment(settings, monkeypatch, tmp_path):
+def test_the_settings_arrive_with_any_environment(settings, monkeypatch, tmp_path):
     (tmp_path / "fabric.toml").write_text("[proxy]\nmax_bytes = 1\n")
     monkeypatch.setenv("FABRIC_HOOKS", "/nonexistent")
     monkeypatch.setenv("FABRIC_CONFIG", "fabric.toml")
@@ -118,7 +118,7 @@ def test_a_start_that_fails_says_why(settings, tmp_path):
     assert "is not executable" in caught.value.lines[-1]
 
 
-def test_only_what_this_start_has_logged_is_shown(settings, tmp_path):
+def test_only_lines_logged_by_this_start_are_shown(settings, tmp_path):
     (tmp_path / "log").write_text("old\n" * 100)
     with pytest.raises(daemon.StartFailed) as caught:
         daemon.start(settings(log_file=str(tmp_path / "log"), hooks=(("/nonexistent",),)))
@@ -161,7 +161,7 @@ def test_a_proxy_that_does_not_answer_is_neither_started_again_nor_signalled(set
 
 
 def test_a_pid_in_the_lock_file_is_never_signalled(settings):
-    """A pid file of a proxy that is gone names somebody else by now."""
+    """The pid of a proxy that has ended may be that of another process by now."""
     directory = settings().address().directory
     directory.mkdir(mode=0o700)
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""The proxy's log: how a line is written, where it goes, and what is said only once."""
+"""The proxy's log: how a line is written, and where it goes."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ LOGGER = "fabric-tests.logs"
 
 @pytest.fixture(autouse=True)
 def no_handler_left():
-    """A handler that a test has added is taken away again."""
+    """Remove the handlers that a test has added."""
     logger = logging.getLogger(LOGGER)
     logger.setLevel(logging.INFO)
     yield
@@ -67,18 +67,18 @@ def test_json_is_one_object_with_time_level_logger_message_and_the_facts():
     "made", [TextFormatter(), JsonFormatter(), JournalFormatter()], ids=lambda made: type(made).__name__
 )
 @pytest.mark.parametrize("evil", ["a\nERROR b", "\r", "\x1b[2J", "\x85", "\u2028", "\u202e", "\x00", "\ud800", "\x7f"])
-def test_nobody_can_forge_a_line_or_command_a_terminal(made, evil):
+def test_a_message_cannot_forge_a_line_or_command_a_terminal(made, evil):
     line = made.format(record("topic %s", evil))
     assert line.isprintable()
     assert "\\" in line
 
 
-def test_a_json_line_says_what_was_said():
+def test_a_json_line_decodes_to_the_original_message():
     text = 'a\nb "c" \\ \x85 \u202e'
     assert orjson.loads(JsonFormatter().format(record("%s", text)))["message"] == text
 
 
-def test_a_traceback_is_below_its_line_and_none_of_its_lines_can_pass_for_one_of_the_log():
+def test_a_traceback_follows_its_line_and_none_of_its_lines_looks_like_one_of_the_log():
     head, *rest = TextFormatter().format(failed("first\n2026-01-01 00:00:00,000 ERROR second\x1b")).split("\n")
     assert head.endswith("it failed")
     assert rest[-1] == "    2026-01-01 00:00:00,000 ERROR second\\u001b"
@@ -106,13 +106,13 @@ def test_the_journal_gets_the_priority_before_each_line_of_a_traceback():
 
 @pytest.mark.parametrize("value", [2**70, "\ud800", {1: {2: "x"}}, object()])
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_fact_that_is_no_json_costs_no_line(value, deep):
+def test_a_fact_that_json_cannot_represent_loses_no_line(value, deep):
     found = orjson.loads(JsonFormatter().format(record("x", fact=[value] if deep else value)))
     assert found["message"] == "x"
     assert found["fact"]
 
 
-def test_a_wrong_log_call_is_logged_as_far_as_it_goes():
+def test_a_log_call_with_wrong_arguments_is_logged_with_its_template():
     assert "two %s and %s (cannot be written out: not enough arguments" in TextFormatter().format(
         record("two %s and %s", 1)
     )
@@ -129,7 +129,7 @@ def log():
     made.close()
 
 
-def test_a_full_log_is_put_aside_and_so_many_old_ones_are_kept(log, tmp_path):
+def test_a_full_log_is_rotated_and_a_number_of_old_ones_is_kept(log, tmp_path):
     path = tmp_path / "log"
     log.to_file(path, ProxySettings(log_bytes=500, log_backups=2), in_background=False)
     for number in range(100):
@@ -139,7 +139,7 @@ def test_a_full_log_is_put_aside_and_so_many_old_ones_are_kept(log, tmp_path):
     assert path.read_text().rstrip().endswith("line 99")
 
 
-def test_what_is_written_past_the_log_is_always_in_its_newest_file(tmp_path):
+def test_output_to_stderr_is_always_in_the_newest_file(tmp_path):
     script = (
         "import logging, os, sys; from pathlib import Path; from proxy.logs import Log;"
         "from proxy.settings import ProxySettings;"
@@ -165,7 +165,7 @@ def test_the_level_says_what_is_logged(log, tmp_path):
     assert [line[-3:] for line in path.read_text().splitlines()] == ["yes"]
 
 
-def test_closing_it_tells_what_was_left_out_and_leaves_logging_as_it_was(tmp_path):
+def test_closing_writes_the_summaries_and_restores_logging(tmp_path):
     root = logging.getLogger()
     before = root.handlers[:], root.level
     log = Log()
@@ -179,7 +179,7 @@ def test_closing_it_tells_what_was_left_out_and_leaves_logging_as_it_was(tmp_pat
     assert (root.handlers, root.level) == before
 
 
-# A proxy's
+# Of a running proxy
 
 
 def run_proxy(*arguments, **environment):
@@ -189,14 +189,14 @@ def run_proxy(*arguments, **environment):
     )
 
 
-def test_in_the_foreground_what_is_wrong_is_on_stderr_too(tmp_path):
+def test_in_the_foreground_errors_are_on_stderr_too(tmp_path):
     done = run_proxy("--url", "tcp://0.0.0.0:7400", "--log-file", str(tmp_path / "log"))
     assert done.returncode == 1
     assert "can be reached from other machines" in done.stderr
     assert "can be reached from other machines" in (tmp_path / "log").read_text()
 
 
-def test_a_proxy_that_is_told_so_logs_json_lines():
+def test_a_proxy_logs_json_lines_if_the_setting_says_so():
     with ProxyProcess(log_format="json") as proxy:
         proxy.stop()
         lines = [orjson.loads(line) for line in proxy.log.splitlines()]
@@ -204,13 +204,13 @@ def test_a_proxy_that_is_told_so_logs_json_lines():
     assert {line["level"] for line in lines} == {"info"}
 
 
-def test_what_is_wrong_with_its_settings_is_logged_as_they_say():
+def test_an_error_in_the_settings_is_logged_in_their_format():
     done = run_proxy("--log-format", "json", FABRIC_SETTLE="soon")
     assert done.returncode == 1
     assert "settle (from FABRIC_SETTLE)" in orjson.loads(done.stderr)["message"]
 
 
-def test_a_proxy_can_be_told_to_say_less():
+def test_the_log_level_suppresses_information():
     with tempfile.TemporaryDirectory(prefix="fabric-") as directory:
         done = run_proxy("--idle-exit", "0.01", "--log-level", "warning", "--url", f"ipc://{directory}/proxy")
     assert (done.returncode, done.stderr) == (0, "")

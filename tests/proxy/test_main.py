@@ -25,7 +25,7 @@ def run_proxy(*arguments, **environment):
     return result.returncode, result.stdout + result.stderr
 
 
-def test_help_shows_every_setting_with_what_it_is_for_and_its_default():
+def test_help_shows_every_setting_with_its_help_and_default():
     status, text = run_proxy("--help")
     assert status == 0
     text = " ".join(text.split())
@@ -39,7 +39,7 @@ def test_an_unknown_option_exits_2():
     assert run_proxy("--colour")[0] == 2
 
 
-def test_a_wrong_address_exits_1_and_shows_how_one_looks():
+def test_a_wrong_address_exits_1_and_shows_the_syntax():
     status, text = run_proxy("--url", "http://localhost")
     assert status == 1
     assert "addresses look like" in text
@@ -59,17 +59,17 @@ def test_each_fact_is_a_line_with_time_and_level():
     assert " INFO " in pass_[0]
 
 
-def test_it_ends_when_nobody_has_been_there_for_so_long():
+def test_it_ends_after_the_idle_time_without_nodes():
     with ProxyProcess(idle_exit=0.2) as proxy:
         wait_until(lambda: not proxy.running)
         assert "nobody has been here" in proxy.log
         assert proxy.stop() == 0
 
 
-def test_it_does_not_end_while_somebody_is_there(fabric_node):
+def test_it_does_not_end_while_there_is_a_node(fabric_node):
     with ProxyProcess(idle_exit=0.2) as proxy:
         node = fabric_node(url=proxy.url)
-        # Longer than two looks at the clock: what ends it comes between them.
+        # Longer than two checks of the idle time.
         with pytest.raises(AssertionError, match="still"):
             wait_until(lambda: not proxy.running, 1.5)
         node.close()
@@ -92,7 +92,7 @@ def test_in_the_background_it_returns_when_it_serves_and_logs_into_its_directory
     wait_until(lambda: not [path for path in directory.iterdir() if path.is_socket()])
 
 
-def test_in_the_background_what_is_wrong_is_its_exit_status(place):
+def test_in_the_background_an_error_is_its_exit_status(place):
     directory, url = place
     directory.mkdir()
     directory.chmod(0o755)
@@ -112,7 +112,7 @@ def test_without_address_it_serves_the_embedded_default():
     assert load(ProxySettings, "proxy", {}).address().url == default_url()
 
 
-def test_a_setting_of_a_node_is_none_of_the_proxys(tmp_path, monkeypatch):
+def test_a_setting_of_a_node_is_refused_in_the_proxys_table(tmp_path, monkeypatch):
     config = tmp_path / "fabric.toml"
     config.write_text("[proxy]\nnode = 'x'")
     monkeypatch.setenv("FABRIC_CONFIG", str(config))
@@ -135,9 +135,7 @@ def test_the_example_has_another_value_for_each_setting():
 
 
 @pytest.mark.parametrize("wanted", [ProxySettings(), ProxySettings(**OTHER)], ids=["defaults", "others"])
-def test_the_arguments_of_settings_say_all_of_them_again_whatever_is_in_environment_and_file(
-    wanted, monkeypatch, tmp_path
-):
+def test_the_arguments_of_settings_give_the_same_settings_with_any_environment_and_file(wanted, monkeypatch, tmp_path):
     seen = {}
     monkeypatch.setattr(entry, "run", lambda options, **_: seen.update(options))
     entry.main(wanted.arguments())
@@ -150,7 +148,7 @@ def test_the_arguments_of_settings_say_all_of_them_again_whatever_is_in_environm
     assert load(ProxySettings, "proxy", seen) == wanted
 
 
-def test_in_the_background_other_defaults_count_and_what_somebody_said_comes_before_them(place, monkeypatch):
+def test_in_the_background_given_settings_come_before_the_other_defaults(place, monkeypatch):
     directory, url = place
     assert run_proxy("--background", "--url", url, FABRIC_IDLE_EXIT="0.3")[0] == 0
     log = directory / "proxy.log"
@@ -158,7 +156,7 @@ def test_in_the_background_other_defaults_count_and_what_somebody_said_comes_bef
     wait_until(lambda: not [path for path in directory.iterdir() if path.is_socket()])
 
 
-def test_nobody_has_to_wait_for_a_proxy_in_the_background_and_it_ends_when_unused(monkeypatch):
+def test_a_proxy_in_the_background_does_not_settle_and_ends_when_unused(monkeypatch):
     seen = []
 
     def note(settings, **_):
@@ -181,12 +179,12 @@ def test_where_metrics_are_served_is_a_host_and_a_port(text):
 @pytest.mark.parametrize(
     "value", ["7480", ":7480", "host:", "host:x", "host:65536", "::1:80", "host:-1", "h:\u0663", 7480]
 )
-def test_what_is_no_host_and_port_is_shown_how_one_looks(value):
+def test_a_malformed_host_and_port_is_refused_with_the_syntax(value):
     with pytest.raises(SettingsError, match=r"metrics \(from argument\): .* is not (HOST:PORT, such as|text)"):
         load(ProxySettings, "proxy", {"metrics": value})
 
 
 @pytest.mark.parametrize(("name", "word"), [("log_format", "xml"), ("log_level", "loud")])
-def test_a_choice_that_there_is_not_is_told_which_there_are(name, word):
+def test_an_unknown_choice_is_refused_with_the_known_ones(name, word):
     with pytest.raises(SettingsError, match=f"'{word}' is none of .*, "):
         load(ProxySettings, "proxy", {name: word})

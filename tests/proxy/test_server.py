@@ -53,7 +53,7 @@ def test_its_sockets_are_for_its_user_only(stopped, served):
         assert (served / name).stat().st_mode & 0o077 == 0
 
 
-def test_it_says_where_it_listens(stopped):
+def test_its_address_is_logged(stopped):
     stopped.start()
     assert f"listening on {stopped.url} (pid {stopped.pid}" in stopped.log
 
@@ -143,7 +143,7 @@ def test_files_in_the_place_of_its_sockets_are_replaced(stopped, served, fabric_
     fabric_node(url=stopped.url).close()
 
 
-def test_a_socket_in_its_place_that_somebody_listens_on_is_not_stolen(stopped, served):
+def test_a_live_socket_of_another_program_is_not_stolen(stopped, served):
     served.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as theirs:
         theirs.bind(str(served / "messages"))
@@ -231,12 +231,12 @@ def test_a_server_that_finds_another_raises_address_in_use(fabric_proxy):
     assert f"pid {fabric_proxy.pid}" in caught.value.holder
 
 
-def test_a_server_that_may_not_listen_raises_proxy_error():
+def test_a_server_with_a_forbidden_address_raises_proxy_error():
     with pytest.raises(ProxyError, match="insecure"):
         Server(load(ProxySettings, "proxy", {"url": "tcp://0.0.0.0:17400"})).run()
 
 
-def test_the_umask_is_as_before_when_it_has_ended(stopped):
+def test_the_umask_is_restored_at_the_end(stopped):
     before = os.umask(0o022)
     os.umask(before)
     server = Server(load(ProxySettings, "proxy", {"url": stopped.url, "settle": 0.0}))

@@ -32,7 +32,7 @@ def test_the_record_is_the_same_at_the_other_end():
     assert through_json(FULL) == FULL
 
 
-def test_what_was_lost_is_the_sum_over_the_causes():
+def test_lost_events_are_the_sum_over_the_causes():
     assert FULL.lost == 3
 
 
@@ -66,12 +66,12 @@ def test_keys_of_a_newer_proxy_are_skipped():
         {"programs": [1]},
     ],
 )
-def test_what_is_no_record_is_refused(change):
+def test_a_malformed_record_is_refused(change):
     with pytest.raises(WireError):
         stats_from({**FULL.as_json(), **change})
 
 
 @pytest.mark.parametrize("facts", [None, [], 1, "stats", {}, {"pid": 1}])
-def test_neither_is_something_else(facts):
+def test_another_json_value_is_refused(facts):
     with pytest.raises(WireError):
         stats_from(facts)

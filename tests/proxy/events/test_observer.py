@@ -26,7 +26,7 @@ def plane(address):
 
 
 class Publisher:
-    """Publishes events, each in a message of its own, to a subscriber of everything: else they never leave."""
+    """Publishes events, each in its own message. Without its subscriber of everything none would be sent."""
 
     def __init__(self, plane, address):
         self._announcer = plane.announcer(b"12345678", "test")
@@ -40,7 +40,7 @@ class Publisher:
 
     def _arrives(self):
         self("first")
-        # Not the greeting, which everybody gets who subscribes to everything.
+        # Not the greeting, which every subscriber of the empty prefix gets.
         return self._subscriber.poll(50) and self._subscriber.recv_multipart()[0].startswith(b"first")
 
     def __call__(self, topic, times=1):

@@ -1,4 +1,4 @@
-"""The event plane in this process, with bare sockets around it."""
+"""The event plane in this process, between plain ZeroMQ sockets."""
 
 import tempfile
 from pathlib import Path
@@ -32,7 +32,7 @@ class Bench:
         made.linger = 0
         made.rcvhwm = rcvhwm
         made.reconnect_ivl = 10
-        made.immediate = kind == zmq.XPUB  # notices when it is hung up on
+        made.immediate = kind == zmq.XPUB  # no pipe without a connection, so that a lost one is noticed
         self.sockets.append(made)
         for prefix in prefixes:
             made.subscribe(prefix)
@@ -134,14 +134,14 @@ def test_a_frame_over_the_limit_is_not_passed_on(make):
     publisher, subscriber = bench.publisher(), bench.subscriber(b"a\0")
     read_until(publisher, b"\x01a\0")
     publisher.send_multipart([b"a\0", b"x" * 20_000])
-    read_until(publisher, b"\x01a\0")  # it was hung up on, and came back
+    read_until(publisher, b"\x01a\0")  # the plane closed its connection, and it connected again
     publisher.send_multipart([b"a\0", b"small"])
     assert receive(subscriber) == [b"a\0", b"small"]
 
 
 def test_a_subscriber_that_does_not_read_does_not_stop_another(make):
-    # Room for 256 messages a peer. A few would do for the deaf one, but libzmq learns late of what a pipe's reader has
-    # taken, and drops what the reader had room for.
+    # Room for 256 messages a peer. Fewer would suffice for the one that does not read, but libzmq learns late how much
+    # the reader of a pipe has taken, and would drop messages for the other one.
     bench = make(peer_bytes=256 * 8 * 1024)
     publisher, reader = bench.publisher(), bench.subscriber(b"a\0", b"reader\0")
     bench.subscriber(b"a\0", b"deaf\0", rcvhwm=1)
@@ -194,7 +194,7 @@ def test_an_address_that_cannot_be_bound_is_a_proxy_error():
             plane.start()
 
 
-# What a subscriber sends in several frames, and libzmq tears: see `EventPlane`
+# Messages of several frames from a subscriber, which libzmq tears: see `EventPlane`
 
 TORN = [b"\x01q.", b"x", b"\x01q."]
 
@@ -221,14 +221,14 @@ class Torn:
 
 
 def wait_for_pieces(publisher):
-    """Until all that is left of them has passed."""
+    """Read until the remaining frames of 20 torn messages have passed."""
     pieces = 0
     while pieces < 20:
         pieces += receive(publisher).count(TORN[1])
 
 
 def wait_for(publisher, wanted):
-    """As `read_until`, whatever else comes."""
+    """Read until the message `wanted`, and skip all others."""
     while receive(publisher) != [wanted]:
         pass
 
@@ -251,7 +251,7 @@ def test_a_message_that_libzmq_tears_does_not_end_the_plane(make, topics):
 
 @pytest.mark.parametrize("topics", [0, 100])
 def test_a_torn_message_behind_a_whole_one_costs_one_subscription_at_most(make, topics):
-    # libzmq says nothing then: the next subscription is taken for the end of the torn message, and the plane goes on.
+    # libzmq returns no error then: it takes the next subscription for the end of the torn message.
     bench = make(topics=topics)
     with raw.Peer(bench.address.url, "events-out", b"SUB") as peer:
         torn = Torn(bench, peer)

@@ -1,4 +1,4 @@
-"""What came last on each topic: which event is kept, which goes, and how it is asked for."""
+"""Retained events: which are kept, which are evicted, and the answers to LAST."""
 
 import orjson
 import pytest
@@ -69,7 +69,7 @@ def test_each_origin_has_its_own_numbers(retained):
     take(retained, ("state.a", 5, {"n": 1}))
     take(retained, ("state.a", 1, {"n": 2}), origin=B)
     assert kept(retained) == {"state.a": 2}
-    take(retained, ("state.a", 4, {"n": 3}))  # what A sent before, by another way
+    take(retained, ("state.a", 4, {"n": 3}))  # sent earlier by A, arriving late
     assert kept(retained) == {"state.a": 2}
 
 

@@ -44,7 +44,7 @@ def plane(address):
 
 @pytest.fixture
 def announcer(plane):
-    """A publisher; nobody but the retainer is subscribed to anything."""
+    """A publisher; the retainer is the only subscriber."""
     announcer = plane.announcer(ORIGIN, "test")
     yield announcer
     announcer.close()
@@ -59,7 +59,7 @@ def kept(plane):
 
 
 def publish(announcer, plane, topic, n):
-    """Until it is there: the publisher has to hear of the subscription first."""
+    """Publish until the event is retained: the publisher must receive the subscription first."""
 
     def published():
         announcer.announce(topic, {"n": n})

@@ -1,4 +1,4 @@
-"""The self_check, at real proxies: what results, what does not, and who notices."""
+"""The self-check of real proxies: round trips, stopped and missing planes, and nodes beside it."""
 
 import contextlib
 import signal
@@ -13,7 +13,7 @@ from proxy.server import Server
 from proxy.settings import ProxySettings
 from tests.ports import free_port
 
-#: Seconds a result may take before a test fails; it takes a millisecond.
+#: Seconds that a check may take before a test fails; it takes a millisecond.
 LONG = 10.0
 
 

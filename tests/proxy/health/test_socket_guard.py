@@ -1,4 +1,4 @@
-"""The way in: shut in time, opened again, and put back when it was deleted."""
+"""The names of the sockets: removed before descriptors run out, restored when there is room or when they were deleted."""
 
 import os
 import shutil
@@ -27,8 +27,8 @@ NAMES = ("messages", "events-in", "events-out")
 
 @pytest.fixture
 def directory(runtime_dir):
-    """With three listening sockets in it."""
-    path = runtime_dir / "doors"
+    """A directory with three listening sockets."""
+    path = runtime_dir / "guarded"
     path.mkdir()
     listening = []
     for name in NAMES:
@@ -41,26 +41,27 @@ def directory(runtime_dir):
     shutil.rmtree(path, ignore_errors=True)
 
 
-class House:
-    """Doors whose numbers are told, and what they said."""
+class Guarded:
+    """A guard with given numbers of descriptors, and its calls of `full`."""
 
     def __init__(self, directory):
-        self.used, self.bound, self.said = 10, True, []
+        self.used, self.bound, self.full = 10, True, []
         self.directory = directory
-        self.doors = SocketGuard(
+        self.guard = SocketGuard(
             parse_address(f"ipc://{directory}"),
             bound=lambda: self.bound,
-            full=self.said.append,
+            full=self.full.append,
             used=lambda: self.used,
             limit=lambda: 1_000,
         )
 
     def check(self, used):
+        """The names that accept a connection after a check with `used` descriptors."""
         self.used = used
-        self.doors.check()
-        return {name for name in NAMES if self.lets_in(name)}
+        self.guard.check()
+        return {name for name in NAMES if self.accepts(name)}
 
-    def lets_in(self, name):
+    def accepts(self, name):
         with socket.socket(socket.AF_UNIX) as trial:
             try:
                 trial.connect(str(self.directory / name))
@@ -70,84 +71,84 @@ class House:
 
 
 def test_the_names_are_removed_at_two_thresholds_and_restored(directory):
-    house = House(directory)
-    assert house.check(used=749) == set(NAMES)
-    assert house.check(used=750) == {"messages"}
-    assert house.said == [True]
-    assert house.check(used=875) == set()
-    assert house.check(used=874) == {"messages"}
-    assert house.check(used=740) == {"messages"}, "one client less is no room yet"
-    assert house.said == [True]
-    assert house.check(used=700) == set(NAMES)
-    assert house.said == [True, False]
+    guarded = Guarded(directory)
+    assert guarded.check(used=749) == set(NAMES)
+    assert guarded.check(used=750) == {"messages"}
+    assert guarded.full == [True]
+    assert guarded.check(used=875) == set()
+    assert guarded.check(used=874) == {"messages"}
+    assert guarded.check(used=740) == {"messages"}, "one client fewer does not restore them"
+    assert guarded.full == [True]
+    assert guarded.check(used=700) == set(NAMES)
+    assert guarded.full == [True, False]
 
 
 def test_open_connections_stay_when_the_names_are_removed(directory):
-    house = House(directory)
-    house.check(used=10)
-    with socket.socket(socket.AF_UNIX) as inside:
-        inside.connect(str(directory / "messages"))
-        assert house.check(used=999) == set()
-        assert inside.send(b"x") == 1
+    guarded = Guarded(directory)
+    guarded.check(used=10)
+    with socket.socket(socket.AF_UNIX) as open_connection:
+        open_connection.connect(str(directory / "messages"))
+        assert guarded.check(used=999) == set()
+        assert open_connection.send(b"x") == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_deleted_name_is_restored(directory, name):
-    house = House(directory)
-    house.check(used=10)
+    guarded = Guarded(directory)
+    guarded.check(used=10)
     (directory / name).unlink()
-    assert house.check(used=10) == set(NAMES)
+    assert guarded.check(used=10) == set(NAMES)
     assert stat.S_ISSOCK((directory / name).stat().st_mode)
 
 
 def test_a_name_that_another_process_took_is_restored(directory):
-    house = House(directory)
-    house.check(used=10)
+    guarded = Guarded(directory)
+    guarded.check(used=10)
     (directory / "messages").unlink()
-    with socket.socket(socket.AF_UNIX) as thief:
-        thief.bind(str(directory / "messages"))
-        assert house.check(used=10) == set(NAMES)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(directory / "messages"))
+        assert guarded.check(used=10) == set(NAMES)
 
 
 def test_a_file_of_a_killed_proxy_is_not_taken_for_ours(directory):
-    house = House(directory)
-    house.bound = False
+    guarded = Guarded(directory)
+    guarded.bound = False
     (directory / "events-in").unlink()
     old = (directory / "events-in").open("w")
     old.close()
-    house.check(used=10)
+    guarded.check(used=10)
     assert not (directory / ".events-in").exists()
 
 
 def test_an_emptied_directory_is_a_failure(directory):
-    house = House(directory)
-    house.check(used=10)
+    guarded = Guarded(directory)
+    guarded.check(used=10)
     for path in directory.iterdir():
         path.unlink()
-    assert house.check(used=10) == set()
-    assert "emptied" in house.doors.failure
+    assert guarded.check(used=10) == set()
+    assert "emptied" in guarded.guard.failure
 
 
 def test_hidden_names_are_removed_at_the_end(directory):
-    house = House(directory)
-    house.check(used=10)
+    guarded = Guarded(directory)
+    guarded.check(used=10)
     assert {path.name for path in directory.iterdir()} == {*NAMES, *(f".{name}" for name in NAMES)}
-    house.doors.close()
+    guarded.guard.close()
     assert {path.name for path in directory.iterdir()} == set(NAMES)
 
 
 def test_at_a_tcp_address_newcomers_are_refused_and_no_name_is_removed():
-    said = []
-    doors = SocketGuard(
+    full = []
+    guard = SocketGuard(
         parse_address("tcp://127.0.0.1:7400"),
         bound=lambda: True,
-        full=said.append,
+        full=full.append,
         used=lambda: 900,
         limit=lambda: 1_000,
     )
-    doors.check()
-    assert said == [True]
-    doors.close()
+    guard.check()
+    assert full == [True]
+    guard.close()
 
 
 @pytest.mark.parametrize("limit", [256, 1_024, 4_096, 20_000, 1_000_000])
@@ -156,10 +157,10 @@ def test_the_connections_between_two_checks_fit_into_the_reserve(limit):
     assert 0 < limits.reopen < limits.full < limits.exhausted < limit
     assert 3 * backlog(limit) <= limit - limits.full
     for used in range(0, limits.full, max(limit // 100, 1)):
-        pace = limits.poll_interval(used)
-        assert 0 < pace <= 1.0
-        # Until the next look: up to the mark, or as far past it as the shortest look allows.
-        assert used + MAX_ACCEPT_RATE * pace <= max(limits.full, used + MAX_ACCEPT_RATE * MIN_POLL_INTERVAL) + 1
+        interval = limits.poll_interval(used)
+        assert 0 < interval <= 1.0
+        # At most up to the threshold, or past it by the connections of the shortest interval.
+        assert used + MAX_ACCEPT_RATE * interval <= max(limits.full, used + MAX_ACCEPT_RATE * MIN_POLL_INTERVAL) + 1
 
 
 def test_a_proxy_with_few_descriptors_refuses_newcomers_with_the_reason(runtime_dir):

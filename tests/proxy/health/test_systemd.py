@@ -1,4 +1,4 @@
-"""What a service manager hears, on a real datagram socket."""
+"""Reports to a service manager, on a real datagram socket."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The ROUTER loop, in this process: what the directory's own tests cannot see."""
+"""The ROUTER loop in this process, between plain ZeroMQ sockets."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from proxy.messages.plane import MessagePlane
 
 
 class Announcements:
-    """Takes the place of the event plane, which is another test's."""
+    """A stand-in for the event plane's announcer."""
 
     def __init__(self):
         self.made = []

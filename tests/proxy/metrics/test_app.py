@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz of a real proxy, asked over HTTP."""
+"""/metrics, /healthz and /readyz of a real proxy over HTTP."""
 
 import os
 import re
@@ -135,7 +135,7 @@ def test_it_is_healthy_and_not_ready_while_it_settles(proxy):
 
 
 def test_it_is_not_ready_while_it_stops(tmp_path, fabric_node):
-    """A hook that will not end keeps the proxy a moment longer."""
+    """A hook that ignores TERM delays the end of the proxy."""
     hook, started, go = tmp_path / "hook", tmp_path / "started", tmp_path / "go"
     hook.write_text(f"#!/bin/sh\ntrap '' TERM\ntouch {started}\nuntil [ -e {go} ]; do sleep 0.05; done\n")
     hook.chmod(0o755)
@@ -250,7 +250,7 @@ def test_a_proxy_without_metrics_imports_neither_the_library_nor_a_server():
     assert result.stdout == "[]\n"
 
 
-# What it says of a proxy in trouble
+# Health checks of a proxy with problems
 
 
 def record(uptime=100.0, **facts):

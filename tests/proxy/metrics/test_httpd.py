@@ -1,4 +1,4 @@
-"""The HTTP server: what strangers do to it, and that it lets go of everything."""
+"""The HTTP server: hostile clients, and that it frees all it has."""
 
 import http.client
 import socket
@@ -86,7 +86,7 @@ def test_an_application_that_hangs_does_not_pile_up_threads(serve):
             try:
                 assert late.recv(1) == b""
             except ConnectionResetError:
-                pass  # how the kernel says it where the request was not read
+                pass  # the same, if the request was not read
         assert len(requests()) == MAX_CONNECTIONS
     finally:
         release.set()

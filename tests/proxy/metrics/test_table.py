@@ -1,4 +1,4 @@
-"""The table of metrics: names, labels, bounds, and where the numbers come from."""
+"""The table of metrics: names, labels, bounds, and sources of the numbers."""
 
 import re
 from dataclasses import fields
@@ -41,7 +41,7 @@ def test_each_sample_has_a_value_for_each_label():
 
 
 def test_every_number_of_the_record_is_exported_but_rates_and_process_metrics():
-    """Each field is set to a number of its own, and looked for in what comes out."""
+    """Each field of the record gets a distinct number, which must be among the exported ones."""
     number = iter(range(1_000, 2_000))
 
     def filled(kind, *others, **given):
