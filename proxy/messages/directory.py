@@ -50,7 +50,6 @@ from typing import Any
 from fabric.errors import WireError
 from fabric.protocol.node_report import decode_report
 from fabric.protocol.verbs import (
-    ACK,
     ASK,
     BYE,
     DELIVER,
@@ -68,12 +67,10 @@ from fabric.protocol.verbs import (
     TELL,
     UNREGISTER,
     VERSION,
-    Ask,
     Bye,
     Hello,
     List,
     Ping,
-    Tell,
     Terms,
     Welcome,
     decode_for_proxy,
@@ -142,8 +139,8 @@ class Directory:
             UNREGISTER: (self.registry.unregister, NODE),
             FIND: (self.registry.find, NODE),
             REFUSED: (self._routing.refused, NODE),
-            ASK: (self._ask, NODE),
-            TELL: (self._tell, NODE),
+            ASK: (self._routing.ask, NODE),
+            TELL: (self._routing.tell, NODE),
             BYE: (self._bye, NODE),
         }
         self._handlers: dict[bytes, _Handler] = {
@@ -175,9 +172,7 @@ class Directory:
         if frames[0] == DELIVER:
             self._routing.undeliverable(frames, why)
         elif frames[0] == ASK:
-            if (asker := self._routing.peer_of(frames[2])) is not None:
-                origin = node.origin.hex() if node is not None else ""
-                self._error(asker, ASK, frames[1], why, {"origin": origin})
+            self._routing.unasked(frames, why, node)
         elif node is not None:
             node.stale = True
 
@@ -270,23 +265,6 @@ class Directory:
             raise Refusal("version", version=VERSION, yours=message.version)
         self.registry.hello(peer, message.identity, Welcome(VERSION, message.attempt, self.terms), now)
         self._empty_since = None
-
-    def _ask(self, node: NodeRecord, message: Ask, now: float) -> None:
-        id_ = message.id.encode()
-        if message.origin == b"*":
-            others = [other.peer for other in self._nodes.values() if other is not node]
-            # The number goes first: the asker counts the answers against it.
-            self.outgoing.append((node.peer, [ACK, id_, b"%d" % len(others)]))
-        elif (other := self.registry.origins.get(message.origin)) is None:
-            raise Refusal("gone", origin=message.origin.hex())
-        else:
-            others = [other.peer]
-        for peer in others:
-            self.outgoing.append((peer, [ASK, id_, node.origin, message.body]))
-
-    def _tell(self, node: NodeRecord, message: Tell, now: float) -> None:
-        if (asker := self._routing.peer_of(message.back)) is not None:
-            self.outgoing.append((asker, [TELL, message.id.encode(), node.origin, message.body]))
 
     def _list(self, peer: bytes, frames: list[bytes], now: float) -> None:
         message: List = decode_for_proxy(frames)

@@ -1,8 +1,9 @@
-"""Messages through the proxy: SEND → DELIVER, GOT → ACK, REFUSED → ERROR, REPLY → REPLIED.
+"""Messages through the proxy: SEND → DELIVER, GOT → ACK, REFUSED → ERROR, REPLY → REPLIED; and queries: ASK, TELL.
 
 This is the hot path: two look-ups and a few checks on raw frames for each message (decoding would cost as much as all the
 rest). It can be that short because no state is kept about a message that was passed on, broadcasts apart: a SEND names the
-session it goes to, and a DELIVER carries a **return address**, which the holder repeats in GOT, REFUSED and REPLY.
+session it goes to, and a DELIVER carries a **return address**, which the holder repeats in GOT, REFUSED and REPLY. An ASK
+carries one, too, for its TELL.
 
     back                     addresses
     ──────────────────────────────────────────────────────────────────────────────────────
@@ -22,14 +23,18 @@ from fabric.errors import WireError
 from fabric.protocol.verbs import (
     ACK,
     ANONYMOUS,
+    ASK,
     DELIVER,
     ERROR,
     EVERYBODY,
     MAX_ID,
     REPLIED,
     SEND,
+    TELL,
+    Ask,
     RefusedByHolder,
     Send,
+    Tell,
     check_claim,
     decode_for_proxy,
     is_id,
@@ -149,6 +154,31 @@ class MessageRouting:
             self._broadcasts.answered(back, session, False)
         elif (asker := self.peer_of(back)) is not None:
             self._outgoing.append((asker, error(SEND, id_, why, {})))
+
+    def ask(self, node: NodeRecord, message: Ask, now: float) -> None:
+        """ASK: pass a query on to the node of an origin, or to all other nodes."""
+        id_ = message.id.encode()
+        if message.origin == b"*":
+            others = [other.peer for other in self._nodes.values() if other is not node]
+            # The number goes first: the asker counts the answers against it.
+            self._outgoing.append((node.peer, [ACK, id_, b"%d" % len(others)]))
+        elif (other := self._origins.get(message.origin)) is None:
+            raise Refusal("gone", origin=message.origin.hex())
+        else:
+            others = [other.peer]
+        for peer in others:
+            self._outgoing.append((peer, [ASK, id_, node.origin, message.body]))
+
+    def tell(self, node: NodeRecord, message: Tell, now: float) -> None:
+        """TELL: pass the answer to a query on to its asker."""
+        if (asker := self.peer_of(message.back)) is not None:
+            self._outgoing.append((asker, [TELL, message.id.encode(), node.origin, message.body]))
+
+    def unasked(self, frames: list[bytes], why: str, node: NodeRecord | None) -> None:
+        """An ASK to `node` could not be sent; its asker gets `busy` or `gone`, with the origin that was asked."""
+        if (asker := self.peer_of(frames[2])) is not None:
+            origin = node.origin.hex() if node is not None else ""
+            self._outgoing.append((asker, error(ASK, frames[1], why, {"origin": origin})))
 
     def peer_of(self, back: bytes) -> bytes | None:
         """The peer of a return address; None, counted as unrouted, if it is gone."""
