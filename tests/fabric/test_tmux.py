@@ -42,7 +42,7 @@ def pane(tmux, tmp_path):
         ready = tmp_path / f"{name}.ready"
         tmux(
             "new-session", "-d", "-s", name, "-x", "200", "-y", "50",
-            f"stty raw -echo; touch '{ready}'; exec {program} > '{out}'",
+            f"stty raw -echo; : > '{out}'; touch '{ready}'; exec {program} > '{out}'",
         )  # fmt: skip
         wait_until(ready.exists, what="the program in the pane runs")
         return out
