@@ -29,6 +29,7 @@ SHELL = {
     "fabric.node.ready", "fabric.routes.__init__", "fabric.routes.config", "fabric.routes.dead_letters",
     "fabric.routes.program", "fabric.routes.receipt", "fabric.routes.router", "fabric.routes.sender_call",
     "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.counters", "fabric.rules.reading.file",
+    "fabric.rules.reading.watched_file",
     "fabric.rules.running.apply", "fabric.rules.running.host", "fabric.rules.running.runner",
     "fabric.rules.running.serve", "fabric.rules.running.watch", "fabric.system.autostart",
     "fabric.system.inherited_sockets", "fabric.system.interrupts", "fabric.system.run_program",
@@ -183,7 +184,7 @@ def test_no_module_imports_itself_by_way_of_others():
 OPTIONAL = {
     "fabric.testing.__init__": {"pytest"},
     "proxy.metrics.app": {"prometheus_client"},
-    "fabric.rules.reading.file": {"yaml"},
+    "fabric.rules.reading.formats": {"yaml"},
     "fabric.routes.webhook": {"httpx"},
 }
 

@@ -1,4 +1,4 @@
-"""Files of rules: read, changed, broken, gone, and back."""
+"""Files of rules: read, changed, broken, missing, and restored."""
 
 import os
 import subprocess
@@ -16,24 +16,17 @@ BETTER = '[[rule]]\nname = "b"\nprint = true\n'
 
 @pytest.fixture
 def file(tmp_path):
-    """A good file, old enough for a change to show."""
+    """A good file."""
     path = tmp_path / "rules.toml"
-    write(path, GOOD)
+    path.write_text(GOOD)
     return path
-
-
-def write(path, text, age=60.0):
-    path.write_text(text)
-    if age:
-        when = path.stat().st_mtime - age
-        os.utime(path, (when, when))
 
 
 def names(rules):
     return [rule.name for rule in rules.current.rules]
 
 
-def test_a_file_is_read_and_knows_where_it_is(file):
+def test_a_file_is_read_and_its_path_is_known(file):
     rules = Rules.load(str(file))
     assert (names(rules), rules.directory, rules.stats()["file"]) == (["a"], str(file.parent), str(file))
 
@@ -46,27 +39,22 @@ def test_a_file_that_has_not_changed_is_not_read_again(file):
 
 def test_a_file_that_is_written_into_is_read_again(file):
     rules = Rules.load(file)
-    write(file, BETTER, age=0)
+    file.write_text(BETTER)
     assert rules.look()
     assert names(rules) == ["b"]
     assert list(rules.stats()["rules"]) == ["b"]
 
 
-def test_one_that_is_replaced_is_read_again_whatever_its_time(file, tmp_path):
+def test_a_file_that_is_replaced_is_read_again(file, tmp_path):
     rules = Rules.load(file)
-    facts = file.stat()
     other = tmp_path / "other"
-    write(other, BETTER)
-    os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    other.write_text(BETTER)
     os.replace(other, file)
     assert rules.look()
     assert names(rules) == ["b"]
 
 
-def test_two_changes_within_one_tick_of_the_clock_are_both_seen(file, monkeypatch):
-    monkeypatch.setattr(
-        "fabric.rules.reading.file._sign", lambda facts: (facts.st_size,)
-    )  # all that a coarse clock leaves
+def test_two_changes_at_once_are_both_seen(file):
     rules = Rules.load(file)
     file.write_text(BETTER)
     assert rules.look()
@@ -75,31 +63,31 @@ def test_two_changes_within_one_tick_of_the_clock_are_both_seen(file, monkeypatc
     assert names(rules) == ["a"]
 
 
-def test_a_broken_file_leaves_the_rules_as_they_were_and_says_where_it_is_broken(file, caplog):
+def test_a_broken_file_leaves_the_rules_as_they_were_and_is_reported_once(file, caplog):
     rules = Rules.load(file)
-    write(file, "[[rule]]\nprint = true\n[[rule]]\nprnt = true\n", age=0)
+    file.write_text("[[rule]]\nprint = true\n[[rule]]\nprnt = true\n")
     assert not rules.look()
     assert not rules.look()
     assert names(rules) == ["a"]
     assert rules.problem.startswith(f"{file}:4: rule 'rule-2': prnt: there is no key")
     assert rules.stats()["problem"] == rules.problem
     assert len(caplog.records) == 1
-    write(file, BETTER, age=0)
+    file.write_text(BETTER)
     assert rules.look()
     assert (names(rules), rules.problem) == (["b"], "")
 
 
-def test_a_broken_file_that_is_put_back_is_no_problem_any_more(file):
+def test_a_broken_file_that_is_put_back_is_no_problem(file):
     rules = Rules.load(file)
-    write(file, "broken", age=0)
+    file.write_text("broken")
     rules.look()
     assert rules.problem
-    write(file, GOOD, age=0)
+    file.write_text(GOOD)
     assert not rules.look()
     assert (names(rules), rules.problem) == (["a"], "")
 
 
-def test_a_file_that_is_gone_for_a_moment_is_no_problem_and_one_that_stays_away_is(file, caplog):
+def test_a_missing_file_is_a_problem_at_the_second_look(file, caplog):
     rules = Rules.load(file)
     file.rename(file.with_suffix(".bak"))
     assert not rules.look()
@@ -112,44 +100,23 @@ def test_a_file_that_is_gone_for_a_moment_is_no_problem_and_one_that_stays_away_
     assert (names(rules), rules.problem) == (["a"], "")
 
 
-def test_what_is_no_file_is_an_error_and_nobody_waits_for_it(tmp_path):
-    os.mkfifo(tmp_path / "pipe.toml")
-    for path, problem in [
-        (tmp_path / "none.toml", "none.toml: cannot be read: No such file"),
-        (tmp_path / "pipe.toml", "pipe.toml: this is no file"),
-        (tmp_path, "this is a folder, and no file"),
-    ]:
-        with pytest.raises(RulesError, match=problem):
-            Rules.load(path)
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         (b"[[rule]\n", "rules.toml:1: is no TOML: Expected ']]'"),
-        (b"[default]\nprint = true\nprint = true\n", "rules.toml:3: is no TOML: Cannot overwrite a value"),
-        (b"a = [", "rules.toml:1: is no TOML: Invalid value"),
         (b"[default]\n# \xff\n", "rules.toml:2: is no text in UTF-8"),
         (b"a = " + b"[" * 100_000, "rules.toml: is nested too deeply"),
-        (b"a = " + b"9" * 10_000, "rules.toml: is no TOML"),
         (b"", "rules.toml: there is no rule in it"),
-        (b"\0", "rules.toml:1: is no TOML"),
-        (b"x" * 11_000_000, "rules.toml: is larger than"),
     ],
 )
-def test_what_is_no_toml_is_one_error_with_its_line(tmp_path, text, problem):
-    (tmp_path / "rules.toml").write_bytes(text)
+def test_a_file_that_cannot_be_read_is_one_error_with_its_line(file, text, problem):
+    file.write_bytes(text)
     with pytest.raises(RulesError) as error:
-        Rules.load(tmp_path / "rules.toml")
+        Rules.load(file)
     assert problem in str(error.value)
 
 
-def test_a_file_may_begin_with_what_windows_editors_put_there(tmp_path):
-    (tmp_path / "r.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
-    assert names(Rules.load(tmp_path / "r.toml")) == ["a"]
-
-
-def test_programs_are_looked_for_in_the_files_folder_at_home_and_in_the_path(tmp_path, monkeypatch):
+def test_programs_are_looked_up_in_the_files_folder_at_home_and_in_the_path(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\n")
@@ -171,7 +138,7 @@ def test_programs_are_looked_for_in_the_files_folder_at_home_and_in_the_path(tmp
         program("./tool")
 
 
-def test_an_old_file_is_read_by_its_name_and_converted_to_the_same(tmp_path):
+def test_a_yaml_file_is_read_and_converted_to_the_same_rules(tmp_path):
     old, new = tmp_path / "bus-rules.yaml", tmp_path / "rules.toml"
     old.write_text(
         "callbacks:\n  - match_type: done\n    print: true\n    print_format: '{from}: {text}'\n    command: echo $TEXT\n"
@@ -186,19 +153,19 @@ def test_an_old_file_is_read_by_its_name_and_converted_to_the_same(tmp_path):
     assert (first.names, first.endpoint) == (second.names, second.endpoint)
 
 
-def test_a_change_of_an_old_file_is_seen_too(tmp_path):
+def test_a_change_of_a_yaml_file_is_seen(tmp_path):
     path = tmp_path / "old.yml"
-    write(path, "callbacks: [{match_type: a, print: true}]")
+    path.write_text("callbacks: [{match_type: a, print: true}]")
     rules = Rules.load(path)
-    write(path, "callbacks: [{match_type: b, print: true}", age=0)
+    path.write_text("callbacks: [{match_type: b, print: true}")
     rules.look()
     assert "old.yml:1: is no YAML" in rules.problem
-    write(path, "callbacks: [{match_type: b, print: true}]", age=0)
+    path.write_text("callbacks: [{match_type: b, print: true}]")
     assert rules.look()
     assert names(rules) == ["b"]
 
 
-def test_without_pyyaml_an_old_file_says_what_to_install_and_toml_needs_nothing(tmp_path):
+def test_without_pyyaml_the_error_names_the_extra_and_toml_works(tmp_path):
     (tmp_path / "old.yaml").write_text("callbacks: []")
     (tmp_path / "new.toml").write_text(GOOD)
     program = (

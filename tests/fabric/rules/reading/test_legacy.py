@@ -7,7 +7,7 @@ import yaml
 
 from fabric.rules.model import ExecAction, InboxAction, PrintAction, ProgramFormat, RulesError
 from fabric.rules.reading.file import Rules
-from fabric.rules.reading.legacy import convert, split
+from fabric.rules.reading.legacy import convert
 from fabric.rules.running.render import arguments, text_of, variables
 from fabric.rules.template import Template
 
@@ -171,33 +171,6 @@ def test_aliases_of_aliases_are_neither_followed_for_ever_nor_a_way_in():
         old(bomb)
     with pytest.raises(RulesError, match="mapping"):
         old("callbacks: &x [*x]")
-
-
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ("a b  c", ["a", "b", "c"]),
-        ("a 'b c' \"d e\" f\\ g", ["a", "b c", "d e", "f g"]),
-        ("a ''", ["a", ""]),
-        ("a '$TEXT' \"$TEXT\" $TEXT-x \\$TEXT", ["a", "$TEXT", "{text}", "{text}-x", "$TEXT"]),
-        ("a ${MESSAGE}$TS", ["a", "{message}{ts}"]),
-        ("~/bin/a {x}", ["~/bin/a", "{{x}}"]),
-        ("sh -c 'echo \"$TEXT\" | cat'", ["sh", "-c", 'echo "$TEXT" | cat']),
-        ('a "b\\"c" "d\\e"', ["a", 'b"c', "d\\e"]),
-    ],
-)
-def test_a_command_line_is_split_as_a_shell_would(command, words):
-    assert split(command) == words
-
-
-@pytest.mark.parametrize(
-    "command",
-    ["a; b", "a && b", "a > f", "a $(b)", "a `b`", "a *", "a ~/x",
-      "a $HOME", "a $", "A=1 b", "", "  ", "a 'b", "$TEXT x", "a #b", "''"],
-)  # fmt: skip
-def test_what_only_a_shell_understands_is_refused(command):
-    with pytest.raises(ValueError, match=r"shell|closed"):
-        split(command)
 
 
 def test_a_script_for_a_shell_stays_as_it_was_and_is_given_no_words_of_others():

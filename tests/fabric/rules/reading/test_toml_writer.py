@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.rules.reading.legacy_text import to_toml
+from fabric.rules.reading.toml_writer import to_toml
 
 TEXT = st.text(alphabet=st.characters(blacklist_categories=["Cs"]), max_size=12)
 VALUE = st.recursive(
