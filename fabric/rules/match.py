@@ -1,4 +1,4 @@
-"""Which rules match a message or an event, and what is to be done then. Does none of it.
+"""Decision: which rules match a message or an event, and which actions follow. Takes none of them.
 
 rules in their order ── on? conditions? ──▸ its actions ── continue? ──▸ the next rule …
                                         no rule: the default's, for a message; nothing, for an event
@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from fabric.rules.fill import Context
 from fabric.rules.item import Item
 from fabric.rules.model import Action, Rule, RuleSet
-from fabric.rules.template import Context, TemplateName
+from fabric.rules.template import TemplateName
 
 
 class Planned(NamedTuple):
-    """One action of one rule, for one item."""
+    """One action of one rule, to be taken for one item."""
 
     rule: Rule
-    #: Which of the rule's actions.
+    #: Index among the rule's actions.
     number: int
     item: Item
     names: Mapping[str, TemplateName] = {}
 
     @property
     def action(self) -> Action:
-        """What is to be done."""
+        """The action."""
         return self.rule.actions[self.number]
 
     @property
@@ -34,22 +35,21 @@ class Planned(NamedTuple):
         return self.action.kind
 
     def context(self, *, colour: bool = False) -> Context:
-        """What its templates are filled in with."""
+        """The context of its templates."""
         return Context(self.item, self.rule.name, self.names, colour)
 
 
 class Decision(NamedTuple):
-    """All that is to be done for one item."""
+    """All actions for one item."""
 
-    #: The rules that matched.
     matched: tuple[Rule, ...]
-    #: These, or the default if there are none.
+    #: The matched rules, or the default if there are none.
     acting: tuple[Rule, ...]
     planned: tuple[Planned, ...]
 
 
 def decide(rules: RuleSet, item: Item) -> Decision:
-    """What `rules` say about `item`."""
+    """Match `item` against `rules`, in order, up to the first match without `continue`."""
     matched = []
     for rule in rules.rules:
         if rule.on == item.kind and rule.conditions.match(item):

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from fabric.protocol.topics import check_topic, is_reserved
+from fabric.rules.fill import Context, in_topic, plain, shown, value
 from fabric.rules.item import HOPS, MAX_HOPS, STAMPED, Item
 from fabric.rules.match import Planned
 from fabric.rules.model import (
@@ -20,7 +21,7 @@ from fabric.rules.model import (
     RouteAction,
     SendAction,
 )
-from fabric.rules.template import Context, Template, in_topic, plain, shown, value
+from fabric.rules.template import Template
 
 #: Bytes of one argument; execve takes 128 KiB, and whoever wants all of a text finds it on stdin.
 MAX_ARGUMENT = 32 * 1024

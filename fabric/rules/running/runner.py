@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from fabric.rules.fill import without_controls
 from fabric.rules.match import Planned
 from fabric.rules.model import Command, ExecAction, ProgramFormat, RouteAction
 from fabric.rules.reading.file import Rules
 from fabric.rules.running.circuit_breaker import CircuitBreaker
 from fabric.rules.running.render import arguments, command_of, variables
-from fabric.rules.template import without_controls
 from fabric.system.run_program import Ran, environment, run, value_of
 from fabric.system.worker_pool import Job, WorkerPool
 

@@ -1,4 +1,4 @@
-"""docs/rules.md, held to what is true."""
+"""docs/rules.md: its files are valid, its programs run, and it names every key and placeholder."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ FILES = [code for language, code in BLOCKS if language == "toml"]
 
 
 @pytest.mark.parametrize("text", FILES, ids=range(len(FILES)))
-def test_every_file_that_is_shown_is_right(text):
+def test_every_file_on_the_page_is_valid(text):
     assert Rules.parse(text).current.rules
 
 
@@ -30,7 +30,7 @@ def test_the_first_file_does_what_the_page_says():
     ]  # fmt: skip
 
 
-def test_the_program_that_is_shown_runs(fabric_memory, monkeypatch, tmp_path, capsys):
+def test_the_program_on_the_page_runs(fabric_memory, monkeypatch, tmp_path, capsys):
     (tmp_path / "rules.toml").write_text(FILES[0])
     tool = tmp_path / "notify-send"
     tool.write_text("#!/bin/sh\n")
@@ -43,7 +43,7 @@ def test_the_program_that_is_shown_runs(fabric_memory, monkeypatch, tmp_path, ca
     assert "'matched': 0" in capsys.readouterr().out
 
 
-def test_every_word_of_a_file_is_on_the_page():
+def test_every_key_of_a_file_is_on_the_page():
     for word in {*DOCUMENT_KEYS, *RULE_KEYS, *KINDS, *NAMES} - {"rule", "default", "names"}:
         assert f"`{word}`" in PAGE, word
     for word in ("format", "limit", "when_busy", "command", "timeout", "concurrency", "queue", "max_failures", "cooldown",
@@ -52,7 +52,7 @@ def test_every_word_of_a_file_is_on_the_page():
 
 
 def test_every_placeholder_and_colour_is_on_the_page():
-    for name in (*template._VALUES, *template._MARKS):
+    for name in (*template.VALUES, *template.MARKS):
         assert re.search(rf"`\{{{name}[}}:.]", PAGE), name
-    for colour in template._COLOURS:
+    for colour in template.COLOUR_NAMES:
         assert colour in PAGE
