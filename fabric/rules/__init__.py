@@ -1,12 +1,17 @@
-"""Acting on messages and events, as a file of rules says.
+"""Rules: a file that maps messages and events to actions (print, inbox, exec, route, publish, send).
 
     rules = fabric.rules.Rules.load("rules.toml")
-    rules.decide({"from": "worker-1", "body": {"type": "task_done", "text": "built"}})    # what would be done
+    rules.decide({"from": "worker-1", "body": {"type": "task_done", "text": "built"}})    # the actions it would take
 
-    fabric.rules.serve(node, "lead-agent", rules)                                         # do it
+    fabric.rules.serve(node, "lead-agent", rules)                                         # take them
 
-`docs/rules.md` has the file's format. What decides is pure (`reading`, `matching`, `template`, `deciding`, `preparing`),
-what acts is not (`files`, `applying`, `lane`, `host`, `serving`).
+    model   item   conditions   template                 values: rules, messages, patterns, texts with placeholders
+    match   fill   counters                              which actions; placeholders → text; counts by rule
+    reading/                                             TOML and YAML files → values
+    running/                                             actions at work
+
+`docs/rules.md` has the file's format. Reading a document, matching and filling in are pure; `reading.file`,
+`reading.watched_file`, `counters` and most of `running` are not.
 """
 
 from fabric.rules.match import Planned

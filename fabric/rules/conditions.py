@@ -1,12 +1,12 @@
-"""What a rule matches: patterns for names, and values of fields.
+"""Conditions of a rule: patterns for names, and values of fields.
 
     a topic                    as for `subscribe`: `*` one segment, `**` zero or more (`fabric.protocol.topics`)
     any other name with dots   the same, and inside a segment `*` any characters: `worker.*-eu`
     a name without dots        `*` any characters, dots too, `?` one, `[ab]` one of these: `task_*`, `anonymous:*`
-    ""                         where there is none
+    ""                         no name
 
-A list matches if one of its patterns does; a rule, if all its conditions do. Names are matched exactly, case and all.
-The system's own events (`fabric.…`) match only patterns that begin with `fabric`.
+A list matches if one of its patterns does; a rule, if all its conditions do. Names are case-sensitive. The system's own
+events (`fabric.…`) match only patterns that begin with `fabric`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,24 @@ from typing import Any, NamedTuple
 from fabric.protocol.topics import DEEP, check_pattern, is_reserved
 from fabric.rules.item import MISSING, Item, look_up
 
-#: A name that is longer matches nothing: it is none of ours, and matching takes as long as it is.
+#: Characters. A longer name matches nothing: the fabric has none so long, and matching takes time in proportion.
 MAX_NAME = 1_024
-
 
 #: The keys of a rule that are conditions on names.
 NAMES = ("type", "from", "to", "topic", "channel")
 
 
 class ValuePattern(NamedTuple):
-    """One of the above, ready to match."""
+    """A compiled pattern."""
 
     text: str
     #: Compiled segments, None for `**`.
     segments: tuple[re.Pattern[str] | None, ...]
-    #: Whether a name is taken segment by segment.
+    #: Whether it matches segment by segment.
     dotted: bool
 
     def matches(self, name: str) -> bool:
-        """Whether `name` is one that it means."""
+        """Whether it matches the whole of `name`."""
         if not self.text or not name:
             return self.text == name
         if len(name) > MAX_NAME:
@@ -49,38 +48,38 @@ class ValuePattern(NamedTuple):
 
 
 def _walk(pattern: tuple[re.Pattern[str] | None, ...], name: list[str]) -> bool:
-    """Keeps the set of places that the name can be at (as `fabric.protocol.topics`): never exponential in the number of
-    `**`.
+    """Runs the pattern as an automaton with one state a segment (as `fabric.protocol.topics` does): it keeps the set of
+    states that the name can be in, so the time is never exponential in the number of `**`.
     """
-    places = _entered(pattern, {0})
+    states = _closure(pattern, {0})
     for segment in name:
         following = set()
-        for place in places:
-            if place == len(pattern):
+        for state in states:
+            if state == len(pattern):
                 continue
-            one = pattern[place]
-            if one is None:
-                following.add(place)
-            elif one.match(segment):
-                following.add(place + 1)
-        places = _entered(pattern, following)
-        if not places:
+            expected = pattern[state]
+            if expected is None:
+                following.add(state)
+            elif expected.match(segment):
+                following.add(state + 1)
+        states = _closure(pattern, following)
+        if not states:
             return False
-    return len(pattern) in places
+    return len(pattern) in states
 
 
-def _entered(pattern: tuple[re.Pattern[str] | None, ...], places: set[int]) -> set[int]:
-    """`places`, and where a `**` that stands for nothing leads from there."""
-    found = set(places)
-    for place in places:
-        while place < len(pattern) and pattern[place] is None:
-            place += 1
-            found.add(place)
+def _closure(pattern: tuple[re.Pattern[str] | None, ...], states: set[int]) -> set[int]:
+    """`states`, and those reached from them by a `**` that matches no segment."""
+    found = set(states)
+    for state in states:
+        while state < len(pattern) and pattern[state] is None:
+            state += 1
+            found.add(state)
     return found
 
 
 def pattern(text: str, field: str) -> ValuePattern:
-    """`text` as a pattern for that key of a rule. ValueError if it can be none."""
+    """`text` as a pattern for the key `field` of a rule. ValueError if it is none."""
     if field == "topic" and text:
         check_pattern(text)
     dotted = field == "topic" or "." in text
@@ -97,11 +96,11 @@ class FieldCondition(NamedTuple):
 
     text: str
     keys: tuple[str, ...]
-    #: One of these: a pattern for a text, else the value itself.
+    #: Alternatives: a pattern for a text, else the value itself.
     values: tuple[Any, ...]
 
     def matches(self, item: Item) -> bool:
-        """Whether the field has one of the values."""
+        """Whether the field has one of the values. A missing field matches the empty pattern only."""
         found = look_up({**item.source, "body": item.body}, self.keys)
         return any(_is(found, value) for value in self.values)
 
@@ -111,29 +110,29 @@ def _is(found: Any, value: Any) -> bool:
         if found is MISSING:
             return value.text == ""
         return isinstance(found, str) and value.matches(found)
-    # True is 1 in Python, and not in JSON.
+    # In Python True equals 1, in JSON it does not.
     return found is not MISSING and isinstance(found, bool) == isinstance(value, bool) and bool(found == value)
 
 
 class Conditions(NamedTuple):
-    """All of a rule's: key → patterns, of which one must match; and fields' values."""
+    """All conditions of a rule: patterns by key, of which one must match, and values of fields."""
 
     names: tuple[tuple[str, tuple[ValuePattern, ...]], ...] = ()
     where: tuple[FieldCondition, ...] = ()
 
     def match(self, item: Item) -> bool:
-        """Whether every one of them is met."""
+        """Whether all of them match."""
         for key, patterns in self.names:
             name: str = _FIELDS[key](item)
             if key == "topic" and item.kind == "event" and is_reserved(name):
-                # Whoever asks for everything wants what applications say, not who joins and leaves.
+                # `**` means all events of applications, not nodes that join and leave.
                 patterns = tuple(each for each in patterns if is_reserved(each.text))
             if not any(each.matches(name) for each in patterns):
                 return False
         return all(each.matches(item) for each in self.where)
 
     def patterns(self, key: str) -> tuple[str, ...]:
-        """The patterns for that key, as they were written."""
+        """The patterns for that key, as written."""
         return tuple(each.text for name, patterns in self.names if name == key for each in patterns)
 
 

@@ -1,4 +1,4 @@
-"""What a rule looks at: a message or an event, as one record. Total: whatever came, it is one.
+"""Item: a message or an event as one record, for conditions and templates. Total: every mapping makes one.
 
     of                     a message                           an event
     id to request          its own                             empty
@@ -6,9 +6,9 @@
     body                   its `body`                          its payload: the envelope less `type`, `ts`, `src`
     type                   the body's `type`                   the envelope's `type`: the topic, unless it has its own
     topic channel text     the body's                          the topic; the payload's `channel` and `text`
-    hops                   `rule_hops` of the body, how many rules have passed it on
+    hops                   `rule_hops` of the body: number of rules that have passed it on
 
-What is no text where a text belongs counts as empty, and stays to be had in the body.
+A field that should be text and is not counts as empty; the value stays in the body.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-#: Rules that publish and send may answer each other in a circle. What they say is counted in this key of a body, and
-#: cut at so many.
+#: Key of a body that counts the rules that passed it on, and its maximum: rules that publish and send may answer each
+#: other in a circle.
 HOPS = "rule_hops"
 MAX_HOPS = 8
-#: Unix seconds that a time of day can be told of: up to the year 9000.
-_END_OF_TIME = 221_845_392_000
+#: Unix seconds that `datetime` can convert: up to the year 9000.
+_MAX_TIME = 221_845_392_000
 #: Keys of an envelope that are no payload.
 STAMPED = ("type", "ts", "src")
 
 
 class Item(NamedTuple):
-    """One of either."""
+    """A message or an event."""
 
     #: `message` or `event`.
     kind: str
-    #: As it came, a dict.
+    #: The message, or the event's envelope, unchanged.
     source: dict[str, Any]
     body: dict[str, Any]
     id: str = ""
     to: str = ""
     sender: str = ""
-    #: Unix seconds; None if it says no time.
+    #: Unix seconds; None without a valid time.
     ts: float | None = None
     topic: str = ""
     type: str = ""
     channel: str = ""
     text: str = ""
-    #: Somebody waits for an answer.
+    #: Whether its sender waits for an answer.
     request: bool = False
     hops: int = 0
 
 
 def message_item(message: Mapping[str, Any], *, request: bool = False) -> Item:
-    """`message` as an item."""
+    """A message as an item."""
     source = dict(message)
     body = source.get("body")
     body = body if isinstance(body, dict) else {}
@@ -92,7 +92,7 @@ MISSING = object()
 
 
 def look_up(value: Any, keys: tuple[str, ...]) -> Any:
-    """What lies at `keys` in nested objects and lists, or `MISSING`."""
+    """The value at `keys` in nested objects and lists, or `MISSING`."""
     for key in keys:
         if isinstance(value, dict) and key in value:
             value = value[key]
@@ -108,7 +108,7 @@ def _text(value: Any) -> str:
 
 
 def _time(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END_OF_TIME:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MAX_TIME:
         return None
     return float(value)
 

@@ -1,7 +1,7 @@
-"""Rules as values: what a file says, once it has been read and checked. Nothing here does anything.
+"""Rules as values: a file of rules, read and checked.
 
 RuleSet ── Rule ── Conditions        (fabric.rules.conditions)
-              └── actions: Print Inbox Exec Route Publish Send, each with what it needs
+              └── actions: Print Inbox Exec Route Publish Send, each with its settings
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fabric.rules.template import Template, TemplateName, template
 
 
 class RulesError(SettingsError):
-    """A file of rules is wrong. `file`, `line` (None if it cannot be told), `key`, and `problem` are its parts.
+    """A file of rules is wrong. `file`, `line` (None if unknown), `key`, and `problem` are its parts.
 
     A key reads as `rule 'done': print.format`; it is empty where the whole file is meant.
     """
@@ -30,31 +30,31 @@ class RulesError(SettingsError):
         self.key = key
 
 
-#: Characters of values in one text, where the action does not say: a line for people, and what is read as a whole.
+#: Default of `limit`, characters of values in one text: for a line on a terminal, and for a text that is read as a whole.
 PRINT_LIMIT = 4_000
 TEXT_LIMIT = 100_000
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program: its arguments, each a template for exactly one of them, and limits."""
+    """A program and its limits. Each template makes exactly one argument."""
 
     argv: tuple[Template, ...]
     #: Seconds.
     timeout: float
-    #: Variables besides `FABRIC_*`.
+    #: Environment variables besides `FABRIC_*`.
     environment: tuple[tuple[str, Template], ...] = ()
-    #: After so many failures in a row it rests for `cooldown` seconds.
+    #: After this number of consecutive failures the program is skipped for `cooldown` seconds.
     max_failures: int = 3
     cooldown: float = 300.0
 
 
 @dataclass(frozen=True)
 class ProgramFormat:
-    """A text that a program makes: what it prints."""
+    """A format that is a program: its output is the text."""
 
     command: Command
-    #: Whether colours that it prints stay colours.
+    #: Whether colours in its output are kept.
     colour: bool = False
 
 
@@ -77,7 +77,7 @@ class InboxAction:
     kind: ClassVar[str] = "inbox"
     format: Format | None = None
     limit: int = TEXT_LIMIT
-    #: Also while the host is busy, or when it is idle again.
+    #: Whether a busy host gets it at once, instead of when it is idle again.
     now: bool = False
 
 
@@ -89,7 +89,7 @@ class ExecAction:
     command: Command
     concurrency: int = 1
     queue: int = 1_000
-    #: What it prints answers a request.
+    #: Whether its output answers a request.
     answer: bool = False
 
 
@@ -102,13 +102,13 @@ class RouteAction:
     format: Format | None = None
     limit: int = TEXT_LIMIT
     queue: int = 1_000
-    #: `print`, `inbox` or nothing: for what could not be routed.
+    #: `print`, `inbox` or empty: fallback for a text that could not be routed.
     otherwise: str = ""
 
 
 @dataclass(frozen=True)
 class PublishAction:
-    """Publish an event. `payload` is JSON with templates for its texts; None: the body as it came."""
+    """Publish an event. `payload` is JSON with templates for its texts; None: the body of the item, unchanged."""
 
     kind: ClassVar[str] = "publish"
     topic: Template
@@ -129,7 +129,7 @@ class SendAction:
 Action = PrintAction | InboxAction | ExecAction | RouteAction | PublishAction | SendAction
 KINDS = ("print", "inbox", "exec", "route", "publish", "send")
 
-#: What is shown where the action names no format.
+#: Format of an action that has none, by kind of action and of item.
 DEFAULT_FORMATS: Mapping[tuple[str, str], Template] = {
     ("print", "message"): template("{ts:%H:%M:%S}  {color:from}{name}{reset}  {summary}"),
     ("print", "event"): template("{ts:%H:%M:%S}  {topic}  {summary}"),
@@ -142,15 +142,15 @@ DEFAULT_FORMATS: Mapping[tuple[str, str], Template] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """What to do with which messages (or events)."""
+    """Conditions for messages (or events), and actions."""
 
     name: str
     on: str = "message"
     conditions: Conditions = field(default_factory=Conditions)
     actions: tuple[Action, ...] = ()
-    #: Whether later rules are looked at, too.
+    #: Whether later rules may match, too.
     goes_on: bool = False
-    #: Where it stands in its file.
+    #: Line in its file.
     line: int | None = None
 
 
@@ -164,14 +164,14 @@ class RuleSet:
     rules: tuple[Rule, ...] = ()
     #: For messages that no rule matches.
     default: Rule | None = None
-    #: Endpoint or sender → what it is called, and its colour.
+    #: Endpoint → the name and colour it is shown with.
     names: Mapping[str, TemplateName] = field(default_factory=dict)
-    #: The endpoint that they are for; empty if the file does not say.
+    #: The endpoint that they are for; empty if the file names none.
     endpoint: str = ""
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The patterns of all rules for events: what must be subscribed to."""
+        """Patterns of the topics that rules for events need, each once."""
         return tuple(
             dict.fromkeys(
                 pattern for rule in self.rules if rule.on == "event" for pattern in rule.conditions.patterns("topic")

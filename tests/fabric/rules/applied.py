@@ -1,4 +1,4 @@
-"""Rules at work, without a node: what the tests of running and of applying share."""
+"""Appliers and messages without a node: shared by the tests of running rules."""
 
 import os
 
@@ -7,7 +7,7 @@ from fabric.rules.running.apply import Applier
 
 
 class Applied:
-    """Appliers of files in a folder of the test's own."""
+    """Makes appliers of `rules.toml` in a folder of the test; lines that they print are in `lines`."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -33,11 +33,11 @@ def message(text="", **body):
 
 
 def counts(applier, rule="r"):
-    """What was counted of a rule."""
+    """The counts of a rule."""
     return applier.stats()["rules"][rule]
 
 
 def read_pid(path):
-    """The pid that a script has written, once it has."""
+    """The pid in a file that a script writes; None until it is complete."""
     text = path.read_text() if os.path.exists(path) else ""
     return int(text) if text.endswith("\n") else None

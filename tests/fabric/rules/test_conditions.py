@@ -1,4 +1,4 @@
-"""Which names and values a condition matches."""
+"""Names and values that a condition matches."""
 
 from time import monotonic
 
@@ -58,12 +58,12 @@ def test_topics_match_as_they_do_for_subscribers(segments, name):
 @pytest.mark.parametrize(
     ("text", "field"), [("b*", "topic"), ("a..b", "topic"), ("a..b", "from"), (".a", "type"), ("x" * 2000, "type")]
 )
-def test_what_is_no_pattern_is_an_error(text, field):
+def test_a_text_that_is_no_pattern_is_an_error(text, field):
     with pytest.raises(ValueError, match="pattern"):
         pattern(text, field)
 
 
-def test_neither_many_wildcards_nor_long_names_take_long():
+def test_many_wildcards_and_long_names_take_no_exponential_time():
     began = monotonic()
     assert not pattern(".".join(["**"] * 50) + ".z", "from").matches(".".join("a" * 500))
     assert not pattern("*a" * 100 + "z", "type").matches("a" * MAX_NAME)
@@ -98,7 +98,7 @@ def test_fields_match_values(field, values, is_one):
     assert where.matches(message_item({"from": "w1", "body": BODY})) is is_one
 
 
-def test_all_conditions_have_to_be_met_and_of_each_one_of_its_patterns():
+def test_all_conditions_must_match_each_with_one_of_its_patterns():
     both = Conditions(
         (("type", (pattern("a", "type"), pattern("b", "type"))), ("from", (pattern("w*", "from"),))),
         (FieldCondition("body.n", ("body", "n"), (1,)),),
@@ -116,7 +116,7 @@ def test_an_events_payload_is_its_body():
     assert where.match(event_item("a", {"type": "a", "n": 1}))
 
 
-def test_the_systems_own_events_match_only_who_asks_for_them():
+def test_the_systems_own_events_match_only_patterns_that_begin_with_fabric():
     def topic(text):
         return Conditions((("topic", (pattern(text, "topic"),)),))
 

@@ -3,7 +3,7 @@
 from fabric.rules.counters import Counters
 
 
-def test_counts_grow_and_outlive_a_reload():
+def test_counts_of_a_rule_survive_a_reload_that_keeps_it():
     tally = Counters()
     tally.keep(["a", "b"])
     tally.count("a", "matched")

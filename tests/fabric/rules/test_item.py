@@ -1,4 +1,4 @@
-"""What a rule looks at: whatever comes, it is a record."""
+"""Messages and events as records, whatever their fields are."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ ANYTHING = st.recursive(
 KEYS = st.sampled_from(["type", "id", "to", "from", "ts", "body", "text", "src", "topic", "channel", HOPS])
 
 
-def test_a_message_is_its_own_words_and_its_bodys():
+def test_a_message_has_its_own_fields_and_those_of_its_body():
     body = {"text": "hi", "type": "ack", "channel": "c:1", "topic": "a.b", "n": 1, HOPS: 2}
     message = {"type": "message", "id": "i", "to": "lead", "from": "worker", "ts": 5, "body": body}
     item = message_item(message, request=True)
@@ -22,13 +22,13 @@ def test_a_message_is_its_own_words_and_its_bodys():
     assert (item.body, item.source, item.request, item.hops) == (body, message, True, 2)
 
 
-def test_an_event_is_its_topic_and_its_payload():
+def test_an_event_has_its_topic_and_its_payload():
     item = event_item("job.7.done", {"type": "other", "ts": 1.5, "src": "me", "text": "t", "n": 1})
     assert (item.kind, item.topic, item.type, item.sender, item.ts) == ("event", "job.7.done", "other", "me", 1.5)
     assert (item.body, item.text) == ({"text": "t", "n": 1}, "t")
 
 
-def test_what_is_no_text_counts_as_empty_and_what_is_no_time_as_none():
+def test_a_field_that_is_no_text_is_empty_and_a_time_that_is_none_is_none():
     item = message_item({"from": 5, "ts": "soon", "body": {"text": ["x"], "type": None, HOPS: True}})
     assert (item.sender, item.ts, item.text, item.type, item.hops) == ("", None, "", "", 0)
     for ts in (True, -1, float("nan"), float("inf"), 1e300):
@@ -36,7 +36,7 @@ def test_what_is_no_text_counts_as_empty_and_what_is_no_time_as_none():
 
 
 @given(st.dictionaries(KEYS | st.text(max_size=5), ANYTHING, max_size=6))
-def test_whatever_came_is_an_item(mapping):
+def test_every_mapping_is_an_item(mapping):
     for item in (message_item(mapping), event_item("a.b", mapping)):
         assert isinstance(item.body, dict)
         assert isinstance(item.type + item.text + item.sender + item.channel + item.to + item.id, str)

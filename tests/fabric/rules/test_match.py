@@ -1,4 +1,4 @@
-"""Which actions are planned."""
+"""Actions that are planned for a message or an event."""
 
 from fabric.rules.reading.file import Rules
 
@@ -37,7 +37,7 @@ def planned(message, topic=None):
     return [(each.rule.name, each.kind) for each in RULES.decide(message, topic)]
 
 
-def test_the_first_rule_that_matches_counts_unless_it_continues():
+def test_the_first_rule_that_matches_is_the_last_unless_it_continues():
     assert planned({"from": "worker-1", "body": {"type": "task_done"}}) == [
         ("log", "print"), ("done", "inbox"), ("done", "publish"),
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_events_have_rules_of_their_own_and_no_default():
     assert planned({"body": {"topic": "job.7"}}) == [("default", "print")]
 
 
-def test_deciding_does_and_counts_nothing(capfd):
+def test_deciding_takes_no_action_and_counts_nothing(capfd):
     planned({"from": "worker-1"})
     assert {name: counts["matched"] for name, counts in RULES.stats()["rules"].items()} == dict.fromkeys(
         ("log", "done", "any-task", "jobs", "default"), 0

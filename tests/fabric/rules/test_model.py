@@ -5,7 +5,7 @@ from fabric.rules.conditions import Conditions, pattern
 from fabric.rules.model import Rule, RulesError, RuleSet
 
 
-def test_an_error_says_file_line_and_key_and_has_them_as_facts():
+def test_an_error_names_file_line_and_key_and_has_them_as_attributes():
     error = RulesError("r.toml", 7, "rule 'a': print", "is wrong")
     assert str(error) == "r.toml:7: rule 'a': print: is wrong"
     assert (error.file, error.line, error.key, error.problem) == ("r.toml", 7, "rule 'a': print", "is wrong")
@@ -13,7 +13,7 @@ def test_an_error_says_file_line_and_key_and_has_them_as_facts():
     assert str(RulesError("r.toml", None, "", "is empty")) == "r.toml: is empty"
 
 
-def test_the_topics_of_a_file_are_those_of_its_rules_for_events_each_once():
+def test_the_topics_of_a_file_are_those_of_its_event_rules_each_once():
     def rule(name, on, *patterns):
         return Rule(name, on, Conditions((("topic", tuple(pattern(each, "topic") for each in patterns)),)))
 
