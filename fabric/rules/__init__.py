@@ -17,8 +17,8 @@
 from fabric.rules.match import Planned
 from fabric.rules.model import RulesError
 from fabric.rules.reading.file import Rules, convert
+from fabric.rules.running.actions import TextRouter as Router
 from fabric.rules.running.apply import Applier
-from fabric.rules.running.apply import TextRouter as Router
 from fabric.rules.running.host import Handed, Host
 from fabric.rules.running.serve import Served, serve
 

@@ -1,4 +1,4 @@
-"""A document of rules as TOML, which tomllib does not write."""
+"""Writes a document as TOML; tomllib only reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def to_toml(document: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
-    """`document` (texts, numbers, booleans, lists and tables of them) as a file; `comments` stand at its top."""
+    """`document` (texts, numbers, booleans, lists and tables of them) as TOML, with `comments` at its top.
+
+    TypeError for a value that TOML does not have.
+    """
     lines = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines()]
     tables: list[tuple[str, Any]] = []
     top = []
@@ -49,5 +52,5 @@ def _value(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    # JSON's, but for DEL, which TOML wants escaped, and for characters that take two of JSON's escapes.
+    # As in JSON, except that TOML wants DEL escaped, and has no surrogate pairs.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,5 +1,5 @@
-"""Rules at work: what an item matches is rendered, run within limits, and counted.
+"""Rules at work: actions are rendered, run within limits, and counted.
 
-This room reads no files but through `fabric.rules.reading.parse`. Start reading in `apply`, then `runner`; `serve` is
+Reads no files but through `fabric.rules.reading.file`. Start reading in `apply`, then `actions` and `runner`; `serve` is
 the whole for an endpoint.
 """

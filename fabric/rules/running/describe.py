@@ -1,4 +1,4 @@
-"""Rules in words: what one does, and what would be done for a message. For `fabric rules ls` and `test`."""
+"""Rules in words: conditions and actions of a rule, actions for a message. For `fabric rules ls` and `test`."""
 
 from __future__ import annotations
 
@@ -24,60 +24,49 @@ from fabric.rules.running.render import (
     text_of,
     topic_of,
 )
-from fabric.rules.template import Field, Template
 from fabric.system.terminal import to_json
 
 
 def conditions(rule: Rule) -> str:
-    """When it matches, in a few words."""
-    said = [
+    """The conditions of a rule in a few words."""
+    words = [
         f"{key} {' or '.join(each.text or '(none)' for each in patterns)}" for key, patterns in rule.conditions.names
     ]
     for where in rule.conditions.where:
         wanted = " or ".join(to_json(getattr(each, "text", each)) for each in where.values)
-        said.append(f"{where.text} {wanted}")
-    return ", ".join(said) or "any"
+        words.append(f"{where.text} {wanted}")
+    return ", ".join(words) or "any"
 
 
 def actions(rule: Rule) -> str:
-    """What it does, in a few words."""
+    """The actions of a rule in a few words."""
     return ", ".join(_action(each) for each in rule.actions) or "nothing"
 
 
 def _action(action: Action) -> str:
     if isinstance(action, ExecAction):
-        return f"exec {_text(action.command.argv[0]).rpartition('/')[2]}"
+        return f"exec {str(action.command.argv[0]).rpartition('/')[2]}"
     if isinstance(action, PublishAction):
-        return f"publish {_text(action.topic)}"
+        return f"publish {action.topic}"
     if isinstance(action, SendAction):
-        return f"send {_text(action.to)}"
+        return f"send {action.to}"
     return action.kind
 
 
-def _text(template: Template) -> str:
-    """A template as it was written, nearly."""
-    return "".join(part if isinstance(part, str) else _placeholder(part) for part in template.parts)
-
-
-def _placeholder(field: Field) -> str:
-    return "{" + ".".join((field.name, *field.keys)) + (f":{field.spec}" if field.spec else "") + "}"
-
-
 def plan(planned: Planned) -> dict[str, Any]:
-    """What would be done: `rule`, `action`, and by what it is: `text`, `argv`, `topic`, `payload` …; or `problem`.
+    """What an action would do: `rule`, `action`, and depending on its kind `text`, `argv`, `topic`, `payload` …
 
-    A program is not run: where its output would be shown, `program` says which.
+    In place of these `problem`, if it would fail. Programs are not run: a format that is one is shown as `program`.
     """
-    said: dict[str, Any] = {"rule": planned.rule.name, "action": planned.kind}
+    found: dict[str, Any] = {"rule": planned.rule.name, "action": planned.kind}
     try:
-        return said | _details(planned)
+        return found | _details(planned)
     except ValueError as error:
-        return said | {"problem": str(error)}
+        return found | {"problem": str(error)}
 
 
 def _details(planned: Planned) -> dict[str, Any]:
     action = planned.action
-    command = command_of(planned)
     if isinstance(action, ExecAction):
         return {"argv": arguments(action.command, planned.context()), "timeout": action.command.timeout}
     if isinstance(action, PublishAction):
@@ -85,7 +74,7 @@ def _details(planned: Planned) -> dict[str, Any]:
     if isinstance(action, SendAction):
         return {"to": receiver_of(planned), "body": body_of(planned)}
     assert isinstance(action, PrintAction | InboxAction | RouteAction)
-    said: dict[str, Any] = {"channel": channel_of(planned)} if isinstance(action, RouteAction) else {}
-    if command is not None:
-        return said | {"program": arguments(command, planned.context())}
-    return said | {"text": text_of(planned)}
+    found: dict[str, Any] = {"channel": channel_of(planned)} if isinstance(action, RouteAction) else {}
+    if (command := command_of(action)) is not None:
+        return found | {"program": arguments(command, planned.context())}
+    return found | {"text": text_of(planned)}

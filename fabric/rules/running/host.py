@@ -1,14 +1,14 @@
-"""What the action `inbox` hands its texts to: a queue, a callback, or both, of the program that the rules run in.
+"""Host: receives the texts of the action `inbox` in a queue, by a callback, or both, in the program that runs the rules.
 
     host = Host()                            # a queue: poll() now, get() and aget() wait
     host = Host(callback)                    # callback(handed), one after the other on a thread of its own
     host = Host(callback, queue=True)        # both
 
-    host.busy()     it works on something: what comes from now on is gathered …
-    host.idle()     … and handed over together when it is done
+    state    from        text of an action                         text with `when_busy = "now"`
+    idle     idle()      handed over at once                       handed over at once
+    busy     busy()      gathered; handed over as one by idle()    handed over at once, marked `busy`
 
-An action with `when_busy = "now"` is handed over at once all the same, marked `busy`: for hosts that can be interrupted.
-Everything is bounded; nobody who hands something in ever waits.
+Everything is bounded, and `put` never waits: when the queue is full the oldest text is dropped.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from fabric.bus.buffer import Buffer
 from fabric.rules.item import Item
 from fabric.system.worker_pool import Job, WorkerPool
 
-#: Told None when a text was handed over, else what went wrong.
+#: Called with None when a text was handed over, else with the problem.
 Report = Callable[[str | None], None]
-#: Characters that may wait for a host to be idle.
+#: Characters of the texts that are gathered for a busy host.
 MAX_CHARACTERS = 10_000_000
 
 
 class Handed(NamedTuple):
-    """One text for the host; after it was busy perhaps of several messages, with a blank line between them."""
+    """One text for the host; made of several messages, with a blank line between them, if they came while it was busy."""
 
     text: str
     #: Whether the host was busy when it was handed over.
     busy: bool = False
-    #: The messages and events that it is made of, in order, and which rule each of them matched.
+    #: The messages and events that it is made of, in order, and the rule that each of them matched.
     items: tuple[Item, ...] = ()
     rules: tuple[str, ...] = ()
 
@@ -49,7 +49,7 @@ class _Waiting(NamedTuple):
 
 
 class Host:
-    """Every method may be called on any thread."""
+    """A queue or callback for texts. Every method may be called on any thread."""
 
     def __init__(
         self,
@@ -58,16 +58,19 @@ class Host:
         queue: bool | None = None,
         limit: int = 1_000,
         separator: str = "\n\n",
+        max_characters: int = MAX_CHARACTERS,
     ) -> None:
-        """`queue`: whether texts are kept for `get`; by default where there is no callback. `limit`: texts that may wait.
+        """`queue`: whether texts are kept for `get`; by default if there is no callback. `limit`: texts that may wait.
 
-        TypeError for a coroutine function: `await host.aget()` in a loop does what it would.
+        `max_characters` may be gathered while it is busy. TypeError for a coroutine function as callback: a task that
+        awaits `aget` takes its place.
         """
         if inspect.iscoroutinefunction(callback):
             raise TypeError("the callback of a host is no coroutine function: `await host.aget()` in a task instead")
         self._callback = callback
         self._limit = limit
         self._separator = separator
+        self._max_characters = max_characters
         self._lock = threading.Lock()
         self._busy = False
         self._gathered: list[_Waiting] = []
@@ -75,22 +78,22 @@ class Host:
         self._buffer: Buffer[Handed] | None = None
         if queue or (queue is None and callback is None):
             self._buffer = Buffer("the inbox of the host", limit)
-        self._lane = WorkerPool("inbox", limit=limit)
+        self._pool = WorkerPool("inbox", limit=limit)
 
     # The host's side
 
     @property
     def is_busy(self) -> bool:
-        """What it last said."""
+        """Whether `busy` was called, and `idle` not since then."""
         return self._busy
 
     def busy(self) -> None:
-        """From now on texts are gathered."""
+        """Gather texts from now on."""
         with self._lock:
             self._busy = True
 
     def idle(self) -> None:
-        """Hand over what was gathered, as one text; and from now on each as it comes."""
+        """Hand over the gathered texts as one, and from now on each at once."""
         with self._lock:
             self._busy = False
             gathered, self._gathered = self._gathered, []
@@ -99,7 +102,7 @@ class Host:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Busy meanwhile."""
+        """Busy inside the `with` block."""
         self.busy()
         try:
             yield
@@ -107,11 +110,11 @@ class Host:
             self.idle()
 
     def poll(self) -> list[Handed]:
-        """What is in the queue now."""
+        """Take the texts that are in the queue."""
         return self._queue().take_all()
 
     def get(self, timeout: float | None = None) -> Handed:
-        """The next text. TimeoutError after `timeout` seconds without one, Closed if there will be none."""
+        """Take the next text. TimeoutError after `timeout` seconds without one, Closed after `close`."""
         return self._queue().get(timeout)
 
     async def aget(self, timeout: float | None = None) -> Handed:
@@ -124,7 +127,7 @@ class Host:
         return self._buffer
 
     def __len__(self) -> int:
-        """How many texts wait: in the queue, and gathered."""
+        """Number of texts that wait: in the queue, and gathered."""
         return len(self._gathered) + (0 if self._buffer is None else len(self._buffer))
 
     def __bool__(self) -> bool:
@@ -132,30 +135,30 @@ class Host:
 
     @property
     def dropped(self) -> int:
-        """Texts lost because the host took too few: the oldest ones."""
+        """Number of texts dropped because the host was too slow or too long busy; the oldest ones."""
         return self._dropped + (0 if self._buffer is None else self._buffer.dropped)
 
     # The rules' side
 
     def put(self, text: str, item: Item, rule: str, *, now: bool, report: Report) -> None:
-        """A text of a rule; `now`: also while busy. Never waits for the host."""
+        """Hand over a text of a rule; `now`: also while busy. Never waits; `report` gets the outcome, on any thread."""
         waiting = _Waiting(text, item, rule, report)
-        lost = []
+        dropped = []
         with self._lock:
             if not self._busy or now:
                 self._hand_over([waiting], busy=self._busy)
                 return
             self._gathered.append(waiting)
             while len(self._gathered) > self._limit or (
-                len(self._gathered) > 1 and sum(len(each.text) for each in self._gathered) > MAX_CHARACTERS
+                len(self._gathered) > 1 and sum(len(each.text) for each in self._gathered) > self._max_characters
             ):
-                lost.append(self._gathered.pop(0))
+                dropped.append(self._gathered.pop(0))
                 self._dropped += 1
-        for each in lost:
+        for each in dropped:
             each.report("dropped: the host was busy, and too much had been gathered")
 
     def _hand_over(self, waiting: list[_Waiting], *, busy: bool) -> None:
-        # Under the lock, so that the queue and the callback have them in order; neither of both ever waits.
+        # Under the lock, for the order of texts in queue and callback; neither of them blocks.
         handed = Handed(
             self._separator.join(each.text for each in waiting),
             busy,
@@ -169,12 +172,12 @@ class Host:
                 each.report(None)
             return
 
-        def lost() -> None:
+        def dropped() -> None:
             self._dropped += len(waiting)
             for each in waiting:
                 each.report("dropped: the host's callback is too slow, or has hung")
 
-        self._lane.put(Job(lambda: self._call(handed, waiting), lost, len(handed.text)))
+        self._pool.put(Job(lambda: self._call(handed, waiting), dropped, len(handed.text)))
 
     def _call(self, handed: Handed, waiting: list[_Waiting]) -> None:
         assert self._callback is not None
@@ -187,12 +190,12 @@ class Host:
             each.report(problem)
 
     def wait(self, until: float) -> bool:
-        """Until the callback has had all, or it is `until` (monotonic)."""
-        return self._lane.wait(until)
+        """Wait until the callback has had all texts, or it is `until` (monotonic); whether it has."""
+        return self._pool.wait(until)
 
     def close(self, timeout: float = 1.0) -> None:
-        """Hand over nothing more. What is in the queue can still be taken."""
-        self._lane.close()
-        self._lane.join(monotonic() + timeout)
+        """Hand over nothing more, and wait `timeout` seconds for the callback. Texts in the queue can still be taken."""
+        self._pool.close()
+        self._pool.join(monotonic() + timeout)
         if self._buffer is not None:
             self._buffer.close()

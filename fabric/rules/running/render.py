@@ -1,4 +1,7 @@
-"""From a planned action to what is handed out: text, arguments, payload. ValueError says why it cannot be."""
+"""A planned action → its text, arguments, topic, payload. ValueError if the item cannot be used for it.
+
+Takes no action: `fabric.rules.running.actions` does, and `describe` shows what it would do.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from fabric.rules.item import HOPS, MAX_HOPS, STAMPED, Item
 from fabric.rules.match import Planned
 from fabric.rules.model import (
     DEFAULT_FORMATS,
+    Action,
     Command,
     ExecAction,
     InboxAction,
@@ -23,12 +27,12 @@ from fabric.rules.model import (
 )
 from fabric.rules.template import Template
 
-#: Bytes of one argument; execve takes 128 KiB, and whoever wants all of a text finds it on stdin.
+#: Bytes of one argument; execve takes 128 KiB. A longer text is on stdin, whole.
 MAX_ARGUMENT = 32 * 1024
 
 
 def text_of(planned: Planned, *, colour: bool = False) -> str:
-    """What `print`, `inbox` and `route` show; with a program for a format, what is shown if that fails."""
+    """The text of `print`, `inbox` and `route`. If the format is a program: the default text, used if the program fails."""
     action = planned.action
     assert isinstance(action, PrintAction | InboxAction | RouteAction)
     template = action.format
@@ -37,9 +41,8 @@ def text_of(planned: Planned, *, colour: bool = False) -> str:
     return shown(template, planned.context(colour=colour), limit=action.limit)
 
 
-def command_of(planned: Planned) -> Command | None:
-    """The program that the action runs, if it does."""
-    action = planned.action
+def command_of(action: Action) -> Command | None:
+    """The program that the action runs, if any."""
     if isinstance(action, ExecAction):
         return action.command
     found = getattr(action, "format", None)
@@ -47,30 +50,30 @@ def command_of(planned: Planned) -> Command | None:
 
 
 def arguments(command: Command, context: Context) -> list[str]:
-    """Each argument is one, whatever is in it: no line breaks or other controls, no NUL, of bounded length.
+    """The arguments of a program: each of bounded length, without line breaks, other controls or NUL.
 
-    One that begins with a value which begins with `-` would be an option to the program: that is refused, unless `--`
-    stands before it.
+    ValueError for a value that begins with `-` at the beginning of an argument, because the program would take it for an
+    option; not after an argument `--`.
     """
-    said: list[str] = []
+    made: list[str] = []
     for number, template in enumerate(command.argv, 1):
         text = shown(template, context, limit=MAX_ARGUMENT).replace("\0", "")
         data = text.encode(errors="replace")
         if len(data) > MAX_ARGUMENT:
             text = data[:MAX_ARGUMENT].decode(errors="ignore")
-        if template.begins_with_a_value and text.startswith("-") and "--" not in said:
+        if template.begins_with_a_value and text.startswith("-") and "--" not in made:
             raise ValueError(f'argument {number} would be taken for an option: {text[:40]!r} (put "--" before it)')
-        said.append(text)
-    return said
+        made.append(text)
+    return made
 
 
-def variables(command: Command, context: Context) -> dict[str, str]:
-    """The variables besides `FABRIC_*`, as they are."""
+def variables_of(command: Command, context: Context) -> dict[str, str]:
+    """The environment variables besides `FABRIC_*`; values unchanged."""
     return {name: plain(template, context) for name, template in command.environment}
 
 
 def facts(planned: Planned) -> dict[str, Any]:
-    """What a program gets on its stdin."""
+    """The item and the rule, as a program gets them on its stdin."""
     item = planned.item
     if item.kind == "message":
         return {**item.source, "request": item.request, "rule": planned.rule.name}
@@ -88,7 +91,7 @@ def encoded(planned: Planned) -> bytes:
     """`facts` as a line of JSON."""
     try:
         return orjson.dumps(facts(planned)) + b"\n"
-    except TypeError as error:  # what can be read may be nested too deeply to be written
+    except TypeError as error:  # nested deeper than orjson writes, which is less than it reads
         raise ValueError(f"it cannot be handed on: {error}") from None
 
 
@@ -103,7 +106,7 @@ def topic_of(planned: Planned) -> str:
 
 
 def receiver_of(planned: Planned) -> str:
-    """The endpoint of `send`. Nobody who sends something makes it a broadcast."""
+    """The endpoint of `send`. ValueError for `*` from a message: a sender must not be able to cause a broadcast."""
     action = planned.action
     assert isinstance(action, SendAction)
     to = plain(action.to, planned.context())
@@ -122,19 +125,19 @@ def channel_of(planned: Planned) -> str:
 
 
 def body_of(planned: Planned) -> dict[str, Any]:
-    """What `publish` and `send` say."""
+    """The body of `publish` and `send`, with the hop counted."""
     action = planned.action
     assert isinstance(action, PublishAction | SendAction)
     item = planned.item
     template = action.payload if isinstance(action, PublishAction) else action.body
-    body = _as_it_came(action, item) if template is None else _filled(template, planned.context())
+    body = _unchanged(action, item) if template is None else _filled(template, planned.context())
     return {**body, HOPS: _next_hop(item)}
 
 
-def _as_it_came(action: PublishAction | SendAction, item: Item) -> dict[str, Any]:
+def _unchanged(action: PublishAction | SendAction, item: Item) -> dict[str, Any]:
     if isinstance(action, SendAction) or item.kind == "event":
         return dict(item.body)
-    # A sender's `src`, `ts` or `type` would pass for the event's own.
+    # `src`, `ts` and `type` of the message would become those of the event.
     own = {key: value for key, value in item.body.items() if key not in STAMPED}
     return {**own, "from": item.sender, "message_type": item.type}
 

@@ -1,7 +1,11 @@
-"""Where actions run: each in a lane of its own, programs within limits, and what fails again and again rests.
+"""Runs actions: each on a worker pool of its own, programs within limits and behind a circuit breaker.
 
-An action's lane is its own from reload to reload, as long as the file says the same of it; what waits in the lane of one
-that was changed is still done, as it was meant then.
+    put ──▸ [ bounded queue ] ──▸ a few threads ──▸ attempt ──▸ run ──▸ program
+            full: `dropped`                         raises:      breaker open:
+                                                    `failures`   `suppressed`, not run
+
+An action keeps its pool and its breaker across reloads for as long as the file defines it in the same way. Jobs that wait
+for an action that was changed still run, with its old definition.
 """
 
 from __future__ import annotations
@@ -9,204 +13,249 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import cached_property
 from time import monotonic
+from typing import NamedTuple
 
 from fabric.rules.fill import without_controls
 from fabric.rules.match import Planned
-from fabric.rules.model import Command, ExecAction, ProgramFormat, RouteAction
+from fabric.rules.model import Action, Command, ExecAction, ProgramFormat, RouteAction
 from fabric.rules.reading.file import Rules
-from fabric.rules.running.circuit_breaker import CircuitBreaker
-from fabric.rules.running.render import arguments, command_of, variables
+from fabric.rules.running.render import arguments, command_of, variables_of
 from fabric.system.run_program import Ran, environment, run, value_of
 from fabric.system.worker_pool import Job, WorkerPool
 
 logger = logging.getLogger("fabric.rules")
 
-#: Bytes of what a program prints, and of it what is told of a failure.
+#: Bytes of a program's output, and of its errors.
 MAX_OUTPUT = 1024 * 1024
-MAX_SAID = 500
+#: Bytes at the end of its errors in which the line for the log is looked for.
+MAX_LAST_LINE = 500
 
 
 class ActionFailed(Exception):
-    """An action came to nothing, and that has been counted."""
+    """An action failed, and that has been counted."""
 
 
-class ActionState:
-    """What one action has to itself."""
+class CircuitBreaker:
+    """Open for `cooldown` seconds after `max_failures` consecutive failures; then one further failure opens it again.
 
-    def __init__(self, planned: Planned) -> None:
-        action = planned.action
-        limit, concurrency = 1_000, 1
-        if isinstance(action, ExecAction):
-            limit, concurrency = action.queue, action.concurrency
-        elif isinstance(action, RouteAction):
-            limit = action.queue
-        self.action = action
-        self.lane = WorkerPool(f"{planned.kind}-{planned.rule.name}", limit=limit, concurrency=concurrency)
-        command = command_of(planned)
-        self._rest = CircuitBreaker(command.max_failures, command.cooldown) if command else CircuitBreaker(1, 0.0)
+    Any thread. Times are monotonic seconds.
+    """
+
+    def __init__(self, max_failures: int, cooldown: float) -> None:
+        self._max_failures = max_failures
+        self._cooldown = cooldown
+        self._failures = 0
+        self._open_until = 0.0
         self._lock = threading.Lock()
 
-    @property
-    def rests(self) -> bool:
-        """Whether its program is left alone for now."""
-        with self._lock:
-            return self._rest.rests(monotonic())
+    def is_open(self, now: float) -> bool:
+        """Whether the action is to be skipped."""
+        return now < self._open_until
 
     def succeeded(self) -> None:
-        """Its program did."""
+        """Count from 0 again."""
         with self._lock:
-            self._rest.succeeded()
+            self._failures = 0
 
-    def failed(self) -> bool:
-        """Its program did; whether it rests from now on."""
+    def failed(self, now: float) -> bool:
+        """Count a failure; whether that opens it."""
         with self._lock:
-            return self._rest.failed(monotonic())
+            self._failures += 1
+            if self._failures < self._max_failures:
+                return False
+            self._failures = self._max_failures - 1
+            self._open_until = now + self._cooldown
+            return self._cooldown > 0
+
+
+class ActionState(NamedTuple):
+    """Pool and breaker of one action."""
+
+    action: Action
+    pool: WorkerPool
+    breaker: CircuitBreaker
 
 
 class Runner:
-    """The lanes of all actions. Every method may be called on any thread; only `run` and `made` take their time."""
+    """The pools and breakers of all actions. Every method may be called on any thread; none blocks."""
 
-    def __init__(self, rules: Rules, url: str | None) -> None:
-        self._rules = rules
-        self._url = url
+    def __init__(self, rules: Rules, url: str | None, *, clock: Callable[[], float] = monotonic) -> None:
+        """`url` is the proxy's address, for programs; `clock` returns monotonic seconds, for the cooldown of programs."""
+        self.rules = rules
+        self.url = url
+        self.clock = clock
         self._lock = threading.Lock()
-        self._owns: dict[tuple[str, int], ActionState] = {}
-        self._gone: list[ActionState] = []
+        self._states: dict[tuple[str, int], ActionState] = {}
+        #: Of actions that a reload has changed, until their pools are idle.
+        self._replaced: list[ActionState] = []
         self._closed = False
 
-    def own(self, planned: Planned) -> ActionState:
-        """What the action of `planned` has to itself."""
+    def begin(self, planned: Planned) -> ActionRun:
+        """A run of the planned action."""
+        return ActionRun(self, planned)
+
+    def state_of(self, planned: Planned) -> ActionState:
+        """Pool and breaker of the action; new ones if there are none, or if a reload has changed it."""
         key = (planned.rule.name, planned.number)
         with self._lock:
-            own = self._owns.get(key)
-            if own is None or own.action != planned.action:
-                if own is not None:
-                    self._gone = [each for each in self._gone if not each.lane.is_idle]
-                    self._gone.append(own)
-                own = self._owns[key] = ActionState(planned)
+            state = self._states.get(key)
+            if state is None or state.action != planned.action:
+                if state is not None:
+                    self._replaced = [each for each in self._replaced if not each.pool.is_idle]
+                    self._replaced.append(state)
+                state = self._states[key] = _new_state(planned)
                 if self._closed:
-                    own.lane.close()
-            return own
+                    state.pool.close()
+            return state
 
-    def put(
-        self, planned: Planned, do: Callable[[], None], size: int = 0, dropped: Callable[[], None] | None = None
-    ) -> None:
-        """Have `do` done in the action's lane; what it raises is counted. `dropped` is called if it never will be."""
+    def pools(self) -> list[WorkerPool]:
+        """The pools of all actions that have run."""
+        with self._lock:
+            return [state.pool for state in (*self._states.values(), *self._replaced)]
+
+    def close(self) -> None:
+        """Drop the jobs that wait, and end running programs. Does not wait for the threads."""
+        with self._lock:
+            self._closed = True
+        for pool in self.pools():
+            pool.close()
+
+
+def _new_state(planned: Planned) -> ActionState:
+    action = planned.action
+    limit, concurrency = 1_000, 1
+    if isinstance(action, ExecAction):
+        limit, concurrency = action.queue, action.concurrency
+    elif isinstance(action, RouteAction):
+        limit = action.queue
+    command = command_of(action)
+    return ActionState(
+        action,
+        WorkerPool(f"{planned.kind}-{planned.rule.name}", limit=limit, concurrency=concurrency),
+        CircuitBreaker(command.max_failures, command.cooldown) if command else CircuitBreaker(1, 0.0),
+    )
+
+
+class ActionRun:
+    """One run of an action. Every method may be called on any thread; only `run` and `format` block."""
+
+    def __init__(self, runner: Runner, planned: Planned) -> None:
+        self._runner = runner
+        self._planned = planned
+        self._name = planned.rule.name
+        self._counters = runner.rules.tally
+
+    @cached_property
+    def _state(self) -> ActionState:
+        # Looked up once: after a reload that changes the action, a job that waits belongs to the old one.
+        return self._runner.state_of(self._planned)
+
+    def put(self, work: Callable[[], None], size: int = 0, dropped: Callable[[], None] | None = None) -> None:
+        """Call `work` on the action's pool; an exception is counted. If it is dropped, `dropped` is called instead.
+
+        `size` is the number of bytes that `work` holds.
+        """
 
         def run() -> None:
-            self._rules.tally.count(planned.rule.name, "runs")
-            self.attempt(planned, do)
+            self._counters.count(self._name, "runs")
+            self.attempt(work)
 
         def lost() -> None:
-            self._rules.tally.count(planned.rule.name, "dropped")
+            self._counters.count(self._name, "dropped")
             if dropped is not None:
                 dropped()
 
-        self.own(planned).lane.put(Job(run, lost, size))
+        self._state.pool.put(Job(run, lost, size))
 
-    def attempt(self, planned: Planned, do: Callable[[], object]) -> None:
-        """Do it here; what it raises is counted."""
+    def attempt(self, work: Callable[[], object]) -> None:
+        """Call `work` here; an exception is counted, unless it is ActionFailed."""
         try:
-            do()
+            work()
         except ActionFailed:
             pass
         except Exception as error:
-            self.failed(planned, said_of(error))
+            self.failed(text_of_error(error))
 
-    def failed(self, planned: Planned, problem: str) -> None:
-        """The action came to nothing."""
-        self._rules.tally.failed(planned.rule.name, f"{planned.kind}: {problem}")
-        # No texts of messages here: those belong to whoever they are for.
-        logger.warning("rule %r, %s: %s", planned.rule.name, planned.kind, problem)
+    def failed(self, problem: str) -> None:
+        """Count and log a failure of the action."""
+        self._counters.failed(self._name, f"{self._planned.kind}: {problem}")
+        # Without the text of the message: it belongs to its receiver.
+        logger.warning("rule %r, %s: %s", self._name, self._planned.kind, problem)
 
     # Programs
 
-    def rests(self, planned: Planned) -> bool:
-        """Whether the action's program is left alone for now: then that is counted."""
-        if rests := self.own(planned).rests:
-            self._rules.tally.count(planned.rule.name, "suppressed")
-        return rests
+    def is_suppressed(self) -> bool:
+        """Whether the breaker of the action's program is open; if so, that is counted."""
+        if is_open := self._state.breaker.is_open(self._runner.clock()):
+            self._counters.count(self._name, "suppressed")
+        return is_open
 
-    def run(self, planned: Planned, command: Command, data: bytes) -> Ran:
-        """Run the action's program, and wait for it. Failed if anything is wrong with it; its text says what."""
-        own = self.own(planned)
+    def run(self, command: Command, data: bytes) -> Ran:
+        """Run the action's program with `data` on its stdin, and wait for its end. ActionFailed says what went wrong."""
+        state = self._state
         try:
-            argv, told = arguments(command, planned.context()), self._environment(planned, command)
+            argv, variables = arguments(command, self._planned.context()), self._environment(command)
         except ValueError as error:
-            # What cannot be handed over is the message's fault, and says nothing of the program.
-            self.failed(planned, str(error))
+            # The message cannot be passed to the program: no failure of the program.
+            self.failed(str(error))
             raise ActionFailed(str(error)) from None
         try:
             ran = run(
                 argv,
                 data,
-                told,
+                variables,
                 timeout=command.timeout,
                 limit=MAX_OUTPUT,
-                directory=self._rules.directory,
-                cancelled=lambda: own.lane.closing,
+                directory=self._runner.rules.directory,
+                cancelled=lambda: state.pool.closing,
             )
         except (OSError, ValueError) as error:
-            raise self._program_failed(planned, own, command, said_of(error)) from None
+            raise self._program_failed(command, text_of_error(error)) from None
         if ran.problem:
-            raise self._program_failed(planned, own, command, f"{ran.problem}{_last(ran.errors)}")
-        own.succeeded()
+            raise self._program_failed(command, f"{ran.problem}{_last_line(ran.errors)}")
+        state.breaker.succeeded()
         return ran
 
-    def made(self, planned: Planned, form: ProgramFormat, data: bytes, *, colour: bool, limit: int) -> str:
-        """What a format program prints; Failed if it fails or prints nothing."""
-        output = self.run(planned, form.command, data).output
+    def format(self, form: ProgramFormat, data: bytes, *, colour: bool, limit: int) -> str:
+        """The output of a format program, without controls. ActionFailed if it fails or prints nothing."""
+        output = self.run(form.command, data).output
         text = without_controls(output.decode(errors="replace"), colour=colour and form.colour, limit=limit)
         if not text.strip():
-            raise self._program_failed(planned, self.own(planned), form.command, "printed nothing")
+            raise self._program_failed(form.command, "printed nothing")
         return text
 
-    def _environment(self, planned: Planned, command: Command) -> dict[bytes, bytes]:
-        item = planned.item
-        told = {"id": item.id, "to": item.to, "from": item.sender, "ts": item.ts, "request": item.request}
+    def _environment(self, command: Command) -> dict[bytes, bytes]:
+        item, url = self._planned.item, self._runner.url
+        message = {"id": item.id, "to": item.to, "from": item.sender, "ts": item.ts, "request": item.request}
         more = {name: getattr(item, name) for name in ("type", "channel", "text", "topic", "kind")}
-        found = environment(told, self._url or "", {**more, "rule": planned.rule.name})
-        if not self._url:
+        found = environment(message, url or "", {**more, "rule": self._name})
+        if not url:
             del found[b"FABRIC_URL"]
-        for name, text in variables(command, planned.context()).items():
+        for name, text in variables_of(command, self._planned.context()).items():
             found[name.encode()] = value_of(text)
         return found
 
-    def _program_failed(self, planned: Planned, own: ActionState, command: Command, problem: str) -> ActionFailed:
-        name = str(command.argv[0].parts[0])
-        self.failed(planned, f"{name} {problem}")
-        if own.failed():
+    def _program_failed(self, command: Command, problem: str) -> ActionFailed:
+        program = str(command.argv[0].parts[0])
+        self.failed(f"{program} {problem}")
+        if self._state.breaker.failed(self._runner.clock()):
             logger.warning(
                 "%s, of rule %r, failed %d times in a row, and rests for %g s",
-                *(name, planned.rule.name, command.max_failures, command.cooldown),
+                *(program, self._name, command.max_failures, command.cooldown),
             )
         return ActionFailed(problem)
 
-    # The end
 
-    def lanes(self) -> list[WorkerPool]:
-        """Of all actions that have run."""
-        with self._lock:
-            return [own.lane for own in (*self._owns.values(), *self._gone)]
-
-    def close(self) -> None:
-        """Begin nothing more, and end what runs; threads are not waited for."""
-        with self._lock:
-            self._closed = True
-        for lane in self.lanes():
-            lane.close()
-
-
-def said_of(error: Exception) -> str:
+def text_of_error(error: Exception) -> str:
     """An error in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be run: {error.strerror}"
     return str(error) or type(error).__name__
 
 
-def _last(output: bytes) -> str:
-    """The last line that a program printed."""
-    lines = output[-MAX_SAID:].decode(errors="backslashreplace").split("\n")
+def _last_line(output: bytes) -> str:
+    lines = output[-MAX_LAST_LINE:].decode(errors="backslashreplace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f": {last!r}" if last else ""

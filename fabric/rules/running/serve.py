@@ -1,10 +1,10 @@
-"""An endpoint whose messages are handled by rules.
+"""Serves rules: registers an endpoint, and applies rules to its messages and to events.
 
     node = fabric.connect("lead")
     with fabric.rules.serve(node, "lead-agent", "rules.toml") as served:
         for handed in iter(served.host.get, None): ...
 
-Its messages are taken on a thread of its own, which also looks every second whether the file has changed.
+Messages are taken on a thread of its own, which also checks every second whether the file has changed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from fabric.errors import FabricError
 from fabric.messages.endpoint import Endpoint
 from fabric.node.node import Node
 from fabric.rules.reading.file import Rules
-from fabric.rules.running.apply import CLOSE_TIMEOUT, Applier, TextRouter
+from fabric.rules.running.actions import TextRouter
+from fabric.rules.running.apply import CLOSE_TIMEOUT, Applier
 from fabric.rules.running.host import Host
 
 logger = logging.getLogger("fabric.rules")
 
-#: Seconds between looks at the file where nothing arrives.
-LOOK = 1.0
+#: Seconds between checks of the file when no message arrives.
+RELOAD_INTERVAL = 1.0
 
 
 class Served:
-    """Made by `serve`. `endpoint`, `applier`, `host` and `rules` are its parts."""
+    """An endpoint that is served, made by `serve`. `endpoint`, `applier`, `host` and `rules` are its parts."""
 
     def __init__(self, endpoint: Endpoint, applier: Applier) -> None:
         self.endpoint = endpoint
@@ -45,7 +46,7 @@ class Served:
 
     @property
     def host(self) -> Host:
-        """Where the texts of `inbox` go."""
+        """The host that gets the texts of `inbox`."""
         return self.applier.host
 
     def stats(self) -> dict[str, Any]:
@@ -55,19 +56,22 @@ class Served:
     def _work(self) -> None:
         while True:
             try:
-                message = self.endpoint.receive(LOOK)
+                message = self.endpoint.receive(RELOAD_INTERVAL)
             except TimeoutError:
                 self.applier.look()
                 continue
-            except FabricError:  # closed, or the name was lost, which the endpoint has logged
+            except FabricError:  # closed, or another node has taken the name, which the endpoint has logged
                 return
             try:
                 self.applier.apply(message)
-            except Exception:  # this thread has to go on, whatever was overlooked
+            except Exception:  # a defect; this thread must go on
                 logger.exception("message %s from %r was not handled", message.id, message.sender)
 
     def close(self, timeout: float = CLOSE_TIMEOUT) -> None:
-        """Give the name back, handle what had arrived, and end; see `Applier.close`. Any thread but those of actions."""
+        """Release the name, handle the messages that have arrived, and end; see `Applier.close`.
+
+        Any thread but those of actions.
+        """
         self.endpoint.close()
         self._thread.join(timeout)
         self.applier.close(timeout)
@@ -100,7 +104,7 @@ def serve(
     """Register the endpoint `name` (None: the one that the file says), and apply `rules` to its messages, and to events.
 
     `host`, `router`, `write` and `colour` as for `Applier`, `policy` and `max_inbox` as for `Node.endpoint`. RulesError for
-    a file that is wrong, ValueError if neither says a name.
+    a wrong file, ValueError if neither `name` nor the file names an endpoint.
     """
     rules = rules if isinstance(rules, Rules) else Rules.load(rules)
     name = name or rules.current.endpoint
@@ -110,7 +114,7 @@ def serve(
     applier = Applier(
         rules,
         node,
-        # Sending as a name that is not ours yet would fail.
+        # Sending as a name that is not registered yet would fail.
         sender=lambda: endpoint.name if endpoint.state == "registered" else "",
         host=host,
         router=router,

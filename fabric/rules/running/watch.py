@@ -1,4 +1,4 @@
-"""Hears the events that rules are for: one subscription a pattern, each event once."""
+"""Subscribes to the events that rules are for: one subscription per pattern, each event delivered once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EventWatch:
         self._closed = False
 
     def subscribe(self, patterns: Iterable[str]) -> None:
-        """Hear what these patterns match, and nothing else."""
+        """Subscribe to these patterns, and to no others."""
         wanted = list(patterns)
         with self._lock:
             if self._closed:
@@ -46,12 +46,12 @@ class EventWatch:
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """One a pattern, to wait for."""
+        """One per pattern; for `wait_ready`."""
         with self._lock:
             return list(self._subscriptions.values())
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Cancel all subscriptions."""
         with self._lock:
             self._closed = True
             subscriptions, self._subscriptions = self._subscriptions, {}

@@ -1,7 +1,9 @@
 """Appliers and messages without a node: shared by the tests of running rules."""
 
 import os
+from types import SimpleNamespace
 
+from fabric.errors import NoSuchEndpoint
 from fabric.rules.reading.file import Rules
 from fabric.rules.running.apply import Applier
 
@@ -25,6 +27,26 @@ class Applied:
         for applier in self._made:
             applier.close(0.0)
             applier.host.close()
+
+
+class RecordingNode:
+    """A node that records events and messages, and sends none. `gate`, if set, is waited for in `publish`."""
+
+    url = "ipc:///run/test"
+
+    def __init__(self):
+        self.published, self.sent, self.gate = [], [], None
+
+    def publish(self, topic, payload=None):
+        if self.gate:
+            self.gate.wait(10)
+        self.published.append((topic, payload))
+
+    def send(self, to, body, *, sender="", timeout=5.0):
+        if to == "nobody":
+            raise NoSuchEndpoint(to)
+        self.sent.append((to, body, sender, timeout))
+        return SimpleNamespace(wait=lambda timeout: 1)
 
 
 def message(text="", **body):

@@ -1,13 +1,11 @@
 import pytest
 
-from fabric.system import run_program
 from tests.fabric.rules.applied import Applied
 
 
 @pytest.fixture
-def applied(tmp_path, monkeypatch):
-    """A function that makes an applier of the text of a file; what it prints is in `applied.lines`."""
-    monkeypatch.setattr(run_program, "GRACE", 0.3)
+def applied(tmp_path):
+    """A function that makes an applier of the text of a file; lines that it prints are in `applied.lines`."""
     made = Applied(tmp_path)
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""The old YAML files: what they meant, and where we differ on purpose."""
+"""The old YAML files: what they meant, and intended differences."""
 
 import re
 
@@ -8,7 +8,7 @@ import yaml
 from fabric.rules.model import ExecAction, InboxAction, PrintAction, ProgramFormat, RulesError
 from fabric.rules.reading.file import Rules
 from fabric.rules.reading.legacy import convert
-from fabric.rules.running.render import arguments, text_of, variables
+from fabric.rules.running.render import arguments, text_of, variables_of
 from fabric.rules.template import Template
 
 OLD = """
@@ -42,7 +42,7 @@ def old(text):
     return Rules.parse(text, "bus-rules.yaml")
 
 
-def test_everything_in_an_old_file_is_understood():
+def test_every_key_of_an_old_file_is_converted():
     rules = old(OLD).current
     assert rules.endpoint == "lead-agent"
     assert [rule.name for rule in rules.rules] == ["task_done", "noise", "odd*", "quiet"]
@@ -55,7 +55,7 @@ def test_everything_in_an_old_file_is_understood():
     assert rules.default is None
 
 
-def test_texts_look_as_they_did_and_cannot_do_more_than_be_read():
+def test_texts_look_as_they_did_and_are_inert():
     planned = old(OLD).decide({"from": "w", "ts": 0, "body": {"type": "task_done", "text": "a {from}\nb\x1b"}})
     shown, inbox, _ = planned
     assert re.fullmatch(r"\[\d\d:\d\d\] w: a \{from\}\n  b\\u001b \{unknown\} \{", text_of(shown))
@@ -64,26 +64,26 @@ def test_texts_look_as_they_did_and_cannot_do_more_than_be_read():
     assert text_of(inbox) == "w: a {from}\n  b\\u001b"
 
 
-def test_a_command_is_arguments_and_finds_what_it_found_in_its_environment():
+def test_a_command_is_arguments_and_has_the_variables_it_had():
     *_, program = old(OLD).decide(
         {"from": "w", "ts": 5, "body": {"type": "task_done", "text": "x; rm -rf ~", "channel": "c"}}
     )
     assert isinstance(program.action, ExecAction)
     command = program.action.command
     assert arguments(command, program.context()) == ["notify.sh", "--to=w", "x; rm -rf ~ task_done"]
-    said = variables(command, program.context())
+    said = variables_of(command, program.context())
     assert said.pop("MESSAGE").startswith('{"from":"w"')
     assert said == {"TYPE": "task_done", "FROM": "w", "CHANNEL": "c", "TEXT": "x; rm -rf ~", "TS": "5"}
     assert (program.action.concurrency, command.timeout, command.max_failures) == (4, 30.0, 3)
 
 
-def test_a_type_is_matched_as_it_is_written():
+def test_a_type_is_matched_literally():
     rules = old(OLD)
     assert [each.rule.name for each in rules.decide({"body": {"type": "odd*"}})] == ["odd*"]
     assert rules.decide({"body": {"type": "oddity"}}) == []
 
 
-def test_a_rule_prints_if_it_says_so_or_has_a_format():
+def test_a_rule_prints_with_print_true_or_a_format():
     def kinds(rule):
         return [each.kind for each in old(f"callbacks: [{{match_type: a, {rule}}}]").current.rules[0].actions]
 
@@ -107,13 +107,13 @@ def test_a_format_that_is_a_path_is_a_program_with_the_variables_it_had():
     assert dict(inbox.format.command.environment)["FORMAT_MODE"] == Template(("context",))
 
 
-def test_two_rules_of_one_type_are_two_and_the_first_counts():
+def test_of_two_rules_of_one_type_the_first_matches():
     rules = old("callbacks: [{match_type: a, print: true}, {match_type: a, context: true}]")
     assert [rule.name for rule in rules.current.rules] == ["a", "a-2"]
     assert [each.kind for each in rules.decide({"body": {"type": "a"}})] == ["print"]
 
 
-def test_messages_without_a_type_have_a_rule_where_one_says_so():
+def test_an_empty_type_matches_messages_without_one():
     rules = old('callbacks: [{match_type: "", print: true}]')
     assert [each.rule.name for each in rules.decide({"body": {"text": "x"}})] == ["untyped"]
     assert rules.decide({"body": {"type": "x"}}) == []
@@ -156,14 +156,14 @@ RULE = "callbacks:\n  - match_type: a\n    "
         ("--- a\n--- b", "is no YAML"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_its_line_and_the_old_key(text, problem):
+def test_an_error_has_the_line_and_the_old_key_of_the_mistake(text, problem):
     with pytest.raises(RulesError) as error:
         old(text)
     assert problem in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_aliases_of_aliases_are_neither_followed_for_ever_nor_a_way_in():
+def test_aliases_of_aliases_take_bounded_time():
     bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"{new}: &{new} [{', '.join([f'*{before}'] * 9)}]\n" for before, new in zip("abcdefgh", "bcdefghi", strict=True)
     )
@@ -173,14 +173,14 @@ def test_aliases_of_aliases_are_neither_followed_for_ever_nor_a_way_in():
         old("callbacks: &x [*x]")
 
 
-def test_a_script_for_a_shell_stays_as_it_was_and_is_given_no_words_of_others():
+def test_a_script_for_a_shell_stays_as_it_was_and_may_have_no_placeholder():
     (rule,) = old("callbacks: [{match_type: a, command: 'sh -c ''echo \"${TEXT}\" {a}'''}]").current.rules
     assert rule.actions[0].command.argv[2] == Template(('echo "${TEXT}" {a}',))
     with pytest.raises(RulesError, match="would be run by the shell"):
         old("callbacks: [{match_type: a, command: 'sh -c \"echo $TEXT\"'}]")
 
 
-def test_what_is_left_out_is_told():
+def test_omissions_are_noted():
     notes = " ".join(convert(yaml.safe_load(OLD), "f", lambda path: None).notes)
     assert "default_sender" in notes
     assert "'mauve'" in notes

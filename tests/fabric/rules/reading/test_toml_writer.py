@@ -1,4 +1,4 @@
-"""Documents as TOML: what tomllib reads of it is what was written."""
+"""Documents as TOML: tomllib reads the document that was written."""
 
 import tomllib
 
@@ -17,11 +17,11 @@ VALUE = st.recursive(
 
 
 @given(st.dictionaries(TEXT, VALUE | st.lists(st.dictionaries(TEXT, VALUE, max_size=3), max_size=3), max_size=4))
-def test_what_is_read_is_what_was_written(document):
+def test_tomllib_reads_the_document_that_was_written(document):
     assert tomllib.loads(to_toml(document, ["a comment", "of two\nlines"])) == document
 
 
-def test_it_looks_like_something_a_person_would_write():
+def test_tables_and_keys_are_laid_out_as_by_hand():
     document = {
         "endpoint": "lead",
         "rule": [{"name": "a", "print": {"format": "x"}}, {"ignore": True}],
@@ -33,6 +33,6 @@ def test_it_looks_like_something_a_person_would_write():
     )
 
 
-def test_there_is_no_null_in_toml():
+def test_none_cannot_be_written():
     with pytest.raises(TypeError, match="NoneType"):
         to_toml({"a": None})

@@ -32,7 +32,7 @@ def test_conditions_and_actions_in_a_few_words():
     assert (conditions(SECOND), actions(SECOND)) == ("any", "nothing")
 
 
-def test_what_would_be_done_or_why_it_could_not():
+def test_a_plan_is_the_action_or_the_problem_of_it():
     told = [plan(each) for each in RULES.decide({"from": "", "body": {"type": "x", "n": 1, "text": "-t"}})]
     assert [each.pop("rule") for each in told] == ["a"] * 6
     assert told == [

@@ -1,4 +1,4 @@
-"""What is handed to a host: at once, or when it is idle again."""
+"""Texts are handed to a host at once, or when it is idle again."""
 
 import asyncio
 import threading
@@ -8,7 +8,6 @@ import pytest
 
 from fabric.errors import Closed
 from fabric.rules.item import message_item
-from fabric.rules.running import host as hosts
 from fabric.rules.running.host import Host
 from fabric.testing import wait_until
 
@@ -42,7 +41,7 @@ def test_an_idle_host_finds_each_text_in_its_queue(make):
         host.get(0.0)
 
 
-def test_what_comes_while_it_is_busy_is_handed_over_together_when_it_is_idle(make):
+def test_texts_for_a_busy_host_are_handed_over_together_when_it_is_idle(make):
     host = make()
     with host.working():
         assert host.is_busy
@@ -58,7 +57,7 @@ def test_what_comes_while_it_is_busy_is_handed_over_together_when_it_is_idle(mak
     assert [each.text for each in host.poll()] == ["c"]
 
 
-def test_what_cannot_wait_is_handed_over_at_once_and_says_so(make):
+def test_a_text_that_cannot_wait_is_handed_over_at_once_and_marked_busy(make):
     host = make()
     host.busy()
     put(host, "later")
@@ -68,7 +67,7 @@ def test_what_cannot_wait_is_handed_over_at_once_and_says_so(make):
     assert [(each.text, each.busy) for each in host.poll()] == [("later", False)]
 
 
-def test_a_callback_has_them_in_order_on_a_thread_of_its_own(make):
+def test_a_callback_gets_texts_in_order_on_a_thread_of_its_own(make):
     seen = []
     host = make(lambda handed: seen.append((handed.text, threading.current_thread().name)))
     told = [put(host, text) for text in "abc"]
@@ -78,7 +77,7 @@ def test_a_callback_has_them_in_order_on_a_thread_of_its_own(make):
         host.poll()
 
 
-def test_both_is_possible(make):
+def test_a_host_may_have_both_callback_and_queue(make):
     seen = []
     host = make(lambda handed: seen.append(handed.text), queue=True)
     put(host, "a")
@@ -86,7 +85,7 @@ def test_both_is_possible(make):
     wait_until(lambda: seen == ["a"])
 
 
-def test_a_callback_that_raises_is_told_and_has_the_next_one(make):
+def test_a_callback_that_raises_is_reported_and_gets_the_next_text(make):
     seen = []
 
     def callback(handed):
@@ -102,11 +101,11 @@ def test_a_callback_that_raises_is_told_and_has_the_next_one(make):
     assert seen == ["a", "b"]
 
 
-def test_a_callback_that_hangs_keeps_nobody_waiting_and_costs_no_memory(make):
-    gate = threading.Event()
-    host = make(lambda handed: gate.wait(10), limit=2)
-    told = [put(host, str(number)) for number in range(1)]
-    wait_until(lambda: host._lane._running)
+def test_a_callback_that_hangs_blocks_no_put_and_its_queue_is_bounded(make):
+    gate, entered = threading.Event(), threading.Event()
+    host = make(lambda handed: entered.set() or gate.wait(10), limit=2)
+    told = [put(host, "0")]
+    assert entered.wait(10)
     told += [put(host, str(number)) for number in range(1, 5)]
     assert [bool(each) for each in told] == [False, True, True, False, False]
     assert "too slow, or has hung" in told[1][0]
@@ -114,7 +113,7 @@ def test_a_callback_that_hangs_keeps_nobody_waiting_and_costs_no_memory(make):
     gate.set()
 
 
-def test_a_host_that_never_reads_or_is_never_idle_loses_the_oldest_and_that_is_counted(make, monkeypatch):
+def test_a_host_that_never_reads_or_is_never_idle_loses_the_oldest_texts_and_they_are_counted(make):
     host = make(limit=3)
     for number in range(5):
         put(host, str(number))
@@ -124,12 +123,15 @@ def test_a_host_that_never_reads_or_is_never_idle_loses_the_oldest_and_that_is_c
     assert ["gathered" in str(each) for each in told] == [True, True, False, False, False]
     host.idle()
     assert (host.get(1).text, host.dropped) == ("2\n\n3\n\n4", 4)
-    monkeypatch.setattr(hosts, "MAX_CHARACTERS", 5)
+
+
+def test_the_characters_that_are_gathered_are_bounded(make):
+    host = make(max_characters=5)
     host.busy()
     put(host, "aaa")
     put(host, "bbbbbbbbb")
     host.idle()
-    assert host.get(1).text == "bbbbbbbbb"
+    assert (host.get(1).text, host.dropped) == ("bbbbbbbbb", 1)
 
 
 def test_a_coroutine_waits_for_the_next_text(make):
@@ -151,7 +153,7 @@ def test_a_coroutine_function_is_no_callback(make):
         make(callback)
 
 
-def test_who_waits_is_told_when_it_is_closed(make):
+def test_a_closed_host_gives_the_texts_in_its_queue_and_then_raises(make):
     host = make()
     put(host, "a")
     host.close()
@@ -160,7 +162,7 @@ def test_who_waits_is_told_when_it_is_closed(make):
         host.get()
 
 
-def test_the_separator_is_the_hosts_choice(make):
+def test_a_host_may_have_another_separator(make):
     host = make(separator="\n--\n")
     with host.working():
         put(host, "a")

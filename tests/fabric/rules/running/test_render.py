@@ -1,4 +1,4 @@
-"""What is handed out: arguments, environment, payloads, whatever somebody sends."""
+"""Texts, arguments, variables, topics and payloads, whatever a message contains."""
 
 import subprocess
 
@@ -17,7 +17,7 @@ from fabric.rules.running.render import (
     receiver_of,
     text_of,
     topic_of,
-    variables,
+    variables_of,
 )
 
 
@@ -46,7 +46,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_whatever_is_sent_is_one_argument_and_execve_takes_it(text):
+def test_every_text_is_one_argument_that_execve_takes(text):
     found = argv(["printf", "%s|", "x{text}", "y"], text=text)
     assert len(found) == 4
     assert found[2].isprintable()
@@ -59,7 +59,7 @@ def test_an_argument_is_bounded():
     subprocess.run(["true", found], check=True)
 
 
-def test_a_value_that_begins_with_a_dash_is_no_option():
+def test_a_value_that_would_be_an_option_is_an_error():
     with pytest.raises(ValueError, match="argument 2 would be taken for an option"):
         argv(["cat", "{text}"], text="--help")
     assert argv(["cat", "--", "{text}"], text="--help") == ["cat", "--", "--help"]
@@ -69,13 +69,13 @@ def test_a_value_that_begins_with_a_dash_is_no_option():
         argv(["cat", "{text}-{text}"], text="-")
 
 
-def test_line_breaks_are_kept_where_that_is_asked():
+def test_line_breaks_are_kept_where_the_template_asks_for_it():
     assert argv(["x", "{text:lines}"], text="a\nb\x1b") == ["x", "a\n  b\\u001b"]
 
 
-def test_variables_are_values_as_they_are():
+def test_variables_are_unchanged_values():
     found = planned('exec = { command = ["x"], environment = { A = "{text}", B = "{message}" } }', text="a\nb")
-    said = variables(found.action.command, found.context())
+    said = variables_of(found.action.command, found.context())
     assert said["A"] == "a\nb"
     assert orjson.loads(said["B"]) == {"from": "w", "body": {"text": "a\nb"}}
 
@@ -86,26 +86,26 @@ def test_a_program_gets_the_message_and_its_rule():
     assert orjson.loads(encoded(planned("print = true", message)))["rule"] == "r"
 
 
-def test_an_event_is_told_in_the_same_words():
+def test_a_program_gets_an_event_in_the_same_form():
     envelope = {"type": "a.b", "ts": 1.0, "src": "me", "n": 1}
     assert facts(planned("print = true", envelope, "a.b")) == {
         "type": "event", "topic": "a.b", "from": "me", "ts": 1.0, "body": {"n": 1}, "rule": "r",
     }  # fmt: skip
 
 
-def test_what_cannot_be_written_is_an_error():
+def test_a_body_that_orjson_cannot_write_is_an_error():
     deep = orjson.loads("[" * 500 + "]" * 500)
     with pytest.raises(ValueError, match="cannot be handed on"):
         encoded(planned("print = true", deep=deep))
 
 
-def test_an_event_says_what_the_message_said_and_who_sent_it():
+def test_an_event_has_the_body_of_the_message_and_its_sender():
     found = planned('publish = "a"', text="t", type="ack", src="admin", ts=5, **{"from": "admin"})
     assert body_of(found) == {"text": "t", "from": "w", "message_type": "ack", HOPS: 1}
     assert body_of(planned('publish = "a"', {"type": "x", "src": "s", "n": 1}, "x")) == {"n": 1, HOPS: 1}
 
 
-def test_a_message_is_sent_on_as_it_came_or_made_of_templates():
+def test_a_message_is_sent_on_unchanged_or_made_of_templates():
     assert body_of(planned('send = "x"', text="t", type="ack")) == {"text": "t", "type": "ack", HOPS: 1}
     made = planned('send = { to = "x", body = { n = "{body.n}", s = "{body.n}!", l = ["{text}", 1] } }', n=7, text="t")
     assert body_of(made) == {"n": 7, "s": "7!", "l": ["t", 1], HOPS: 1}
@@ -120,7 +120,7 @@ def test_rules_that_answer_each_other_are_cut():
         body_of(made)
 
 
-def test_nobody_who_sends_something_chooses_a_topic_of_his_own():
+def test_a_value_cannot_add_segments_to_a_topic_nor_reserve_it():
     assert topic_of(planned('publish = "seen.{text}"', text="a.b.*")) == "seen.a_b__"
     for text in ("", "x" * 300):
         with pytest.raises(ValueError, match=r"segment|bytes"):
@@ -129,21 +129,21 @@ def test_nobody_who_sends_something_chooses_a_topic_of_his_own():
         topic_of(planned('publish = "{text}.x"', text="fabric"))
 
 
-def test_nobody_who_sends_something_makes_it_a_broadcast():
+def test_a_value_cannot_make_a_message_a_broadcast():
     with pytest.raises(ValueError, match="everybody"):
         receiver_of(planned('send = "{text}"', text="*"))
     assert receiver_of(planned('send = "*"')) == "*"
     assert receiver_of(planned('send = "{from}"')) == "w"
 
 
-def test_a_channel_is_the_messages_or_the_rules_and_none_is_an_error():
+def test_a_channel_comes_from_message_or_rule_and_none_is_an_error():
     assert channel_of(planned("route = true", channel="feishu:oc_1")) == "feishu:oc_1"
     assert channel_of(planned('route = { channel = "ops" }')) == "ops"
     with pytest.raises(ValueError, match="no channel"):
         channel_of(planned("route = true"))
 
 
-def test_without_a_format_there_is_a_default_for_each_kind():
+def test_each_kind_has_a_default_format():
     assert text_of(planned("print = true", {"from": "w", "ts": "?", "body": {"text": "a\nb"}})) == "  w  a\\u000ab"
     assert text_of(planned("inbox = true", text="a\nb")) == "a\n  b"
     assert text_of(planned("route = true", text="a")) == "a"

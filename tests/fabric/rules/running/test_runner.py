@@ -1,11 +1,12 @@
-"""Real programs that hang, fail, fork and flood: each costs its own action, and nothing else."""
+"""Real programs that hang, fail, fork and flood: each costs its own action, and nothing else. And circuit breakers."""
 
 import threading
 from time import monotonic
 
 import orjson
 
-from fabric.rules.running import runner
+from fabric.rules.reading.file import Rules
+from fabric.rules.running.runner import CircuitBreaker, Runner
 from fabric.testing import wait_until
 from tests.fabric.rules.applied import counts, message, read_pid
 from tests.processes import has_ended
@@ -18,7 +19,7 @@ def script(body, *, key="exec", more=""):
     return f'[[rule]]\nname = "r"\n{key} = {table}\n'
 
 
-def test_a_program_gets_the_message_on_stdin_and_its_facts_in_the_environment(applied, tmp_path):
+def test_a_program_gets_the_message_on_stdin_and_in_its_environment(applied, tmp_path):
     names = ["ID", "TO", "FROM", "TS", "TYPE", "CHANNEL", "TEXT", "TOPIC", "RULE", "KIND", "REQUEST"]
     wanted = " ".join(f'"${{FABRIC_{name}-unset}}"' for name in names)
     applier = applied(
@@ -36,7 +37,7 @@ def test_a_program_gets_the_message_on_stdin_and_its_facts_in_the_environment(ap
     assert (counts(applier)["runs"], counts(applier)["failures"]) == (1, 0)
 
 
-def test_a_program_that_hangs_ends_with_its_group_and_holds_nothing_up(applied, tmp_path):
+def test_a_program_that_hangs_is_ended_with_its_group_and_delays_nothing(applied, tmp_path):
     hang = f"sleep 600 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/pid; wait"
     applier = applied(script(hang, more=", timeout = 0.4") + "print = true\n")
     began = monotonic()
@@ -50,7 +51,7 @@ def test_a_program_that_hangs_ends_with_its_group_and_holds_nothing_up(applied, 
     assert "was ended after 0." in counts(applier)["last_error"]
 
 
-def test_at_most_so_many_run_at_once_and_what_is_too_much_is_dropped(applied, tmp_path):
+def test_concurrency_and_queue_of_a_program_are_bounded(applied, tmp_path):
     gate = tmp_path / "gate"
     body = f"echo x >> {tmp_path}/begun; while ! [ -e {gate} ]; do sleep 0.01; done"
     applier = applied(script(body, more=", concurrency = 2, queue = 3"))
@@ -70,11 +71,11 @@ def test_at_most_so_many_run_at_once_and_what_is_too_much_is_dropped(applied, tm
     assert (begun(), counts(applier)["runs"], counts(applier)["matched"]) == (5, 5, 10)
 
 
-def test_a_program_that_fails_again_and_again_rests_and_is_tried_again(applied, tmp_path, monkeypatch):
+def test_a_program_that_keeps_failing_is_skipped_for_its_cooldown(applied, tmp_path):
     now = [100.0]
-    monkeypatch.setattr(runner, "monotonic", lambda: now[0])
     applier = applied(
-        script(f"echo x >> {tmp_path}/runs; [ -e {tmp_path}/good ]", more=", max_failures = 2, cooldown = 50")
+        script(f"echo x >> {tmp_path}/runs; [ -e {tmp_path}/good ]", more=", max_failures = 2, cooldown = 50"),
+        clock=lambda: now[0],
     )
 
     def run():
@@ -91,14 +92,14 @@ def test_a_program_that_fails_again_and_again_rests_and_is_tried_again(applied, 
     assert [run(), run(), run()] == [5, 6, 6]
 
 
-def test_what_is_wrong_with_a_program_is_counted_with_the_last_that_it_said(applied):
+def test_the_last_error_has_the_last_line_of_the_programs_errors(applied):
     applier = applied(script("echo first >&2; echo 'no such job\x1b[2J' >&2; exit 3"))
     applier.apply(message())
     assert applier.wait(10)
     assert counts(applier)["last_error"] == ("exec: /bin/sh ended with exit status 3: 'no such job\\x1b[2J'")
 
 
-def test_a_program_that_is_gone_when_it_is_needed_is_a_failure(applied, tmp_path):
+def test_a_program_that_was_removed_is_a_failure(applied, tmp_path):
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
@@ -109,7 +110,7 @@ def test_a_program_that_is_gone_when_it_is_needed_is_a_failure(applied, tmp_path
     assert "cannot be run: No such file" in counts(applier)["last_error"]
 
 
-def test_a_message_that_would_be_an_option_is_not_run_and_does_not_make_the_program_rest(applied, tmp_path):
+def test_a_message_that_would_be_an_option_is_no_failure_of_the_program(applied, tmp_path):
     applier = applied('[[rule]]\nname = "r"\n[rule.exec]\ncommand = ["touch", "{text}"]\nmax_failures = 1\n')
     applier.apply(message("--reference=/etc/passwd"))
     applier.apply(message("file"))
@@ -119,7 +120,7 @@ def test_a_message_that_would_be_an_option_is_not_run_and_does_not_make_the_prog
     assert "would be taken for an option" in counts(applier)["last_error"]
 
 
-def test_a_megabyte_is_on_stdin_and_the_environment_stays_bounded(applied, tmp_path):
+def test_a_long_message_is_whole_on_stdin_and_cut_in_the_environment(applied, tmp_path):
     applier = applied(script('wc -c < /dev/stdin > size; printf %s "$FABRIC_TEXT" | wc -c > env'))
     applier.apply(message("é" * 1_000_000))
     assert applier.wait(20)
@@ -130,14 +131,14 @@ def test_a_megabyte_is_on_stdin_and_the_environment_stays_bounded(applied, tmp_p
 # Formats
 
 
-def test_a_format_may_be_a_program_and_what_it_prints_is_inert(applied):
+def test_a_format_may_be_a_program_and_its_output_is_inert(applied):
     applier = applied(script('printf \'%s: %s\\n\' "$FABRIC_FROM" "$FABRIC_TEXT"', key="print"))
     applier.apply(message("a\x1b[2J\u202e{from}"))
     wait_until(lambda: applied.lines)
     assert applied.lines == ["worker-1: a\\u001b[2J\\u202e{from}\n"]
 
 
-def test_a_format_that_fails_hangs_or_says_nothing_gives_way_to_the_default(applied):
+def test_a_format_that_fails_hangs_or_prints_nothing_is_replaced_by_the_default(applied):
     for body in ("exit 1", "sleep 600", "true", "echo '  '"):
         applied.lines.clear()
         applier = applied(script(body, key="print", more=", timeout = 0.3"))
@@ -147,7 +148,7 @@ def test_a_format_that_fails_hangs_or_says_nothing_gives_way_to_the_default(appl
         assert counts(applier)["failures"] == 1
 
 
-def test_a_format_that_hangs_holds_up_only_its_own_action(applied):
+def test_a_format_that_hangs_delays_only_its_own_action(applied):
     applier = applied(
         script("sleep 600", key="print", more=", timeout = 30")
         + 'continue = true\n[[rule]]\nname = "other"\nprint = "{text}"\n'
@@ -157,14 +158,14 @@ def test_a_format_that_hangs_holds_up_only_its_own_action(applied):
     wait_until(lambda: applied.lines == ["a\n", "b\n"])
 
 
-def test_a_format_that_floods_is_bounded(applied):
+def test_the_output_of_a_format_is_bounded(applied):
     applier = applied(script("yes", key="print", more=", timeout = 0.3"))
     applier.apply(message("hi"))
     wait_until(lambda: applied.lines)
     assert len(applied.lines[0]) < 10_000
 
 
-def test_a_format_that_rests_is_the_default_at_once(applied):
+def test_a_format_that_is_skipped_is_replaced_by_the_default_at_once(applied):
     applier = applied(script("exit 1", key="print", more=", max_failures = 1"))
     applier.apply(message("a"))
     wait_until(lambda: applied.lines)
@@ -176,7 +177,7 @@ def test_a_format_that_rests_is_the_default_at_once(applied):
 # The end
 
 
-def test_a_program_ends_with_its_applier(applied, tmp_path):
+def test_a_program_ends_when_its_applier_is_closed(applied, tmp_path):
     applier = applied(script(f"echo $$ > {tmp_path}/pid; sleep 600"))
     applier.apply(message())
     applier.apply(message())
@@ -186,7 +187,7 @@ def test_a_program_ends_with_its_applier(applied, tmp_path):
     assert counts(applier)["dropped"] == 1
 
 
-def test_closing_waits_for_what_is_nearly_done(applied, tmp_path):
+def test_closing_waits_for_a_running_program(applied, tmp_path):
     applier = applied(
         script(f"echo $$ > {tmp_path}/pid; while ! [ -e {tmp_path}/gate ]; do sleep 0.01; done; touch {tmp_path}/done")
     )
@@ -197,7 +198,7 @@ def test_closing_waits_for_what_is_nearly_done(applied, tmp_path):
     assert (tmp_path / "done").exists()
 
 
-def test_a_rule_that_is_changed_finishes_what_it_had_begun_as_it_was_meant(applied, tmp_path):
+def test_jobs_of_a_rule_that_was_changed_run_with_its_old_definition(applied, tmp_path):
     path = tmp_path / "rules.toml"
     gate = f"while ! [ -e {tmp_path}/gate ]; do sleep 0.01; done; echo $FABRIC_TEXT"
     applier = applied(script(f"{gate} >> {tmp_path}/old"))
@@ -211,3 +212,54 @@ def test_a_rule_that_is_changed_finishes_what_it_had_begun_as_it_was_meant(appli
     assert applier.wait(10)
     assert (tmp_path / "old").read_text() == "a\nb\n"
     assert counts(applier)["runs"] == 3
+
+
+def test_a_job_that_waits_while_its_rule_changes_leaves_the_new_pool_in_place():
+    def planned(program):
+        (found,) = Rules.parse(f'[[rule]]\nname = "r"\nexec = ["{program}"]\n').decide({})
+        return found
+
+    old, new = planned("true"), planned("false")
+    runner = Runner(Rules.parse('[[rule]]\nname = "r"\nexec = ["false"]\n'), None)
+    runs, gate = [], threading.Event()
+    run = runner.begin(old)
+    run.put(lambda: gate.wait(10))
+    run.put(lambda: runs.append(run.run(old.action.command, b"").status))
+    state = runner.state_of(new)
+    gate.set()
+    wait_until(lambda: runs == [0])
+    assert runner.state_of(new) is state
+    runner.close()
+    assert all(pool.join(monotonic() + 10) for pool in runner.pools())
+
+
+# Circuit breakers
+
+
+def test_a_breaker_opens_after_the_maximum_of_consecutive_failures():
+    breaker = CircuitBreaker(3, 10.0)
+    assert [breaker.failed(1.0), breaker.failed(2.0), breaker.is_open(2.0)] == [False, False, False]
+    assert breaker.failed(3.0)
+    assert [breaker.is_open(now) for now in (3.0, 12.9, 13.0)] == [True, True, False]
+
+
+def test_a_success_resets_the_failures():
+    breaker = CircuitBreaker(2, 10.0)
+    breaker.failed(1.0)
+    breaker.succeeded()
+    assert not breaker.failed(2.0)
+    assert not breaker.is_open(2.0)
+
+
+def test_after_the_cooldown_one_failure_opens_it_again():
+    breaker = CircuitBreaker(3, 10.0)
+    for now in (1.0, 2.0, 3.0):
+        breaker.failed(now)
+    assert breaker.failed(14.0)
+    assert breaker.is_open(20.0)
+
+
+def test_a_breaker_without_a_cooldown_never_opens():
+    breaker = CircuitBreaker(1, 0.0)
+    assert not breaker.failed(1.0)
+    assert not breaker.is_open(1.0)

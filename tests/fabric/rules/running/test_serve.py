@@ -1,4 +1,4 @@
-"""An endpoint whose messages are handled by rules, with a real proxy between."""
+"""An endpoint whose messages are handled by rules, through a real proxy."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def serving(node, tmp_path):
         served.close()
 
 
-def test_messages_do_what_the_rules_say(serving, node):
+def test_rules_are_applied_to_messages(serving, node):
     served = serving("lead-agent")
     asker = node()
     with asker.endpoint("asker") as inbox:
@@ -65,7 +65,7 @@ def test_messages_do_what_the_rules_say(serving, node):
     assert served.stats()["rules"]["reply"]["runs"] == 1
 
 
-def test_a_request_is_answered_by_a_program_and_a_program_that_fails_says_so(serving, node):
+def test_a_request_is_answered_by_a_program_or_with_its_error(serving, node):
     serving("lead-agent")
     asker = node()
     assert asker.request("lead-agent", {"type": "time", "text": "now"}).wait() == ["now"]
@@ -75,7 +75,7 @@ def test_a_request_is_answered_by_a_program_and_a_program_that_fails_says_so(ser
         asker.request("lead-agent", {"type": "other"}).wait()
 
 
-def test_events_do_what_the_rules_say(serving, node):
+def test_rules_are_applied_to_events(serving, node):
     serving("lead-agent")
     asker = node()
     with asker.endpoint("asker") as inbox:
@@ -84,19 +84,19 @@ def test_events_do_what_the_rules_say(serving, node):
         assert inbox.receive(10)["body"] == {"text": "7 is done", "ok": True, "rule_hops": 1}
 
 
-def test_the_file_may_say_the_name_and_may_change(serving, node, tmp_path):
+def test_the_file_may_name_the_endpoint_and_may_change(serving, node, tmp_path):
     served = serving(None, 'endpoint = "from-file"\n' + RULES)
     assert served.endpoint.name == "from-file"
     (tmp_path / "rules.toml").write_text('[[rule]]\nname = "new"\non = "event"\ntopic = "other"\ninbox = true\n')
     asker = node()
-    # Nothing arrives: it is noticed all the same.
+    # No message arrives, and the change is noticed all the same.
     wait_until(lambda: served.rules.stats()["reloads"] == 1)
     wait_until(lambda: asker.has_interest("other"))
     asker.publish("other", {"text": "x"})
     assert served.host.get(10).text == "other: x"
 
 
-def test_without_a_name_or_with_a_wrong_file_nothing_is_registered(node, tmp_path):
+def test_without_a_name_or_with_a_wrong_file_no_endpoint_is_registered(node, tmp_path):
     made = node()
     with pytest.raises(ValueError, match="which endpoint"):
         serve(made, None, Rules.parse(RULES))
@@ -107,7 +107,7 @@ def test_without_a_name_or_with_a_wrong_file_nothing_is_registered(node, tmp_pat
         made.send("lead-agent", {}).wait()
 
 
-def test_what_had_arrived_when_it_is_closed_is_still_handled(serving, node):
+def test_messages_that_have_arrived_are_handled_on_close(serving, node):
     host = Host()
     served = serving("lead-agent", host=host)
     asker = node()

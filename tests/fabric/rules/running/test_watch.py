@@ -1,4 +1,4 @@
-"""Events for rules: each once, whatever patterns match it, by the topic it was published on."""
+"""Events for rules: each once, whatever patterns match it, with the topic it was published on."""
 
 import asyncio
 import threading
@@ -14,21 +14,21 @@ def watched(*patterns):
     return bus, watch, heard
 
 
-def test_an_event_is_heard_once_however_many_patterns_match_it():
+def test_an_event_is_delivered_once_however_many_patterns_match_it():
     bus, _, heard = watched("a.**", "a.b", "**", "c")
     bus.publish("a.b")
     bus.publish("c")
     assert heard == ["a.b", "c"]
 
 
-def test_the_topic_is_the_one_it_was_published_on_whatever_it_says_of_itself():
+def test_the_topic_is_the_one_it_was_published_on_whatever_its_type_is():
     bus, _, heard = watched("a.*")
     bus.publish("a.b", {"type": "other"})
     bus.deliver("a.c", {"type": "other", "ts": 1, "src": "x"})
     assert heard == ["a.b", "a.c"]
 
 
-def test_within_a_loop_too():
+def test_the_topic_is_known_on_an_event_loop():
     async def main():
         bus, _, heard = watched("a.*")
         thread = threading.Thread(target=bus.deliver, args=("a.b", {"type": "other"}))
@@ -54,7 +54,7 @@ def test_patterns_come_and_go():
     assert (len(bus), heard) == (0, ["b", "c"])
 
 
-def test_two_watches_on_one_bus_both_hear():
+def test_two_watches_on_one_bus_both_get_the_event():
     bus, _, heard = watched("a")
     other = []
     EventWatch(bus, lambda topic, envelope: other.append(topic)).subscribe(["**"])
