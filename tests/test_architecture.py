@@ -27,8 +27,8 @@ SHELL = {
     "fabric.messages.endpoint", "fabric.messages.messaging", "fabric.messages.receipt", "fabric.node.backlogs",
     "fabric.node.connect", "fabric.node.drain", "fabric.node.lifecycle", "fabric.node.link", "fabric.node.node",
     "fabric.node.ready", "fabric.routes.__init__", "fabric.routes.config", "fabric.routes.dead_letters",
-    "fabric.routes.program", "fabric.routes.receipt", "fabric.routes.router", "fabric.routes.sender_call",
-    "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.counters", "fabric.rules.reading.file",
+    "fabric.routes.platforms", "fabric.routes.receipt", "fabric.routes.router", "fabric.routes.sender_call",
+    "fabric.routes.senders", "fabric.rules.__init__", "fabric.rules.counters", "fabric.rules.reading.file",
     "fabric.rules.reading.watched_file", "fabric.rules.running.actions", "fabric.rules.running.apply",
     "fabric.rules.running.host", "fabric.rules.running.runner",
     "fabric.rules.running.serve", "fabric.rules.running.watch", "fabric.system.autostart",
@@ -185,7 +185,7 @@ OPTIONAL = {
     "fabric.testing.__init__": {"pytest"},
     "proxy.metrics.app": {"prometheus_client"},
     "fabric.rules.reading.formats": {"yaml"},
-    "fabric.routes.webhook": {"httpx"},
+    "fabric.routes.senders": {"httpx"},
 }
 
 

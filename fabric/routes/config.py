@@ -1,7 +1,7 @@
-"""The table `[routes]` of the settings file, as a router. What is wrong in it is told at once: file, line and key.
+"""The table `[routes]` of the settings file → a router. A mistake is a SettingsError with file, line and key.
 
 [routes]
-interval = 1                            # what all platforms have: the fields of `Policy`
+interval = 1                            # for all platforms: the fields of `Policy`
 
 [routes.feishu]
 default = "oc_1"                        # the chat of the bare `feishu`
@@ -18,16 +18,15 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from fabric.config.schema import similar
 from fabric.config.settings import SettingsTable, read_table
 from fabric.errors import SettingsError
+from fabric.routes.batch import Policy
 from fabric.routes.model import split
-from fabric.routes.program import Program
 from fabric.routes.router import Router
-from fabric.routes.scheduler import Policy
-from fabric.routes.webhook import Webhook
+from fabric.routes.senders import Program, Webhook
 
 TABLE = "routes"
 _POLICY = {each.name: type(each.default) for each in fields(Policy)}
@@ -36,12 +35,38 @@ _OF_WEBHOOKS = ("payload", "headers", "expect")
 _Keys = tuple[str | int, ...]
 
 
+class PlatformConfig(NamedTuple):
+    """A platform in the file: its default chat, the fields of `Policy` that it sets, senders with options of `register`."""
+
+    default: str | None
+    policy: dict[str, Any]
+    senders: list[tuple[Callable[..., Any], dict[str, Any]]]
+
+
+class RoutesConfig(NamedTuple):
+    """The whole table."""
+
+    policy: Policy
+    platforms: dict[str, PlatformConfig]
+
+
 def load(**options: Any) -> Router:
     """A router with the platforms and senders of the settings file; `options` are those of `Router`.
 
-    SettingsError says what is wrong in the file, on which line. Without a file, or the table, it has no senders yet.
+    SettingsError names the first mistake in the file, with its line. Without a file, or the table, there are no senders.
     """
-    return _Reader(read_table(TABLE)).router(options)
+    config = read()  # all of it, before the router is made, which would have to be closed
+    router = Router(**({"policy": config.policy} | options))
+    for name, platform in config.platforms.items():
+        router.platform(name, default=platform.default, **platform.policy)
+        for send, facts in platform.senders:
+            router.register(name, send, **facts)
+    return router
+
+
+def read() -> RoutesConfig:
+    """The table of the settings file. SettingsError as for `load`."""
+    return _Reader(read_table(TABLE)).read()
 
 
 def is_configured() -> bool:
@@ -53,20 +78,13 @@ class _Reader:
     def __init__(self, table: SettingsTable) -> None:
         self._table = table
 
-    def router(self, options: dict[str, Any]) -> Router:
+    def read(self) -> RoutesConfig:
         values = self._table.values
         platforms = {key: value for key, value in values.items() if isinstance(value, dict)}
         policy = self._policy((), {key: value for key, value in values.items() if key not in platforms}, ())
-        # All is read before anything is made: a router that is half made would have to be closed.
-        read = {name: self._platform(name, table) for name, table in platforms.items()}
-        router = Router(**({"policy": Policy(**policy)} | options))
-        for name, (default, own, senders) in read.items():
-            router.platform(name, default=default, **own)
-            for send, facts in senders:
-                router.register(name, send, **facts)
-        return router
+        return RoutesConfig(Policy(**policy), {name: self._platform(name, table) for name, table in platforms.items()})
 
-    def _platform(self, name: str, table: dict[str, Any]) -> tuple[str | None, dict[str, Any], list[Any]]:
+    def _platform(self, name: str, table: dict[str, Any]) -> PlatformConfig:
         if split(name or " ").chat or ":" in name or name != name.strip() or not name:
             raise self._wrong((name,), "a platform's name has no colon and no space around it, and is not empty")
         rest = {key: value for key, value in table.items() if key not in ("default", "senders")}
@@ -79,13 +97,15 @@ class _Reader:
             raise self._wrong(
                 (name, "senders") if "senders" in table else (name,), "senders is a list, with one at least"
             )
-        return default, policy, [self._sender((name, "senders", number), each) for number, each in enumerate(senders)]
+        return PlatformConfig(
+            default, policy, [self._sender((name, "senders", number), each) for number, each in enumerate(senders)]
+        )
 
-    def _policy(self, keys: _Keys, values: Mapping[str, Any], more: Sequence[str]) -> dict[str, Any]:
+    def _policy(self, keys: _Keys, values: Mapping[str, Any], other_keys: Sequence[str]) -> dict[str, Any]:
         found = {}
         for key, value in values.items():
             if key not in _POLICY:
-                raise self._unknown((*keys, key), key, (*more, *_POLICY))
+                raise self._unknown((*keys, key), key, (*other_keys, *_POLICY))
             found[key] = self._number((*keys, key), value, _POLICY[key], least=0 if key == "interval" else None)
         return found
 
@@ -125,7 +145,7 @@ class _Reader:
             raise self._wrong((*keys, "expect"), "expect is a table such as { ok = true }")
         options = {"payload": table.get("payload"), "headers": headers, "expect": expect}
         try:
-            # One after the other, so that it is told which of them is wrong.
+            # One after the other, so that the error names the wrong one.
             for option, value in options.items():
                 if value:
                     key: tuple[str, ...] = (option,)
@@ -162,5 +182,5 @@ class _Reader:
 
 
 def _named(keys: Sequence[str | int]) -> str:
-    """`routes.feishu.senders[0].webhook`: the first is 1 for people, and 0 for those who count lists."""
+    """A key as a text: `routes.feishu.senders[0].webhook`. Lists count from 0."""
     return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in keys).removeprefix(".")

@@ -1,10 +1,10 @@
-"""What a route is made of, as values: a channel's two halves, what a sender is asked, what it answers.
+"""Values of a route: a channel, the delivery that a sender gets, the result that it returns.
 
-    feishu:oc_1          a channel: a platform, and after the first colon a chat, which only that platform understands
+    feishu:oc_1          a channel: a platform, and after the first colon a chat, in the platform's own notation
     feishu               the platform's default chat
 
-A channel is somebody's return address. It is split here, for the senders' use, and handed on as it came: in a body, in a
-reply to it, in the event of a text that could not be sent.
+A channel is the return address of a conversation. It is split for senders only; bodies, replies and dead letters have it
+unchanged.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-#: Characters of a channel; it is kept for as long as something waits for it.
+#: Characters of a channel; the router holds it for as long as a text waits for it.
 MAX_CHANNEL = 1_000
-#: What a default chat's variable ends with: FEISHU_HOME_CHANNEL.
+#: Suffix of the environment variable with a platform's default chat: FEISHU_HOME_CHANNEL.
 HOME_CHANNEL = "_HOME_CHANNEL"
 
 
 class Channel(NamedTuple):
-    """A channel, taken apart."""
+    """A channel, split."""
 
     platform: str
     #: Empty: the platform's default.
@@ -28,7 +28,7 @@ class Channel(NamedTuple):
 
 
 def split(channel: str) -> Channel:
-    """A channel's halves. ValueError if it names no platform or is too long, TypeError if it is no text."""
+    """Split a channel. ValueError if it names no platform or is too long, TypeError if it is no str."""
     if not isinstance(channel, str):
         raise TypeError(f"a channel is a str such as 'feishu:oc_1', not {type(channel).__name__}")
     if len(channel) > MAX_CHANNEL:
@@ -47,31 +47,31 @@ def home_variable(platform: str) -> str:
 
 
 class Delivery(NamedTuple):
-    """What a sender is asked to send. All attempts of it have one `id`, for platforms that recognise what they have."""
+    """A text for a sender to send. All attempts have the same `id`, so that a platform can recognise a duplicate."""
 
     id: str
-    #: As it came.
+    #: Unchanged.
     channel: str
     platform: str
-    #: The platform's default where the channel has none; empty if there is no default either.
+    #: The channel's, else the platform's default; empty if there is neither.
     chat: str
     text: str
     #: From 1.
     attempt: int = 1
-    #: Seconds that the sender has.
+    #: Seconds after which the attempt counts as failed.
     timeout: float = 10.0
-    #: The messages that the text was made of, in order; what `route` was given.
+    #: The messages that the text was made of, in order, as they were given to `route`.
     messages: tuple[Mapping[str, Any], ...] = ()
 
 
 class Result(NamedTuple):
-    """What a sender may answer with, when True and False are not enough."""
+    """The answer of a sender that has more to say than True or False."""
 
     ok: bool
     problem: str = ""
-    #: Whether it may work later; False for a chat that there is not, or a text that is refused.
+    #: Whether a later attempt may succeed; False for a chat that does not exist, or a text that is refused.
     retry: bool = True
-    #: Seconds until then, if the platform said so.
+    #: Seconds to wait before it, if the platform said so.
     after: float = 0.0
 
 
@@ -79,9 +79,9 @@ SENT = Result(True)
 
 
 def result_of(value: object) -> Result:
-    """What a sender's answer means. Only an explicit yes is one: True, or an object whose `ok` (else `success`) is True.
+    """A sender's answer as a Result. Success is True, or an object or mapping whose `ok` (else `success`) is True.
 
-    That an object is there means nothing: one that says "failed" is as true as any.
+    Truthiness does not count: an object that says "failed" is truthy, too.
     """
     if value is True:
         return SENT
@@ -90,10 +90,10 @@ def result_of(value: object) -> Result:
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return Result(False, f"the sender returned {_shown(value)}, which is not True")
     if isinstance(value, Mapping):
-        said = value.get("ok", value.get("success"))
+        ok = value.get("ok", value.get("success"))
     else:
-        said = getattr(value, "ok", getattr(value, "success", None))
-    if said is True:
+        ok = getattr(value, "ok", getattr(value, "success", None))
+    if ok is True:
         return SENT
     problem = getattr(value, "problem", None) or getattr(value, "error", None)
     return Result(False, str(problem) if problem else f"the sender returned {_shown(value)}, whose `ok` is not True")

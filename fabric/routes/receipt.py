@@ -1,4 +1,4 @@
-"""What `Router.route` returns: what becomes of one text."""
+"""Routing: the outcome of one text, returned by `Router.route`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fabric.bus.loop_queue import running_loop
 
 
 class Routing:
-    """Waitable, on any thread but that of a running event loop, and awaitable, on any loop.
+    """The outcome of one text. Waitable, on any thread but that of a running event loop, and awaitable, on any loop.
 
     waiting ──▸ sent ─ or ─▸ failed      a text that is not taken has failed from the start
     """
@@ -20,23 +20,23 @@ class Routing:
         self.id = id
         #: `waiting`, `sent` or `failed`.
         self.state = "waiting"
-        #: The sender that sent it, and why it failed.
+        #: The name of the sender that sent it, and the reason of a failure.
         self.via = ""
         self.problem = ""
         self._future: Future[bool] = Future()
 
     @property
     def ok(self) -> bool:
-        """Whether it was taken and has not failed. That it was *sent* is what `wait` says, and `state`."""
+        """Whether it was taken and has not failed; it need not have been sent yet (see `wait`, `sent`)."""
         return self.state != "failed"
 
     @property
     def sent(self) -> bool:
-        """Whether a sender has said so."""
+        """Whether a sender has confirmed it."""
         return self.state == "sent"
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until it is sent (True) or has failed (False). TimeoutError when `timeout` seconds are over before.
+        """Block until it is sent (True) or has failed (False). TimeoutError after `timeout` seconds.
 
         RuntimeError on the thread of a running event loop (`await` it there).
         """
@@ -53,11 +53,11 @@ class Routing:
         return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
 
     def when_done(self, callback: Callable[[Routing], object]) -> None:
-        """Call `callback(self)` when it is sent or has failed; at once if it is or has. It must not block."""
+        """Call `callback(self)` when it is sent or has failed; at once if it is settled already. It must not block."""
         self._future.add_done_callback(lambda _: callback(self))
 
     def settle(self, via: str, problem: str) -> None:
-        """For the router: it was sent by `via`, or by none."""
+        """For the router: it was sent by the sender `via`, or, if empty, has failed."""
         self.via, self.problem = via, problem
         self.state = "sent" if via else "failed"
         self._future.set_result(bool(via))

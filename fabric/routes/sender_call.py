@@ -1,7 +1,8 @@
-"""Calls a sender, sync or async, on the thread that a call has; an async one runs on a loop, and is waited for there.
+"""Calls a sender, sync or async, and waits for its answer, on the thread of the call.
 
-The loop is the one that ran where the sender was registered: what it holds (sessions, locks) belongs to that. Otherwise it
-is a loop of the sender's own, so that one which blocks it blocks itself alone.
+An async sender runs on the event loop on which it was registered, because its sessions and locks belong to that loop. If
+it was registered on none, it has a loop of its own in a thread of its own, so that a sender that blocks its loop blocks no
+other.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from fabric.routes.model import Delivery, Result
 
 logger = logging.getLogger("fabric.routes")
 
-#: What a sender is: a function of a `Delivery`, sync or async.
+#: A sender: a function of a `Delivery`, sync or async.
 Send = Callable[[Delivery], Any]
 
 
 class SenderCalls:
-    """Calls one sender, sync or async, on the thread that a call has."""
+    """Calls one sender. Any thread; a call blocks until the sender has answered, or its timeout is over."""
 
     def __init__(self, send: Send, name: str) -> None:
         self._send = send
         self._name = name
-        self._home = running_loop()
+        #: The loop of its registration, if any; else one of its own, made for its first call.
+        self._loop = running_loop()
         self._own: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
 
@@ -40,7 +42,7 @@ class SenderCalls:
         async def call() -> Any:
             return await asyncio.wait_for(value, timeout)
 
-        loop = self._home or self._own_loop()
+        loop = self._loop or self._own_loop()
         coroutine = call()
         try:
             future = asyncio.run_coroutine_threadsafe(coroutine, loop)
@@ -65,13 +67,13 @@ class SenderCalls:
             return self._own
 
     def forked(self) -> None:
-        """We are the child: its own loop ran in a thread of the parent's."""
+        """In the child of a fork: its own loop ran on a thread of the parent."""
         self._lock, self._own = threading.Lock(), None
         if callable(forked := getattr(self._send, "forked", None)):
             forked()
 
     def close(self) -> None:
-        """Let go of its loop, and let it close what it has, if it has a `close`."""
+        """Stop its own loop, and call the sender's `close` if it has one."""
         with self._lock:
             own, self._own = self._own, None
         if own is not None:

@@ -1,11 +1,11 @@
-"""Texts and JSON with placeholders for what is sent: `{"msgtype": "text", "text": {"content": "{text}"}}`.
+"""Templates of webhooks, texts and JSON: `{"msgtype": "text", "text": {"content": "{text}"}}`.
 
     {text} {chat} {channel} {platform} {id} {attempt}        of the delivery
     {{ }}                                                    braces
-    ${NAME}                                                  of the environment, when it is read: where secrets belong
+    ${NAME}                                                  of the environment, when it is read: for secrets
 
-One pass: what a text says is never looked at again. What cannot be meant is a ValueError when it is read, and never when
-something is sent.
+One pass: a value is never searched for placeholders. A mistake is a ValueError when the template is read, and never when
+a text is sent.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def with_variables(text: str, environment: Mapping[str, str]) -> str:
 
 
 def checked(template: Any, environment: Mapping[str, str]) -> Any:
-    """A JSON value whose texts are templates, with its variables filled in. ValueError says what is wrong with it."""
+    """A JSON value whose texts are templates, checked, with its variables filled in. ValueError for a mistake."""
     if isinstance(template, str):
-        # Variables last, and never looked at again: a secret may have braces in it.
+        # Values of variables are escaped: a secret may contain braces.
         parts = [_checked(part) if number % 2 == 0 else part for number, part in enumerate(_VARIABLE.split(template))]
-        return _Filled(
+        return _Text(
             part if number % 2 == 0 else _escaped(with_variables(f"${{{part}}}", environment))
             for number, part in enumerate(parts)
         )
@@ -51,8 +51,8 @@ def checked(template: Any, environment: Mapping[str, str]) -> Any:
 
 
 def filled(template: Any, delivery: Delivery) -> Any:
-    """What `checked` made, filled in."""
-    if isinstance(template, _Filled):
+    """Fill in a value that `checked` returned."""
+    if isinstance(template, _Text):
         return template.fill(delivery)
     if isinstance(template, dict):
         return {key: filled(value, delivery) for key, value in template.items()}
@@ -61,8 +61,8 @@ def filled(template: Any, delivery: Delivery) -> Any:
     return template
 
 
-class _Filled:
-    """A text with placeholders that are known."""
+class _Text:
+    """A checked text. Only its texts are filled in, not keys of tables."""
 
     def __init__(self, parts: Any) -> None:
         self._text = "".join(parts)

@@ -1,4 +1,4 @@
-"""The table [routes] of the settings file: what it makes, and what is said of each mistake."""
+"""The table [routes] of the settings file: its router, and the error of each mistake."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from fabric.errors import SettingsError
 from fabric.routes import config
+from fabric.routes.batch import Policy
 
 
 @pytest.fixture
@@ -55,10 +56,12 @@ senders = [
         assert router.platforms == ["feishu"]
         names = [each["name"] for each in router.stats()["senders"]["feishu"]]
         assert names == ["broken", f"program {sys.executable.rpartition('/')[2]}", "webhook example.com"]
-        assert router._way("feishu").policy.backoff == 0.5
-        assert router._way("feishu").policy.attempts == 1
         assert router.route("feishu", "x").wait(30)
     assert out.read_text() == "oc_1"
+    found = config.read()
+    assert found.policy == Policy(interval=0.0, attempts=1)
+    assert (found.platforms["feishu"].default, found.platforms["feishu"].policy) == ("oc_1", {"backoff": 0.5})
+    assert [facts for _, facts in found.platforms["feishu"].senders] == [{"name": "broken"}, {}, {"timeout": 3.0}]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ senders = [
         ),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_with_file_line_and_key(file, text, line, name, problem):
+def test_a_mistake_is_an_error_with_file_line_and_key(file, text, line, name, problem):
     path = file(text)
     with pytest.raises(SettingsError) as raised:
         config.load(write=None)
@@ -111,7 +114,7 @@ def test_a_mistake_is_told_with_file_line_and_key(file, text, line, name, proble
     assert problem in raised.value.problem
 
 
-def test_the_file_that_the_documentation_shows_is_one(file, monkeypatch):
+def test_the_file_of_the_documentation_is_valid(file, monkeypatch):
     page = (Path(__file__).parents[3] / "docs" / "routes.md").read_text()
     monkeypatch.setenv("FEISHU_HOOK", "secret")
     file(page.partition("```toml\n")[2].partition("```")[0].replace("/usr/local/bin/send-to-feishu", "/bin/true"))
@@ -122,7 +125,7 @@ def test_the_file_that_the_documentation_shows_is_one(file, monkeypatch):
         ]
 
 
-def test_a_file_that_is_no_toml_is_told_as_everywhere(file):
+def test_a_file_that_is_no_toml_is_an_error(file):
     file("[routes")
     with pytest.raises(SettingsError, match="is no TOML"):
         config.load()

@@ -1,10 +1,9 @@
-"""What could not be sent: told as an event, shown inert."""
+"""Dead letters: published as events, shown escaped."""
 
 import threading
 from time import monotonic
 
 from fabric.bus.bus import Bus
-from fabric.routes import dead_letters
 from fabric.routes.dead_letters import DEAD_LETTER, DeadLetter, DeadLetters, line
 from fabric.testing import wait_until
 
@@ -13,7 +12,7 @@ def close(place):
     place.close(monotonic() + 5)
 
 
-def test_it_is_told_on_the_bus_with_its_text_and_shown_in_a_line():
+def test_a_dead_letter_is_an_event_with_its_text_and_a_line():
     bus, events, lines = Bus(), [], []
     bus.subscribe("fabric.route.*", events.append)
     place = DeadLetters(bus, lines.append)
@@ -27,20 +26,19 @@ def test_it_is_told_on_the_bus_with_its_text_and_shown_in_a_line():
     }  # fmt: skip
 
 
-def test_nothing_of_somebody_elses_acts_on_a_terminal():
+def test_foreign_text_is_escaped_for_the_terminal():
     shown = line(DeadLetter("a:\x1b[2J", "x\x1b]0;title\x07\n-- not sent to b", "\x9b1m"))
     assert not [each for each in shown if not each.isprintable() and each != "\n"]
     assert "\n  -- not sent to b" in shown
 
 
-def test_a_long_text_is_cut_and_says_so():
+def test_a_long_text_is_cut_and_its_length_shown():
     shown = line(DeadLetter("a", "x" * 10_000, "p"))
     assert len(shown) < 4_200
     assert shown.endswith("… (10,000 characters)")
 
 
-def test_a_writer_that_fails_or_stands_still_costs_nobody_else_anything(monkeypatch):
-    monkeypatch.setattr(dead_letters, "MAX_WAITING", 2)
+def test_a_writer_that_fails_or_blocks_costs_dropped_lines_at_most():
     release, began, seen = threading.Event(), threading.Event(), []
 
     def write(text):
@@ -50,7 +48,7 @@ def test_a_writer_that_fails_or_stands_still_costs_nobody_else_anything(monkeypa
         if len(seen) == 1:
             raise OSError("gone")
 
-    place = DeadLetters(None, write)
+    place = DeadLetters(None, write, max_waiting=2)
     place.put(DeadLetter("a", "0", "p"))
     assert began.wait(10)
     for number in range(1, 5):

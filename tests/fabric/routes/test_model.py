@@ -1,4 +1,4 @@
-"""Channels, taken apart; what a sender's answer means."""
+"""Channels, split; answers of senders as results."""
 
 from types import SimpleNamespace
 
@@ -22,17 +22,17 @@ def test_a_channel_is_split_at_its_first_colon(channel, halves):
 
 
 @pytest.mark.parametrize("channel", ["", ":oc_1", "  :x"])
-def test_a_channel_without_a_platform_is_none(channel):
+def test_a_channel_without_a_platform_is_an_error(channel):
     with pytest.raises(ValueError, match="names no platform"):
         split(channel)
 
 
-def test_a_channel_is_no_novel():
+def test_the_length_of_a_channel_is_bounded():
     with pytest.raises(ValueError, match="1,000 are allowed"):
         split("a" * 1_001)
 
 
-def test_a_channel_is_text():
+def test_a_channel_is_a_str():
     with pytest.raises(TypeError, match="not int"):
         split(7)
 
@@ -46,7 +46,7 @@ def test_the_variable_of_a_default_chat_is_named_after_the_platform():
     "value",
     [True, Result(True), SimpleNamespace(ok=True), SimpleNamespace(success=True), {"ok": True}, {"success": True}],
 )
-def test_an_explicit_yes_is_success(value):
+def test_an_explicit_true_is_success(value):
     assert result_of(value).ok
 
 
@@ -57,11 +57,11 @@ def test_an_explicit_yes_is_success(value):
         SimpleNamespace(ok=False, success=True), SimpleNamespace(success=False), SimpleNamespace(ok=1), Result(1),
     ],
 )  # fmt: skip
-def test_anything_else_is_failure_however_true_it_is(value):
+def test_every_other_answer_is_a_failure_even_if_truthy(value):
     assert result_of(value).ok is False
 
 
-def test_what_an_object_says_of_its_failure_is_told():
+def test_the_error_of_an_object_is_the_problem():
     assert result_of(SimpleNamespace(success=False, error="no such chat")).problem == "no such chat"
     assert "None, which is not True" in result_of(None).problem
     assert len(result_of("x" * 1_000).problem) < 200

@@ -1,4 +1,4 @@
-"""What becomes of one text, waited for and awaited."""
+"""The outcome of one text, waited for and awaited."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 from fabric.routes.receipt import Routing
 
 
-def test_it_is_ok_until_it_has_failed_and_sent_only_when_a_sender_said_so():
+def test_a_routing_is_ok_until_it_fails_and_sent_when_a_sender_confirms_it():
     routing = Routing("a:b", "1")
     assert (routing.ok, routing.sent, routing.state) == (True, False, "waiting")
     routing.settle("one", "")
@@ -18,7 +18,7 @@ def test_it_is_ok_until_it_has_failed_and_sent_only_when_a_sender_said_so():
     assert (routing.ok, routing.sent, routing.problem, routing.wait()) == (False, False, "no", False)
 
 
-def test_waiting_ends_in_time_and_blocks_no_loop():
+def test_waiting_ends_at_its_timeout_and_blocks_no_loop():
     routing = Routing("a:b", "1")
     with pytest.raises(TimeoutError, match="still waiting after 0 s"):
         routing.wait(0)
@@ -30,7 +30,7 @@ def test_waiting_ends_in_time_and_blocks_no_loop():
         asyncio.run(wrong())
 
 
-def test_it_can_be_awaited_while_another_thread_settles_it():
+def test_a_routing_can_be_awaited_while_another_thread_settles_it():
     routing = Routing("a:b", "1")
 
     async def main():
@@ -40,7 +40,7 @@ def test_it_can_be_awaited_while_another_thread_settles_it():
     assert asyncio.run(main()) is True
 
 
-def test_a_callback_is_called_when_it_is_done_or_at_once_if_it_is():
+def test_a_callback_is_called_when_the_routing_is_settled_or_at_once():
     routing, done = Routing("a:b", "1"), []
     routing.when_done(done.append)
     assert done == []

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from fabric.bus.bus import Bus
+from fabric.routes.batch import Policy
 from fabric.routes.model import Result
 from fabric.routes.router import Router
-from fabric.routes.scheduler import Limits, Policy
+from fabric.routes.scheduler import Limits
 from fabric.testing import wait_until
 
 QUICK = Policy(interval=0.0, attempts=2, backoff=0.01)
@@ -19,7 +20,7 @@ QUICK = Policy(interval=0.0, attempts=2, backoff=0.01)
 
 @pytest.fixture
 def shown():
-    """What the terminal showed."""
+    """Lines that the terminal shows."""
     return []
 
 
@@ -30,7 +31,7 @@ def bus():
 
 @pytest.fixture
 def make(shown, bus):
-    """A function that makes routers; closed after the test."""
+    """A function that makes routers, which are closed after the test."""
     made = []
 
     def make_router(**options):
@@ -48,7 +49,7 @@ def router(make):
 
 
 class Sent(list):
-    """A sender that keeps what it was asked, and answers what it was told to."""
+    """A sender that keeps its deliveries, and answers with `answer`, or raises it."""
 
     def __init__(self, answer=True):
         super().__init__()
@@ -61,7 +62,7 @@ class Sent(list):
         return self.answer
 
 
-def test_a_text_goes_to_its_platforms_sender_with_its_chat_and_its_message(router):
+def test_a_text_is_sent_by_its_platforms_sender_with_chat_and_message(router):
     sent = Sent()
     router.register("feishu", sent)
     message = {"from": "worker", "body": {"channel": "feishu:oc:1"}}
@@ -76,7 +77,7 @@ def test_a_text_goes_to_its_platforms_sender_with_its_chat_and_its_message(route
     assert delivery.messages == (message,)
 
 
-def test_the_default_chat_is_the_platforms_else_the_environments(router, monkeypatch):
+def test_the_default_chat_is_the_platforms_else_that_of_the_environment(router, monkeypatch):
     sent = Sent()
     router.register("feishu", sent)
     monkeypatch.setenv("FEISHU_HOME_CHANNEL", "home")
@@ -94,7 +95,7 @@ def test_the_default_chat_is_the_platforms_else_the_environments(router, monkeyp
 @pytest.mark.parametrize(
     "answer", [None, False, "sent", SimpleNamespace(ok=False), ValueError("broken"), SystemExit(1)]
 )
-def test_what_is_no_explicit_success_is_failure_and_the_next_sender_is_asked(router, answer):
+def test_every_other_answer_is_a_failure_and_the_next_sender_is_asked(router, answer):
     first, second = Sent(answer), Sent()
     router.register("a", first, name="first")
     router.register("a", second, name="second")
@@ -105,7 +106,7 @@ def test_what_is_no_explicit_success_is_failure_and_the_next_sender_is_asked(rou
     assert router.stats()["fallbacks"] == 1
 
 
-def test_what_nobody_can_send_is_tried_again_then_told_shown_and_counted(router, shown, bus):
+def test_a_text_that_cannot_be_sent_is_repeated_and_then_a_dead_letter(router, shown, bus):
     events = []
     bus.subscribe("fabric.route.dead_letter", events.append)
     sent = Sent(ValueError("broken"))
@@ -127,7 +128,7 @@ def test_what_nobody_can_send_is_tried_again_then_told_shown_and_counted(router,
     ("channel", "problem"),
     [("b:1", "nobody sends to 'b'; there are: a"), ("", "names no platform"), (None, "not NoneType")],
 )
-def test_what_cannot_be_taken_has_failed_at_once_and_is_shown_too(router, shown, channel, problem):
+def test_a_text_that_is_not_taken_has_failed_at_once_and_is_a_dead_letter(router, shown, channel, problem):
     router.register("a", Sent())
     routing = router.route(channel, "x")
     assert not routing.ok
@@ -136,7 +137,7 @@ def test_what_cannot_be_taken_has_failed_at_once_and_is_shown_too(router, shown,
     assert router.stats()["refused"] == 1
 
 
-def test_a_burst_goes_together_and_never_into_another_channel(make):
+def test_a_burst_is_sent_together_and_never_into_another_channel(make):
     router = make(policy=Policy(interval=0.0))
     release, sent = threading.Event(), []
 
@@ -154,7 +155,7 @@ def test_a_burst_goes_together_and_never_into_another_channel(make):
     assert sorted(sent[2:]) == [("1", "two\n\nthree"), ("2", "dos")]
 
 
-def test_a_sender_that_hangs_holds_up_no_other_channel_and_is_passed_over(make):
+def test_a_sender_that_hangs_delays_no_other_channel_and_is_skipped(make):
     router, release = make(), threading.Event()
     try:
         router.register("slow", lambda _: release.wait(30), name="hangs", timeout=0.05, concurrency=1)
@@ -202,7 +203,7 @@ def test_an_async_sender_runs_on_the_loop_that_it_was_registered_in(router):
     assert "loop that it was registered in is closed" in routing.problem
 
 
-def test_a_full_queue_refuses_and_says_so(make):
+def test_a_full_queue_takes_no_text(make):
     router, release = make(limits=Limits(texts=1)), threading.Event()
     began = threading.Event()
     router.register("a", lambda _: began.set() or release.wait(10))
@@ -216,7 +217,7 @@ def test_a_full_queue_refuses_and_says_so(make):
     assert second.wait(10)
 
 
-def test_closing_sends_what_waits_without_intervals_and_takes_nothing_more(make):
+def test_closing_sends_the_texts_that_wait_without_intervals_and_takes_no_more(make):
     router, sent = make(policy=Policy(interval=3_600.0)), Sent()
     router.register("a", sent)
     assert router.route("a:1", "1").wait(10)
@@ -227,7 +228,7 @@ def test_closing_sends_what_waits_without_intervals_and_takes_nothing_more(make)
     assert router.route("a:1", "3").problem == "the router is closed"
 
 
-def test_closing_gives_up_what_cannot_be_sent_in_time_and_says_so(make, shown):
+def test_closing_gives_up_texts_after_its_timeout_and_returns_false(make, shown):
     router, release, began = make(), threading.Event(), threading.Event()
     router.register("a", lambda _: began.set() or release.wait(30))
     routing = router.route("a:1", "1")
@@ -238,7 +239,7 @@ def test_closing_gives_up_what_cannot_be_sent_in_time_and_says_so(make, shown):
     release.set()
 
 
-def test_closing_closes_the_senders_that_can_be():
+def test_closing_closes_the_senders_that_have_a_close():
     closed = []
 
     class Sender:
@@ -255,7 +256,7 @@ def test_closing_closes_the_senders_that_can_be():
     assert closed == [sender]
 
 
-def test_a_result_may_say_that_it_will_never_work(router):
+def test_a_result_without_retry_ends_the_rounds(router):
     sent = Sent(Result(False, "no such chat", retry=False))
     router.register("a", sent)
     assert router.route("a:1", "x").wait(10) is False
@@ -269,20 +270,14 @@ def test_a_callback_of_a_routing_may_route(router):
     assert done.wait(10)
 
 
-@pytest.mark.parametrize("platform", ["", "a:b", " a"])
-def test_a_platform_has_a_name_that_a_channel_can_begin_with(router, platform):
-    with pytest.raises(ValueError, match="no platform's name"):
-        router.register(platform, Sent())
-
-
-def test_what_is_set_wrong_is_told(router):
+def test_settings_are_checked(router):
     with pytest.raises(ValueError, match="at least"):
         router.register("a", Sent(), timeout=0)
     with pytest.raises(TypeError, match="no 'intervall'"):
         router.platform("a", intervall=3)
 
 
-def test_a_forked_child_has_a_router_of_its_own_and_leaves_what_waits_to_its_parent():
+def test_a_forked_child_has_a_router_of_its_own_and_leaves_waiting_texts_to_its_parent():
     program = """
 import os
 from fabric.routes import Policy, Router
@@ -300,7 +295,7 @@ else:
     assert (ran.stdout, ran.stderr) == ("True 1\nFalse child\nTrue waits\n", "")
 
 
-def test_a_program_that_ends_without_closing_sends_what_waits():
+def test_a_program_that_ends_without_closing_sends_the_texts_that_wait():
     program = """
 from fabric.routes import Policy, Router
 router = Router(policy=Policy(interval=3600))

@@ -1,4 +1,4 @@
-"""Placeholders: one pass, known names only, secrets untouched."""
+"""Placeholders: one pass, known names only, secrets unchanged."""
 
 import pytest
 
@@ -12,14 +12,14 @@ def fill(template, environment=None):
     return filled(checked(template, environment or {}), DELIVERY)
 
 
-def test_texts_anywhere_in_a_json_value_are_filled_in_and_nothing_else_is():
+def test_all_texts_of_a_json_value_are_filled_in_and_keys_are_not():
     assert fill({"a": ["{chat}", 1, None, True], "{chat}": {"b": "{platform}/{channel}/{id}/{attempt}"}}) == {
         "a": ["oc_1", 1, None, True],
         "{chat}": {"b": "feishu/feishu:oc_1/id1/1"},
     }
 
 
-def test_what_a_text_says_is_never_looked_at_again():
+def test_a_value_is_never_searched_for_placeholders():
     assert fill("<{text}>") == "<say {chat} ${HOME} {{x}}>"
 
 
@@ -27,7 +27,7 @@ def test_braces_are_doubled():
     assert fill('{{"a": "{chat}"}}') == '{"a": "oc_1"}'
 
 
-def test_a_variable_is_filled_in_and_what_is_in_it_means_nothing():
+def test_a_variable_is_filled_in_and_its_braces_mean_nothing():
     assert fill("{chat} ${KEY}!", {"KEY": "a{text}b}{"}) == "oc_1 a{text}b}{!"
 
 
@@ -41,11 +41,11 @@ def test_a_variable_is_filled_in_and_what_is_in_it_means_nothing():
         ("${NOT_THERE}", "NOT_THERE} is not set"),
     ],
 )
-def test_what_cannot_be_meant_is_found_before_anything_is_sent(template, problem):
+def test_a_mistake_is_found_when_the_template_is_read(template, problem):
     with pytest.raises(ValueError) as raised:
         checked(template, {})
     assert problem in str(raised.value)
 
 
-def test_only_variables_are_filled_in_where_only_they_are_meant():
+def test_a_url_has_variables_only():
     assert with_variables("https://x/${A}/{text}", {"A": "1"}) == "https://x/1/{text}"

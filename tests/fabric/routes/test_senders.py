@@ -1,4 +1,4 @@
-"""Webhooks, against a real HTTP server."""
+"""Webhooks, against a real HTTP server, and programs, real ones."""
 
 import subprocess
 import sys
@@ -8,17 +8,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import orjson
 import pytest
 
-from fabric.routes import webhook
+from fabric.routes.batch import Policy
 from fabric.routes.model import Delivery
 from fabric.routes.router import Router
-from fabric.routes.scheduler import Policy
-from fabric.routes.webhook import Webhook
+from fabric.routes.senders import MAX_QUOTED, Program, Webhook
 
 DELIVERY = Delivery("id1", "chat:oc_1", "chat", "oc_1", 'say "hi" {chat}\n', timeout=5.0)
 
+# Webhooks
+
 
 class Server:
-    """Answers what it is told to, and keeps what it was asked."""
+    """Answers with `status`, `headers` and `answer`, and keeps the requests in `asked`. `release` delays answers."""
 
     def __init__(self):
         self.status, self.headers, self.answer = 200, {}, b"{}"
@@ -78,7 +79,7 @@ def hook(server):
         each.close()
 
 
-def test_it_posts_json_with_the_delivery_in_it_and_an_id_that_repeats(hook, server):
+def test_a_delivery_is_posted_as_json_with_the_same_id_in_each_attempt(hook, server):
     send = hook("/hook/secret")
     assert send(DELIVERY).ok
     assert send(DELIVERY._replace(attempt=2)).ok
@@ -95,7 +96,7 @@ def test_it_posts_json_with_the_delivery_in_it_and_an_id_that_repeats(hook, serv
     assert headers["Idempotency-Key"] == again["Idempotency-Key"] == "id1"
 
 
-def test_payload_headers_and_url_are_the_users_own(hook, server, monkeypatch):
+def test_payload_headers_and_url_can_be_set_with_variables(hook, server, monkeypatch):
     monkeypatch.setenv("HOOK_KEY", "k{text}")
     send = hook(
         "/${HOOK_KEY}", payload={"msg": {"t": "{text}"}, "n": 1}, headers={"Authorization": "Bearer ${HOOK_KEY}"}
@@ -110,7 +111,7 @@ def test_payload_headers_and_url_are_the_users_own(hook, server, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "retry"), [(500, True), (503, True), (429, True), (408, True), (400, False), (404, False), (302, False)]
 )
-def test_any_other_status_is_failure_and_says_whether_it_may_help_to_wait(hook, server, status, retry):
+def test_another_status_than_2xx_is_a_failure_with_or_without_retry(hook, server, status, retry):
     server.status, server.answer = status, b"because"
     server.headers = {"Location": server.url + "/elsewhere"}
     result = hook()(DELIVERY)
@@ -118,7 +119,7 @@ def test_any_other_status_is_failure_and_says_whether_it_may_help_to_wait(hook, 
     assert len(server.asked) == 1
 
 
-def test_a_pause_that_the_service_asks_for_is_passed_on(hook, server):
+def test_the_retry_after_header_is_the_pause_before_the_next_attempt(hook, server):
     server.status, server.headers = 429, {"Retry-After": "17"}
     assert hook()(DELIVERY).after == 17.0
     server.headers = {"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"}
@@ -139,12 +140,12 @@ def test_a_pause_that_the_service_asks_for_is_passed_on(hook, server):
         (b"", False),
     ],
 )
-def test_a_200_that_says_failed_is_failure(hook, server, answer, ok):
+def test_a_200_without_the_expected_answer_is_a_failure(hook, server, answer, ok):
     server.answer = answer
     assert hook(expect={"code": 0, "data": {"id": 1}})(DELIVERY).ok is ok
 
 
-def test_a_router_repeats_what_may_work_later(hook, server):
+def test_a_router_repeats_a_delivery_with_the_same_id(hook, server):
     answers = iter([503, 429, 200])
     send = hook()
 
@@ -159,20 +160,20 @@ def test_a_router_repeats_what_may_work_later(hook, server):
     assert len(server.asked) == 3
 
 
-def test_an_answer_without_end_is_not_read_to_its_end(hook, server):
+def test_the_answer_that_is_read_is_bounded(hook, server):
     server.answer = b"x" * 10_000_000
     assert hook()(DELIVERY).ok
     server.status = 500
-    assert len(hook()(DELIVERY).problem) < webhook.MAX_TOLD + 50
+    assert len(hook()(DELIVERY).problem) < MAX_QUOTED + 50
 
 
-def test_no_answer_in_time_is_failure(hook, server):
+def test_no_answer_within_the_timeout_is_a_failure(hook, server):
     server.release.clear()
     result = hook()(DELIVERY._replace(timeout=0.05))
     assert (result.ok, result.retry, result.problem) == (False, True, "did not answer within 0.05 s")
 
 
-def test_nobody_there_is_failure_and_the_secret_in_the_url_is_not_told(server):
+def test_a_refused_connection_is_a_failure_without_the_secret_of_the_url(server):
     send = Webhook(f"http://127.0.0.1:{server.http.server_port}/secret")
     server.close()
     result = send(DELIVERY)
@@ -182,7 +183,7 @@ def test_nobody_there_is_failure_and_the_secret_in_the_url_is_not_told(server):
     send.close()
 
 
-def test_a_secret_in_the_url_is_not_logged_either(hook, caplog):
+def test_the_secret_of_the_url_is_not_logged(hook, caplog):
     with caplog.at_level("INFO"):
         assert hook("/secret")(DELIVERY).ok
     assert "secret" not in caplog.text
@@ -200,13 +201,13 @@ def test_a_secret_in_the_url_is_not_logged_either(hook, caplog):
         ("https://x", {"headers": {"A": "ü\u20ac"}}, "characters that none can have"),
     ],
 )
-def test_what_cannot_be_posted_to_is_found_when_it_is_made(url, options, problem):
+def test_a_mistake_in_a_webhook_is_an_error_when_it_is_made(url, options, problem):
     with pytest.raises(ValueError) as raised:
         Webhook(url, **options)
     assert problem in str(raised.value)
 
 
-def test_without_httpx_it_says_how_to_install_it_and_all_else_works():
+def test_without_httpx_the_error_names_the_extra_and_all_else_works():
     program = """
 import sys
 sys.modules["httpx"] = None
@@ -221,3 +222,49 @@ except ImportError as error:
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout == "a webhook needs httpx: pip install 'event-fabric[webhook]'\n"
+
+
+# Programs
+
+TEXT = "$(touch x); -hi"
+
+
+def python(program, *arguments):
+    return Program([sys.executable, "-c", program, *arguments])
+
+
+def test_a_program_gets_the_delivery_on_stdin_and_in_its_environment(tmp_path):
+    out = tmp_path / "out"
+    program = (
+        "import json, os, sys; e = os.environ; json.dump([json.load(sys.stdin), e['FABRIC_TEXT'], e['FABRIC_CHAT'],"
+        " e['FABRIC_CHANNEL'], e['FABRIC_ATTEMPT']], open(sys.argv[1], 'w'))"
+    )
+    assert python(program, str(out))(DELIVERY._replace(text=TEXT)).ok
+    given, *variables = orjson.loads(out.read_bytes())
+    assert given == {
+        "id": "id1", "channel": "chat:oc_1", "platform": "chat", "chat": "oc_1", "text": TEXT, "attempt": 1,
+    }  # fmt: skip
+    assert variables == [TEXT, "oc_1", "chat:oc_1", "1"]
+
+
+def test_another_exit_status_than_0_is_a_failure_with_the_last_line_of_its_errors():
+    result = python("import sys; print('a\\nthe reason', file=sys.stderr); sys.exit(3)")(DELIVERY)
+    assert (result.ok, result.problem) == (False, "ended with exit status 3: the reason")
+
+
+def test_a_program_is_ended_at_its_timeout():
+    result = python("import time; time.sleep(60)")(DELIVERY._replace(timeout=0.1))
+    assert not result.ok
+    assert "was ended after" in result.problem
+
+
+def test_a_program_is_ended_by_close():
+    send = python("import time; time.sleep(60)")
+    send.close()
+    assert not send(DELIVERY).ok
+
+
+@pytest.mark.parametrize("argv", [[], "a b", [""]])
+def test_a_program_is_a_list_that_is_not_empty(argv):
+    with pytest.raises(ValueError, match="a program is a list"):
+        Program(argv)
