@@ -1,10 +1,10 @@
-"""Types a text into a tmux pane: as text and nothing else, and says so when that did not happen.
+"""Types a text into a tmux pane, literally, with errors for everything that prevents it.
 
     tmux.type_text("work", "the build is green")            # and Enter
 
-tmux would take key names for keys, a semicolon at the end of an argument for the end of a command, a session's name for the
-beginning of another one's, and an Enter that comes too soon for a part of a paste. None of that happens here: the text goes
-through `send-keys -l` in pieces that fit, to a pane that was looked up by its exact name, and the Enter comes by itself.
+By itself tmux interprets key names as keys, a semicolon at the end of an argument as the end of a command, and a target as
+a prefix of a session's name; applications take an Enter that follows too soon for part of a paste. So the text is sent with
+`send-keys -l`, in pieces that fit, to a pane that was looked up by its exact name, and Enter is sent after a delay.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from typing import NamedTuple
 from fabric.errors import FabricError
 from fabric.system.terminal import safe
 
-#: Seconds that tmux has to answer.
+#: Seconds for one call of tmux.
 TIMEOUT = 5.0
-#: Seconds between the text and Enter: applications take what comes at once for a paste, and its line end for a part of it.
+#: Seconds between the text and Enter: applications take input that comes at once for a paste, with its line end.
 DELAY = 0.3
-#: Bytes of one call; tmux's own limit is 16 KB for a command with all its arguments.
-PIECE = 4_000
+#: Bytes of text in one call; tmux's own limit is 16 KB for a command with all its arguments.
+MAX_PIECE = 4_000
+#: Ways to type line breaks.
 LINES = ("join", "paste", "enter")
 
 
 class PaneError(FabricError):
-    """Nothing was typed, or not all of it."""
+    """The text was not typed, or not all of it."""
 
 
 class NoSuchPane(PaneError):
-    """There is no such pane, or no tmux."""
+    """The pane does not exist, or tmux is not installed."""
 
 
 def type_text(
@@ -45,40 +46,50 @@ def type_text(
     lines: str = "join",
     raw: bool = False,
     delay: float = DELAY,
+    timeout: float = TIMEOUT,
 ) -> str:
-    """Type `text` into the pane `target`, a session's exact name, `session:window.pane` or an id (`%3`). The pane's id.
+    """Type `text` into the pane `target`: a session's exact name, `session:window.pane` or an id (`%3`). Returns its id.
 
-    `lines` says what becomes of line breaks: `join` makes spaces of them, `paste` hands the text over as a paste (which an
-    application that does not know pastes takes for lines, each entered), `enter` types each line with an Enter. Control
-    and invisible characters are typed as `\\u001b`, unless `raw`. `interrupt` sends Ctrl-C first; `enter=False` leaves the
-    text standing. NoSuchPane or PaneError say what is in the way; nothing has been typed then, unless they say so.
+    `lines` is the treatment of line breaks: `join` makes spaces of them, `paste` sends the text as a paste (an application
+    without bracketed paste takes it for lines, each entered), `enter` types each line with an Enter. Control and invisible
+    characters are typed as `\\u001b`, unless `raw`. `interrupt` sends Ctrl-C first; `enter=False` sends no Enter. `delay`:
+    seconds before each Enter; `timeout`: seconds for each call of tmux. NoSuchPane or PaneError name the obstacle; unless
+    they say otherwise, nothing has been typed then. Blocks.
     """
     if lines not in LINES:
         raise ValueError(f"{lines!r} is none of {', '.join(LINES)}")
-    pane = _pane(target)
+    tmux = _Tmux(timeout)
+    pane = _pane(tmux, target)
     parts = prepared(text, lines=lines, raw=raw)
+
+    def press_enter() -> None:
+        sleep(delay)
+        tmux("send-keys", "-t", pane, "Enter")
+
     if interrupt:
-        _tmux("send-keys", "-t", pane, "C-c")
+        tmux("send-keys", "-t", pane, "C-c")
         sleep(delay)
     for number, part in enumerate(parts):
         if number:
-            _enter(pane, delay)
+            press_enter()
         if lines == "paste" and "\n" in part:
-            _paste(pane, part)
+            buffer = f"fabric-{pane}"
+            tmux("load-buffer", "-b", buffer, "-", data=part)
+            tmux("paste-buffer", "-p", "-d", "-b", buffer, "-t", pane)
         else:
             for piece in pieces(part):
-                _tmux("send-keys", "-l", "-t", pane, "--", piece)
+                tmux("send-keys", "-l", "-t", pane, "--", piece)
     if enter:
-        _enter(pane, delay)
+        press_enter()
     return pane
 
 
 def prepared(text: str, *, lines: str, raw: bool) -> list[str]:
-    """What is typed, with an Enter between the parts. Pure."""
+    """The parts of `text` to type, with an Enter between them. Pure."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
     split = text.split("\n")
     if not raw:
-        # A tabulator completes what is typed, in a shell.
+        # In a shell, a tabulator starts completion.
         split = [" ".join(safe(part) for part in line.split("\t")) for line in split]
     if lines == "enter":
         return split
@@ -87,8 +98,8 @@ def prepared(text: str, *, lines: str, raw: bool) -> list[str]:
     return [" ".join(line for line in (each.strip() for each in split) if line)] if len(split) > 1 else split
 
 
-def pieces(text: str, limit: int = PIECE) -> Iterator[str]:
-    """`text` as arguments of tmux, each of at most `limit` bytes. Pure."""
+def pieces(text: str, limit: int = MAX_PIECE) -> Iterator[str]:
+    """`text` as arguments of tmux, each of at most `limit` bytes (and the backslash before a last semicolon). Pure."""
     piece: list[str] = []
     size = 0
     for character in text:
@@ -107,15 +118,13 @@ def _argument(text: str) -> str:
     return f"{text[:-1]}\\;" if text.endswith(";") else text
 
 
-def _pane(target: str) -> str:
-    """The pane's id: from here on nobody can rename it under our hands."""
+def _pane(tmux: _Tmux, target: str) -> str:
+    """The id of the pane `target`; unlike its name, it cannot change meanwhile."""
     if not target or safe(target) != target:
         raise NoSuchPane(f"{safe(target)!r} is no name of a tmux session")
-    # Looked up here: tmux takes the beginning of a name for a name, and the active pane for one that there is not.
-    known = [
-        _Pane(*line.split("\t", len(_FACTS) - 1)) for line in _tmux("list-panes", "-a", "-F", _FORMAT).splitlines()
-    ]
-    found = next((pane for pane in known if pane.is_called(target)), None)
+    # Looked up here: tmux accepts a prefix for a name, and takes the active pane in place of one that does not exist.
+    known = [_Pane(*line.split("\t", len(_FACTS) - 1)) for line in tmux("list-panes", "-a", "-F", _FORMAT).splitlines()]
+    found = next((pane for pane in known if pane.matches(target)), None)
     if found is None:
         names = ", ".join(repr(name) for name in dict.fromkeys(safe(pane.session_name) for pane in known))
         raise NoSuchPane(f"tmux has no session or pane {target!r}{f'; there are {names}' if names else ''}")
@@ -145,8 +154,8 @@ class _Pane(NamedTuple):
     pane_synchronized: str
     window_name: str
 
-    def is_called(self, target: str) -> bool:
-        """Whether `target` is its id, or its session, window (index or name) and pane; by default the active ones."""
+    def matches(self, target: str) -> bool:
+        """Whether `target` is its id, or its session, window (index or name) and pane, if omitted the active ones."""
         if target == self.pane_id:
             return True
         session, _, rest = target.partition(":")
@@ -164,50 +173,46 @@ _FACTS = _Pane._fields
 _FORMAT = "\t".join(f"#{{{fact}}}" for fact in _FACTS)
 
 
-def _enter(pane: str, delay: float) -> None:
-    sleep(delay)
-    _tmux("send-keys", "-t", pane, "Enter")
+class _Tmux:
+    """Runs tmux. PaneError if that fails, or takes longer than `timeout` seconds."""
+
+    def __init__(self, timeout: float = TIMEOUT) -> None:
+        self._timeout = timeout
+
+    def __call__(self, *arguments: str, data: str = "") -> str:
+        """Its output, with `data` on its stdin."""
+        program = shutil.which("tmux")
+        if program is None:
+            raise NoSuchPane("there is no tmux here: install it with: apt-get install tmux")
+        try:
+            ran = subprocess.run(
+                [program, *arguments],
+                input=data.encode(errors="replace"),
+                capture_output=True,
+                timeout=self._timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise PaneError(f"tmux did not answer within {self._timeout:g} s to: {arguments[0]}") from None
+        except (OSError, ValueError) as error:
+            raise PaneError(f"tmux could not be run: {error}") from None
+        if ran.returncode:
+            errors = ran.stderr.decode(errors="replace").strip() or f"exit status {ran.returncode}"
+            kind = NoSuchPane if _is_absence(errors) else PaneError
+            raise kind(f"tmux: {safe(errors)}")
+        return ran.stdout.decode(errors="replace")
 
 
-def _paste(pane: str, text: str) -> None:
-    buffer = f"fabric-{pane}"
-    _tmux("load-buffer", "-b", buffer, "-", data=text)
-    _tmux("paste-buffer", "-p", "-d", "-b", buffer, "-t", pane)
-
-
-def _tmux(*arguments: str, data: str = "") -> str:
-    program = shutil.which("tmux")
-    if program is None:
-        raise NoSuchPane("there is no tmux here: install it with: apt-get install tmux")
-    try:
-        ran = subprocess.run(
-            [program, *arguments],
-            input=data.encode(errors="replace"),
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise PaneError(f"tmux did not answer within {TIMEOUT:g} s to: {arguments[0]}") from None
-    except (OSError, ValueError) as error:
-        raise PaneError(f"tmux could not be run: {error}") from None
-    if ran.returncode:
-        said = ran.stderr.decode(errors="replace").strip() or f"exit status {ran.returncode}"
-        kind = NoSuchPane if _is_absence(said) else PaneError
-        raise kind(f"tmux: {safe(said)}")
-    return ran.stdout.decode(errors="replace")
-
-
-def _is_absence(said: str) -> bool:
-    return any(word in said for word in ("no server running", "can't find", "error connecting"))
+def _is_absence(errors: str) -> bool:
+    return any(words in errors for words in ("no server running", "can't find", "error connecting"))
 
 
 def session_name() -> str:
-    """The tmux session that this process runs in; empty if it is in none, or tmux does not say."""
+    """The tmux session that this process runs in; empty if it is in none, or tmux fails."""
     if not os.environ.get("TMUX"):
         return ""
     where: Sequence[str] = ("-t", pane) if (pane := os.environ.get("TMUX_PANE", "")) else ()
     try:
-        return _tmux("display-message", "-p", *where, "#{session_name}").strip()
+        return _Tmux()("display-message", "-p", *where, "#{session_name}").strip()
     except PaneError:
         return ""
