@@ -1,27 +1,27 @@
-"""Every error the fabric raises on purpose, and whose fault it is.
+"""All errors that the fabric raises, and their causes.
 
     FabricError
-    ├── SettingsError          a setting is wrong: says which, where it came from, what it may be    (ValueError)
-    ├── WireError              bytes that are not our protocol; decoders raise this and nothing else (ValueError)
-    ├── NotReady               a wait_ready ran out of time                                          (TimeoutError)
+    ├── SettingsError          a setting is wrong: names it, its source and the allowed values       (ValueError)
+    ├── WireError              invalid bytes; decoders raise this and nothing else                   (ValueError)
+    ├── NotReady               a barrier (`wait_ready`) exceeded its timeout                         (TimeoutError)
     ├── AlreadyConnected       this bus has joined another fabric, or this one with other options
     ├── Closed                 the node, endpoint or stream was closed
-    ├── ProxyError             the proxy cannot start, or there is none where one is needed
+    ├── ProxyError             the proxy cannot start, or none runs where one is needed
     │   └── AddressInUse       another proxy holds the address; names it
     └── MessageError           an addressed message or a registration failed
-        ├── NotConnected       no link to the proxy, and none came before the deadline
-        ├── NoSuchEndpoint     nobody has that name; names similar ones
-        ├── EndpointBusy       its inbox and its pipe are full
-        ├── MessageTooLarge    over the limit; found at the sender                                   (ValueError)
-        ├── BadMessage         a body that cannot be carried: no object, NaN, too deep, …            (ValueError)
-        ├── NameTaken          another node holds the name; says who
-        ├── SenderNotOwned     `sender=` names an endpoint that is not ours
+        ├── NotConnected       no link to the proxy before the deadline
+        ├── NoSuchEndpoint     no node has registered that name; lists similar ones
+        ├── EndpointBusy       the inbox of the endpoint and the pipe to it are full
+        ├── MessageTooLarge    over the limit; raised at the sender                                  (ValueError)
+        ├── BadMessage         a body that cannot be encoded: no object, NaN, too deep, …            (ValueError)
+        ├── NameTaken          another node holds the name; says which
+        ├── SenderNotOwned     `sender=` names an endpoint that this node has not registered
         ├── DeliveryTimeout    no acknowledgement before the deadline                                (TimeoutError)
-        ├── DeliveryUnknown    its holder went away after the message had been sent to it
-        ├── Refused            the holder or the proxy refused it for a reason of its own
-        └── RemoteError        the handler of a request raised; carries type and text
+        ├── DeliveryUnknown    the holder was lost after the message had been sent to it
+        ├── Refused            the holder or the proxy refused it, with a code and a reason
+        └── RemoteError        the handler of a request raised; has type and text of the exception
 
-The facts are attributes, so that a program never has to read the sentence.
+All facts are attributes, so that a program need not parse the text.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from collections.abc import Sequence
 
 
 class FabricError(Exception):
-    """Root of all errors of this package."""
+    """Base of all errors of this package."""
 
 
 class SettingsError(FabricError, ValueError):
-    """A setting is wrong. `name` is the setting, `source` where its value came from."""
+    """A setting is wrong. `name` is the setting, `source` the origin of its value, `problem` the error."""
 
     def __init__(self, name: str, source: str, problem: str) -> None:
         super().__init__(f"{name} (from {source}): {problem}")
@@ -44,13 +44,13 @@ class SettingsError(FabricError, ValueError):
 
 
 class WireError(FabricError, ValueError):
-    """Bytes from the network that are not our protocol."""
+    """Bytes from the network that are invalid in our protocol."""
 
 
 class NotReady(FabricError, TimeoutError):
-    """A barrier did not complete in time. `url` is the proxy's address, `waited` seconds.
+    """A barrier did not complete in time. `what` was not ready, `url` is the proxy's address, `waited` seconds.
 
-    `reason` is why the proxy does not take us, if it has said so: `full` (descriptors or nodes), `version`.
+    `reason` is the proxy's reason for rejecting this node, if it has: `full` (descriptors or nodes), `version`.
     """
 
     def __init__(self, what: str, *, url: str, waited: float, reason: str = "") -> None:
@@ -68,7 +68,7 @@ class NotReady(FabricError, TimeoutError):
 
 
 class AlreadyConnected(FabricError):
-    """The bus has joined a fabric already, elsewhere or with other options. `url` is the one it joined."""
+    """The bus is connected already, to another address or with other options. `url` is the present one."""
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(f"this bus has already joined {url}: {problem}. Close that node first, or use another Bus().")
@@ -80,11 +80,11 @@ class Closed(FabricError):
 
 
 class ProxyError(FabricError):
-    """The proxy cannot start, or there is none where one is needed."""
+    """The proxy cannot start, or none runs where one is needed."""
 
 
 class AddressInUse(ProxyError):
-    """Another proxy holds the address. `url` is the address, `holder` what is known of the other one."""
+    """Another proxy holds the address. `url` is the address, `holder` a description of the other proxy."""
 
     def __init__(self, url: str, holder: str) -> None:
         super().__init__(f"{url} is held by another proxy ({holder})")
@@ -93,7 +93,7 @@ class AddressInUse(ProxyError):
 
 
 class MessageError(FabricError):
-    """An addressed message or a registration failed. `to` is the endpoint it was about ('' if none)."""
+    """An addressed message or a registration failed. `to` is the name of the endpoint ('' if none)."""
 
     def __init__(self, text: str, *, to: str = "") -> None:
         super().__init__(text)
@@ -101,11 +101,11 @@ class MessageError(FabricError):
 
 
 class NotConnected(MessageError):
-    """No link to the proxy, and none came before the deadline."""
+    """No link to the proxy before the deadline."""
 
 
 class NoSuchEndpoint(MessageError):
-    """Nobody has that name. `similar` are registered names that look like it, best first."""
+    """No node has registered that name. `similar` are registered names that resemble it, best first."""
 
     def __init__(self, to: str, similar: Sequence[str] = ()) -> None:
         hint = f"; did you mean {', '.join(repr(name) for name in similar)}?" if similar else ""
@@ -114,7 +114,7 @@ class NoSuchEndpoint(MessageError):
 
 
 class EndpointBusy(MessageError):
-    """The endpoint's inbox, and the pipe towards it, are full."""
+    """The inbox of the endpoint, and the pipe to it, are full."""
 
 
 class MessageTooLarge(MessageError, ValueError):
@@ -127,11 +127,11 @@ class MessageTooLarge(MessageError, ValueError):
 
 
 class BadMessage(MessageError, ValueError):
-    """A body that cannot be carried as it is."""
+    """A body that cannot be encoded."""
 
 
 class NameTaken(MessageError):
-    """Another node holds the name. `holder` says which: its node name, pid and host."""
+    """Another node holds the name. `holder` has its node name, pid and host."""
 
     def __init__(self, name: str, holder: str) -> None:
         super().__init__(f"the endpoint name {name!r} is held by {holder}", to=name)
@@ -139,7 +139,7 @@ class NameTaken(MessageError):
 
 
 class SenderNotOwned(MessageError):
-    """`sender` is not a name that this node has registered."""
+    """`sender` is no name that this node has registered."""
 
     def __init__(self, sender: str, *, to: str) -> None:
         super().__init__(f"cannot send as {sender!r}: this node has not registered that name", to=to)
@@ -147,7 +147,7 @@ class SenderNotOwned(MessageError):
 
 
 class DeliveryTimeout(MessageError, TimeoutError):
-    """No acknowledgement before the deadline. `waited` is in seconds."""
+    """No acknowledgement before the deadline. `waited`: seconds."""
 
     def __init__(self, to: str, waited: float) -> None:
         super().__init__(f"{to!r} did not acknowledge within {waited:g} s", to=to)
@@ -155,11 +155,11 @@ class DeliveryTimeout(MessageError, TimeoutError):
 
 
 class DeliveryUnknown(MessageError):
-    """The holder went away after the message had been sent to it: it may or may not have handled it."""
+    """The holder was lost after the message had been sent to it; it may or may not have handled it."""
 
 
 class Refused(MessageError):
-    """Refused for a reason of the holder's or the proxy's own. `code` is the wire's word, `detail` its sentence."""
+    """Refused by the holder or the proxy. `code` is the code on the wire, `detail` the reason as text."""
 
     def __init__(self, to: str, code: str, detail: str) -> None:
         super().__init__(f"{to!r} refused the message: {detail or code}", to=to)
@@ -168,7 +168,7 @@ class Refused(MessageError):
 
 
 class RemoteError(MessageError):
-    """The handler of a request raised. `type` is the exception's class name there, `text` its message."""
+    """The handler of a request raised. `type` is the class name of its exception, `text` the message."""
 
     def __init__(self, to: str, type: str, text: str) -> None:
         super().__init__(f"the handler of {to!r} raised {type}: {text}", to=to)

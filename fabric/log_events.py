@@ -4,24 +4,24 @@
 
     logging.getLogger("app.db").error("lost %s", "it")     ──▸     log.error.app.db   {"message": "lost it", …}
 
-A record's topic is `log.<level>.<logger>`, the level first: it is what most who listen choose by, and a pattern's literal
-beginning is all that ZeroMQ can filter by. Who subscribes `log.error.**` makes no process send its debug records.
+A record's topic is `log.<level>.<logger>`. The level comes first because most subscribers select by it, and ZeroMQ filters
+by the literal beginning of a pattern only: a subscription to `log.error.**` makes no process send its debug records.
 
     log.**          everything                log.*.app.db.**     that logger and those below it, at any level
     log.error.**    errors of all loggers     log.error.root      errors of the root logger
 
-Payload: `message` `level` `levelno` `logger` `file` `line` `function` `pid` `thread` `thread_id`, `ts` (when it was logged)
-and, where there is such a thing, `exception`, `stack` and `extra` (what was given as `extra=`). All of it is JSON and
-bounded: what is too long is cut in the middle, what JSON does not know is its `repr`.
+Payload: `message` `level` `levelno` `logger` `file` `line` `function` `pid` `thread` `thread_id`, `ts` (the time of the
+record) and, if the record has them, `exception`, `stack` and `extra` (the argument `extra=`). All of it is JSON and
+bounded: long texts are cut in the middle, values that JSON does not have become their `repr`.
 
-A handler never raises and never feeds itself. It does not publish
+A handler never raises, and never publishes records that its own events cause. It does not publish
 
-    records of the loggers `fabric` and `fabric.…`      they are about publishing
-    what is logged while a record is published          by the same thread, so also by callbacks of that event
-    what a callback for a log event logs                on whatever thread, loop or process the callback runs
+    records of the loggers `fabric` and `fabric.…`          they are about publishing
+    records logged while a record is published              on the same thread, also by callbacks of that event
+    records logged by a callback of a log event             on any thread, loop or process on which the callback runs
 
-What it cannot see is a loop that leaves its callback: who iterates over `log.**`, or starts a task for each event, must
-not log each of them through a handler like this one.
+It cannot detect a cycle that leaves the callback: a program that iterates over `log.**`, or starts a task for each event,
+must not log each of them through such a handler.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from fabric.node.connect import default_bus
 from fabric.node.node import Node
 from fabric.protocol.topics import MAX_BYTES, check_topic, is_reserved
 
-#: Characters of a message, an exception, a stack; of any other text.
+#: Characters of a message, an exception or a stack; and of any other text.
 MAX_TEXT = 16 * 1024
 MAX_VALUE = 1024
-#: Extras of one record; items of each list or dict among them, and how deep they nest.
+#: Extras of one record, items of each list or dict among them; and their depth of nesting.
 MAX_EXTRAS = 50
 MAX_DEPTH = 4
-#: orjson writes integers of 64 bits.
+#: orjson writes integers of 64 bits only.
 _MAX_INT = 2**63 - 1
 
-#: What every record has, so what is no extra.
+#: Attributes of every record, which are no extras.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 #: What the topics of this process's handlers begin with.
 _topics: set[str] = set()
@@ -113,7 +113,7 @@ class LogEvents(logging.Handler):
         self._count("dropped")
 
     def close(self) -> None:
-        """Publish nothing more."""
+        """Publish no more records; they are counted as dropped."""
         self._closed = True
         super().close()
 
@@ -122,7 +122,7 @@ class LogEvents(logging.Handler):
             setattr(self, what, getattr(self, what) + 1)
 
     def _wanted(self, topic: str) -> bool:
-        """Whether somebody subscribes: to make a payload costs ten times as much as to ask."""
+        """Whether the topic has a subscriber: making a payload costs ten times as much as this check."""
         if self.bus.subscribers_of(topic):
             return True
         outside = self.bus.outside
@@ -162,8 +162,8 @@ def logging_handler(
 ) -> LogEvents:
     """A `logging.Handler` that publishes records as events `<topic>.<level>.<logger>`; see `log_events`.
 
-    On the bus of `node`, on `bus`, or else on the default bus: connected or not, now or later. `level` as in `logging`.
-    ValueError for a level that there is not, or a topic that cannot be one; TypeError for both a bus and a node.
+    On the bus of `node`, on `bus`, or else on the default bus, whether it is connected or not. `level` as in `logging`.
+    ValueError for an unknown level or an invalid topic; TypeError for both a bus and a node.
     """
     if node is not None:
         if bus is not None:
@@ -174,7 +174,7 @@ def logging_handler(
 
 @lru_cache(4_096)
 def _topic(first: str, levelno: int, levelname: str, logger: str) -> str:
-    """The topic of a record. Whatever a logger is called, it is one."""
+    """The topic of a record; valid for every name of a logger."""
     level = _segment((levelname or f"level {levelno}").lower().replace(".", "-").replace(" ", "-"))
     topic = ".".join([first, level, *(_segment(part) for part in logger.split("."))])
     if len(topic.encode()) > MAX_BYTES:
@@ -183,7 +183,7 @@ def _topic(first: str, levelno: int, levelname: str, logger: str) -> str:
 
 
 def _segment(text: str) -> str:
-    """`text` without what no segment may have in it."""
+    """`text` as a segment: invalid characters become `_`."""
     if text.isascii() and text.isprintable() and " " not in text:
         return text.replace("*", "_") or "_"
     return "".join(
@@ -214,13 +214,13 @@ def _exception(exc_info: Any) -> str:
 
 
 def _text(value: object, limit: int = MAX_VALUE) -> str:
-    """As text that can be written as JSON, at most about `limit` characters: the beginning and the end of it."""
+    """`value` as text that orjson can encode, of about `limit` characters at most: its beginning and its end."""
     text = value if type(value) is str else _repr(value)
     if len(text) > limit:
         half = limit // 2
         text = f"{text[:half]} … {len(text) - 2 * half} characters … {text[-half:]}"
     if not text.isascii():
-        text = text.encode(errors="backslashreplace").decode()  # half surrogates, of file names for instance
+        text = text.encode(errors="backslashreplace").decode()  # half surrogates, for instance of file names
     return text
 
 
@@ -234,7 +234,7 @@ def _repr(value: object) -> str:
 
 
 def _json(value: Any, depth: int) -> Any:
-    """`value` as JSON, near enough to be read."""
+    """`value` as JSON, for reading; nothing is guaranteed to convert back."""
     if value is None or value is True or value is False:
         return value
     if type(value) is int:

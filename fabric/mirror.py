@@ -1,15 +1,15 @@
-"""Events of another system, published here as well: from where they are made, or from the frames that carry them.
+"""Mirror: publishes the events of another system, taken from its emit functions or from the frames that carry them.
 
     mirror = Mirror(fabric.publish, "tui")
     server.emit = mirror.emitter(server.emit)               # emit(event, session_id, payload)  ▸ tui.<event>
     Mirror(fabric.publish, "gateway").hooks(registry)       # registry.emit("agent:start", …)   ▸ gateway.agent.start
     mirror.feed(frame)                                      # a frame from a socket: see `read_frame`
 
-What is mirrored does not notice: the original is called with what it was called with, and its answer and what it raises
-pass unchanged. What cannot be published (a name that is no topic, a frame that is none) is counted and costs nothing else.
+The other system is not affected: the original function gets its own arguments, and its result and exceptions pass
+unchanged. An event that cannot be published (a name that is no topic, an invalid frame) is counted and dropped.
 
-A payload's own `type`, `ts` and `src` would pass for the event's: they are called `type_`, `ts_` and `src_`, and so is what
-would hide an id. A name is not said twice: `gateway:startup` with the prefix `gateway` is `gateway.startup`.
+`type`, `ts` and `src` of a payload would replace those of the event, so they are renamed to `type_`, `ts_` and `src_`; so
+is a key that would hide an id. A prefix is not repeated: `gateway:startup` with the prefix `gateway` is `gateway.startup`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from fabric.protocol.topics import check_pattern, check_topic, matches
 logger = logging.getLogger("fabric.mirror")
 
 STAMPS = ("type", "ts", "src")
-#: Bytes (characters, of a text) of a frame.
+#: Bytes of a frame; characters, if it is a str.
 MAX_FRAME = 10 * 1024 * 1024
 
 Publish = Callable[[str, Mapping[str, Any] | None], object]
 
 
 class _Dispatch:
-    """One that is being mirrored, until it returns: tasks that it started may outlive it, with its context."""
+    """A call of a dispatch function that is being mirrored. Tasks that it started may outlive it, and inherit it."""
 
     def __init__(self, registry: Any, event: Any, context: Any) -> None:
         self.registry = registry
@@ -45,21 +45,21 @@ class _Dispatch:
         self.context = context
         self.is_over = False
 
-    def is_one_with(self, other: _Dispatch) -> bool:
-        """Whether one of them has only called the other."""
+    def is_part_of(self, other: _Dispatch) -> bool:
+        """Whether `other` runs, for the same event: then it has called this one, and both are one event."""
         same = self.registry is other.registry and self.event == other.event and self.context is other.context
         return same and not other.is_over
 
 
-#: Dispatches that are being mirrored in this context: one that calls another of its registry is one event.
-_inside: ContextVar[tuple[_Dispatch, ...]] = ContextVar("fabric_mirror", default=())
+#: Dispatches that run in this context, the outermost first.
+_running: ContextVar[tuple[_Dispatch, ...]] = ContextVar("fabric_mirror", default=())
 
 
 # Pure
 
 
 def topic_of(prefix: str, event: str, sep: str = ":") -> str:
-    """The topic of an event: `sep` becomes a dot, the prefix stands before it, once. ValueError if that is no topic."""
+    """The topic of an event: `sep` becomes a dot, and the prefix is put before it, once. ValueError if that is no topic."""
     if not isinstance(event, str):
         raise TypeError(f"an event's name is a str, not {type(event).__name__}")
     name = event.replace(sep, ".") if sep else event
@@ -69,8 +69,8 @@ def topic_of(prefix: str, event: str, sep: str = ":") -> str:
 
 
 def flatten(ids: Mapping[str, Any], payload: Any) -> dict[str, Any]:
-    """`ids`, and the payload's keys beside them. Neither stamps nor ids can be overwritten; a payload that is no mapping is
-    left out, and so is an id that is None.
+    """`ids` and the keys of the payload, as one dict. Keys that are stamps or ids are renamed (`type_`). A payload that is
+    no mapping is left out, and so is an id that is None.
     """
     flat = {key: value for key, value in ids.items() if value is not None}
     if isinstance(payload, Mapping):
@@ -81,21 +81,21 @@ def flatten(ids: Mapping[str, Any], payload: Any) -> dict[str, Any]:
 
 
 class Frame(NamedTuple):
-    """What a frame says: to be published, or, without a topic, why not."""
+    """A decoded frame: an event to be published, or, without a topic, the reason why it is ignored."""
 
     topic: str
     payload: dict[str, Any]
-    #: `relay` or `event`; for what is ignored a word for why.
+    #: `relay` or `event`; the reason, if it is ignored.
     kind: str
 
 
 def read_frame(data: str | bytes, prefix: str, accept: Sequence[str] = ()) -> Frame:
-    """What one frame says. Total: whatever came, it is one.
+    """Decode one frame. Total: any bytes or text make one.
 
-        {"_bus_relay": true, "topic": …, "envelope": {…}}                   ▸ that topic, its stamps kept
+        {"_bus_relay": true, "topic": …, "envelope": {…}}                   ▸ that topic, stamps kept
         {"method": "event", "params": {"type": …, "session_id", "payload"}} ▸ prefix.type, flattened
 
-    `accept`: patterns of the topics that a relay may name; none: all of them, except the system's own.
+    `accept`: patterns of the topics that a relay may name; empty: all topics but the system's own.
     """
     try:
         if len(data) > MAX_FRAME:
@@ -120,15 +120,15 @@ def _relayed(value: dict[str, Any], accept: Sequence[str]) -> Frame:
     check_topic(topic)
     if accept and not any(matches(pattern, topic) for pattern in accept):
         return _ignored("not_accepted")
-    return Frame(topic, _stamped_well(envelope), "relay")
+    return Frame(topic, _with_valid_stamps(envelope), "relay")
 
 
-def _stamped_well(envelope: dict[str, Any]) -> Envelope:
-    """Without stamps that are none: they are made anew."""
+def _with_valid_stamps(envelope: dict[str, Any]) -> Envelope:
+    """Without invalid stamps, which `publish` then makes."""
     ts = envelope.get("ts")
-    good_ts = isinstance(ts, int | float) and not isinstance(ts, bool) and isfinite(ts)
-    good = {"ts": good_ts, **{key: isinstance(envelope.get(key), str) for key in ("type", "src")}}
-    return {key: value for key, value in envelope.items() if good.get(key, True)}
+    is_time = isinstance(ts, int | float) and not isinstance(ts, bool) and isfinite(ts)
+    valid = {"ts": is_time, **{key: isinstance(envelope.get(key), str) for key in ("type", "src")}}
+    return {key: value for key, value in envelope.items() if valid.get(key, True)}
 
 
 def _event(value: dict[str, Any], prefix: str) -> Frame:
@@ -143,33 +143,34 @@ def _event(value: dict[str, Any], prefix: str) -> Frame:
     )
 
 
-def _ignored(why: str) -> Frame:
-    return Frame("", {}, why)
+def _ignored(reason: str) -> Frame:
+    return Frame("", {}, reason)
 
 
-# What publishes
+# Publishing
 
 
 class Mirror:
-    """Publishes with `publish` (a bus's, a node's, `fabric.publish`), below `prefix`. Any thread."""
+    """Publishes events of another system with `publish` (of a bus, a node, `fabric`), below `prefix`. Any thread."""
 
     def __init__(self, publish: Publish, prefix: str, *, accept: Sequence[str] = ()) -> None:
-        """`accept`: see `read_frame`. ValueError for a prefix that is no topic, or a pattern that is none."""
+        """`accept`: see `read_frame`. ValueError for an invalid prefix or pattern."""
         self._publish = publish
         self._prefix = check_topic(prefix)
         self._accept = tuple(check_pattern(pattern) for pattern in accept)
         self._counts: dict[str, int] = {}
-        self._told: set[str] = set()
+        #: Class names of errors that have been logged.
+        self._logged: set[str] = set()
 
     def emitter(self, emit: Callable[..., Any], *, ids: Sequence[str] = ("session_id",)) -> Callable[..., Any]:
-        """`emit(event, *ids, payload)`, mirrored after it has returned; what it raised is not. Sync or async.
+        """Wrap `emit(event, *ids, payload)`, sync or async: the event is published after it has returned without an error.
 
-        Its arguments are known by their order, the first one being the event's name: `ids` are what the next ones are
-        called in the payload, the one after them is the payload.
+        Arguments are identified by their order: the event's name, then as many ids as there are names in `ids`, which are
+        their keys in the published payload, then the payload.
         """
         names = _parameters(emit)
 
-        def told(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def publish(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             event, *rest = _in_order(names, args, kwargs)
             known = dict(zip(ids, rest, strict=False))
             self._mirror(event, flatten(known, rest[len(ids)] if len(rest) > len(ids) else None))
@@ -179,7 +180,7 @@ class Mirror:
             @functools.wraps(emit)
             async def mirrored_async(*args: Any, **kwargs: Any) -> Any:
                 result = await emit(*args, **kwargs)
-                self._guarded(told, args, kwargs)
+                self._guarded(publish, args, kwargs)
                 return result
 
             return mirrored_async
@@ -187,16 +188,16 @@ class Mirror:
         @functools.wraps(emit)
         def mirrored(*args: Any, **kwargs: Any) -> Any:
             result = emit(*args, **kwargs)
-            self._guarded(told, args, kwargs)
+            self._guarded(publish, args, kwargs)
             return result
 
         return mirrored
 
     def hooks(self, registry: Any, *, sep: str = ":", methods: Sequence[str] | None = None) -> Callable[[], None]:
-        """Mirror what `registry` dispatches, before its handlers run. Returns a function that undoes it.
+        """Publish the events that `registry` dispatches, before its handlers run. Returns a function that undoes it.
 
-        `methods(event, context)` are the ways to dispatch; by default all whose names begin with `emit`, so that none is
-        forgotten. One that calls another of them for the same event is one event. AttributeError if there are none.
+        `methods(event, context)` dispatch; by default all methods whose names begin with `emit`, so that none is
+        forgotten. If one calls another for the same event, that is one event. AttributeError if there are none.
         """
         names = list(methods) if methods is not None else _emitters(registry)
         if not names:
@@ -219,15 +220,15 @@ class Mirror:
 
         def enter(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], None]:
             event, context = (*_in_order(names, args, kwargs), None, None)[:2]
-            inside = _inside.get()
+            running = _running.get()
             this = _Dispatch(registry, event, context)
-            token = _inside.set((*inside, this))
+            token = _running.set((*running, this))
 
             def leave() -> None:
                 this.is_over = True
-                _inside.reset(token)
+                _running.reset(token)
 
-            if not any(this.is_one_with(each) for each in inside):
+            if not any(this.is_part_of(each) for each in running):
                 self._guarded(self._mirror, event, flatten({}, context), sep)
             return leave
 
@@ -254,7 +255,7 @@ class Mirror:
         return hooked
 
     def feed(self, frame: str | bytes) -> bool:
-        """Publish what a frame says (see `read_frame`); False, and counted, if it says nothing. Never raises."""
+        """Publish the event of a frame (see `read_frame`); False, and counted, if it has none. Never raises."""
         try:
             read = read_frame(frame, self._prefix, self._accept)
             if not read.topic:
@@ -266,7 +267,7 @@ class Mirror:
             return False
 
     def stats(self) -> dict[str, int]:
-        """Counts: `mirrored`, `relay` and `event` were published; `ignored_…` frames said nothing; `failed`."""
+        """Counts of events published: `mirrored`, `relay`, `event`; of frames `ignored_<reason>`; of errors: `failed`."""
         return dict(self._counts)
 
     def _mirror(self, event: Any, payload: dict[str, Any], sep: str = ":") -> None:
@@ -278,7 +279,7 @@ class Mirror:
         return True
 
     def _guarded(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """The host's own path never breaks for us."""
+        """Call it; an exception is counted and does not reach the other system."""
         try:
             return call(*arguments)
         except Exception as error:
@@ -288,8 +289,8 @@ class Mirror:
     def _failed(self, error: Exception) -> None:
         self._count("failed")
         kind = type(error).__name__
-        if kind not in self._told:  # the first of each kind; the rest is counted
-            self._told.add(kind)
+        if kind not in self._logged:  # the first of each kind; others are only counted
+            self._logged.add(kind)
             logger.warning("an event for %r could not be published: %s: %s", self._prefix, kind, error)
 
     def _count(self, what: str) -> None:
@@ -304,7 +305,7 @@ def _emitters(registry: Any) -> list[str]:
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
-    """Its parameters' names, where it says them."""
+    """Names of its parameters; empty if it has no signature."""
     try:
         return list(inspect.signature(function).parameters)
     except (ValueError, TypeError):
@@ -312,7 +313,7 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 
 
 def _in_order(names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """The arguments in the order of the parameters; one that was left out is None, and ends it if none follows."""
+    """The arguments in the order of the parameters; an omitted one is None if another one follows, else missing."""
     found = list(args)
     left = dict(kwargs)
     for name in names[len(args) :]:

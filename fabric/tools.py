@@ -1,11 +1,11 @@
-"""Tools for language models: send to an endpoint, see who is there, say who one is oneself.
+"""Tools for language models: send to an endpoint, list the endpoints, describe this node.
 
     for tool in fabric.tools.tools(node, sender="lead-agent"):
         host.register(name=tool.name, description=tool.description, parameters=tool.parameters, handler=tool)
 
-A tool is called with a dict of arguments, or with keywords, and answers with a text, also when it fails: it never raises.
-It runs in this process: no program, no shell, no argument that could be taken for an option. In a coroutine: `await
-tool.acall(…)`. Names that other programs gave themselves are shown inert (`fabric.system.terminal`).
+A tool is called with a dict of arguments, or with keywords, and returns a text, also for an error: it never raises. It
+runs in this process: no program, no shell, no argument that could be taken for an option. In a coroutine: `await
+tool.acall(…)`. Names given by other programs are escaped (`fabric.system.terminal`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fabric.system.terminal import safe
 if TYPE_CHECKING:
     from fabric.node.node import Node
 
-#: Characters of a text that an answer repeats, and endpoints that it names.
+#: Characters of a text, and names of endpoints, in an answer.
 MAX_SHOWN = 60
 MAX_NAMED = 100
 _TYPES = "directive, ack, progress, task_start, task_complete, task_error, need_decision"
@@ -37,7 +37,7 @@ class Tool:
     handler: Callable[[dict[str, Any]], str]
 
     def __call__(self, arguments: Mapping[str, Any] | None = None, /, **more: Any) -> str:
-        """Call it. What goes wrong is a text that begins with `Failed: `. May block for its node's seconds."""
+        """Call it. An error is a text that begins with `Failed: `. Blocks for the timeout of `tools` at most."""
         try:
             given = {**(arguments or {}), **more}
             problem = problem_with(given, self.parameters)
@@ -52,16 +52,16 @@ class Tool:
         return await asyncio.to_thread(self, arguments, **more)
 
     def schema(self) -> dict[str, Any]:
-        """Name, description and parameters, as they are sent to a model."""
+        """Name, description and parameters, in the form that models get."""
         return {"name": self.name, "description": self.description, "parameters": self.parameters}
 
 
 def tools(node: Node, *, sender: str = "", timeout: float = 5.0) -> list[Tool]:
-    """The tools of `node`. They send as its endpoint `sender`, without one as `anonymous:` and its name.
+    """The tools of `node`. They send as its endpoint `sender`, without one as `anonymous:` and the node's name.
 
-    `timeout` is how many seconds each may take.
+    `timeout`: seconds for each call.
     """
-    acts = _Acts(node, sender, timeout)
+    handlers = _Handlers(node, sender, timeout)
     return [
         Tool(
             "bus_send",
@@ -81,19 +81,19 @@ def tools(node: Node, *, sender: str = "", timeout: float = 5.0) -> list[Tool]:
                 },
                 ("target", "type", "text"),
             ),
-            acts.send,
+            handlers.send,
         ),
         Tool(
             "bus_status",
             "Say whether the bus is running, and which endpoints are connected to it.",
             _object({}, ()),
-            acts.status,
+            handlers.status,
         ),
         Tool(
             "bus_info",
             "Say who you are on the bus: your endpoint's name and session, and whether you are connected.",
             _object({}, ()),
-            acts.info,
+            handlers.info,
         ),
     ]
 
@@ -103,7 +103,7 @@ def _object(properties: dict[str, Any], required: tuple[str, ...]) -> dict[str, 
 
 
 def problem_with(arguments: Mapping[str, Any], parameters: Mapping[str, Any]) -> str:
-    """What is wrong with the arguments, in a sentence for a model; empty: nothing. An optional one may be null."""
+    """The first error in the arguments, as a sentence for a model; empty if there is none. Optional ones may be null."""
     properties = parameters["properties"]
     for name in parameters["required"]:
         if arguments.get(name) is None:
@@ -119,8 +119,8 @@ def problem_with(arguments: Mapping[str, Any], parameters: Mapping[str, Any]) ->
     return ""
 
 
-class _Acts:
-    """What the tools do."""
+class _Handlers:
+    """The handlers of the tools of one node."""
 
     def __init__(self, node: Node, sender: str, timeout: float) -> None:
         self._node = node

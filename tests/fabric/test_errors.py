@@ -13,7 +13,7 @@ def test_every_error_has_one_root(kind):
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_the_docstrings_tree_shows_every_error(kind):
+def test_the_tree_in_the_docstring_has_every_error(kind):
     assert kind.__name__ in errors.__doc__
 
 
@@ -25,16 +25,16 @@ def test_every_error_is_public(kind):
 
 
 @pytest.mark.parametrize("kind", [errors.NotReady, errors.DeliveryTimeout])
-def test_what_ran_out_of_time_is_a_timeout_error(kind):
+def test_an_error_for_a_timeout_is_a_timeout_error(kind):
     assert issubclass(kind, TimeoutError)
 
 
 @pytest.mark.parametrize("kind", [errors.SettingsError, errors.WireError, errors.MessageTooLarge, errors.BadMessage])
-def test_what_was_wrong_with_a_value_is_a_value_error(kind):
+def test_an_error_for_a_value_is_a_value_error(kind):
     assert issubclass(kind, ValueError)
 
 
-def test_not_ready_says_what_where_and_how_long():
+def test_not_ready_names_the_subject_the_address_and_the_time():
     error = errors.NotReady("the node 'a'", url="ipc:///run/fabric", waited=1.5)
     assert "the node 'a' was not ready after 1.5 s" in str(error)
     assert (error.what, error.url, error.waited) == ("the node 'a'", "ipc:///run/fabric", 1.5)
@@ -43,13 +43,13 @@ def test_not_ready_says_what_where_and_how_long():
 @pytest.mark.parametrize(
     ("reason", "remedy"), [("", "fabric proxy"), ("full", "ulimit -n"), ("version", "same version")]
 )
-def test_not_ready_says_what_to_do_about_it(reason, remedy):
+def test_not_ready_names_a_remedy(reason, remedy):
     error = errors.NotReady("the node 'a'", url="ipc:///run/fabric", waited=1.5, reason=reason)
     assert remedy in str(error)
     assert error.reason == reason
 
 
-def test_a_missing_endpoint_names_similar_ones():
+def test_no_such_endpoint_lists_similar_names():
     error = errors.NoSuchEndpoint("alise", ["alice", "elise"])
     assert "did you mean 'alice', 'elise'?" in str(error)
     assert (error.to, error.similar) == ("alise", ("alice", "elise"))

@@ -1,3 +1,5 @@
+"""Log records as events: topics, payloads, selection; and that a handler neither raises nor feeds itself."""
+
 import asyncio
 import json
 import logging
@@ -21,7 +23,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def logger(name):
-    """One that nobody else has."""
+    """A logger of the test."""
     return logging.Logger(name)  # noqa: LOG001 - getLogger's outlive the test
 
 
@@ -43,7 +45,7 @@ def log(handler):
 
 
 def topic_of(bus, handler, name, level=logging.INFO):
-    """What a record of the logger `name` is published under."""
+    """The topic of a record of the logger `name`."""
     captured = Capture(bus, "log.**")
     handler.handle(logging.LogRecord(name, level, "file.py", 1, "text", (), None))
     captured.cancel()
@@ -87,12 +89,12 @@ def test_patterns_leave_out_other_levels_and_loggers(bus, log, pattern):
         ("__main__", "log.info.__main__"),
     ],
 )
-def test_a_logger_may_be_called_anything(bus, handler, name, topic):
+def test_every_name_of_a_logger_makes_a_topic(bus, handler, name, topic):
     assert topic_of(bus, handler, name) == topic
 
 
 @pytest.mark.parametrize("name", ["x" * 1_000, "x." * 500, "ü" * 500, "x" * 245 + "." * 50])
-def test_a_long_name_is_cut_to_what_a_topic_may_be(bus, handler, name):
+def test_a_long_name_is_cut_to_the_length_of_a_topic(bus, handler, name):
     topic = topic_of(bus, handler, name)
     assert check_topic(topic)
     assert topic.startswith("log.info.")
@@ -103,7 +105,7 @@ def test_every_level_has_a_word(bus, handler, level, word):
     assert topic_of(bus, handler, "a", level) == f"log.{word}.a"
 
 
-def test_a_level_of_ones_own_has_its_name(bus, handler):
+def test_a_custom_level_has_its_name(bus, handler):
     logging.addLevelName(21, "Very *Odd. Level")
     try:
         assert topic_of(bus, handler, "a", 21) == "log.very-_odd--level.a"
@@ -111,14 +113,14 @@ def test_a_level_of_ones_own_has_its_name(bus, handler):
         del logging._levelToName[21], logging._nameToLevel["Very *Odd. Level"]
 
 
-def test_the_topic_can_begin_with_something_else(bus):
+def test_the_topic_can_have_another_prefix(bus):
     captured = Capture(bus, "my.logs.**")
     logging_handler(bus=bus, topic="my.logs").handle(logging.makeLogRecord({"name": "a", "levelname": "INFO"}))
     assert captured.topics == ["my.logs.info.a"]
 
 
 @pytest.mark.parametrize("topic", ["", "fabric", "fabric.log", "a.*", "a b", "x" * 200])
-def test_a_topic_that_cannot_be_one_is_refused(bus, topic):
+def test_an_invalid_topic_is_an_error(bus, topic):
     with pytest.raises(ValueError, match="topic"):
         logging_handler(bus=bus, topic=topic)
 
@@ -126,7 +128,7 @@ def test_a_topic_that_cannot_be_one_is_refused(bus, topic):
 # Payload
 
 
-def test_the_payload_says_what_was_logged_where(bus, log):
+def test_the_payload_has_message_logger_and_location(bus, log):
     captured = Capture(bus, "log.**")
     log.warning("lost %s", "it", extra={"order": 7})
     event = captured[0]
@@ -139,21 +141,21 @@ def test_the_payload_says_what_was_logged_where(bus, log):
         "extra": {"order": 7},
     }
     assert event["file"] == __file__
-    assert event["function"] == "test_the_payload_says_what_was_logged_where"
+    assert event["function"] == "test_the_payload_has_message_logger_and_location"
     assert event["thread"] == threading.current_thread().name
     assert event["thread_id"] == threading.get_ident()
     assert event["line"] > 0
     assert "exception" not in event
 
 
-def test_ts_is_when_it_was_logged(bus, handler):
+def test_ts_is_the_time_of_the_record(bus, handler):
     captured = Capture(bus, "log.**")
     record = logging.makeLogRecord({"name": "a", "created": 12.5})
     handler.handle(record)
     assert captured[0]["ts"] == 12.5
 
 
-def test_an_exception_is_there_as_text(bus, log):
+def test_an_exception_is_in_the_payload_as_text(bus, log):
     captured = Capture(bus, "log.**")
     try:
         1 / 0
@@ -180,13 +182,13 @@ def test_a_long_message_and_a_long_exception_keep_both_ends(bus, log):
         assert len(text) < 20_000
 
 
-def test_a_stack_is_there_when_asked_for(bus, log):
+def test_a_stack_is_in_the_payload_if_asked_for(bus, log):
     captured = Capture(bus, "log.**")
     log.info("here", stack_info=True)
     assert captured[0]["stack"].startswith("Stack")
 
 
-def test_what_is_no_json_among_the_extras_is_there_as_text(bus, log):
+def test_extras_that_are_no_json_become_text(bus, log):
     class Unprintable:
         def __repr__(self):
             raise RuntimeError("no")
@@ -215,7 +217,7 @@ def test_what_is_no_json_among_the_extras_is_there_as_text(bus, log):
     assert (len(got["h"]) < 1_200, len(got["i"])) == (True, 50)
 
 
-def test_very_many_extras_are_bounded(bus, log):
+def test_the_number_of_extras_is_bounded(bus, log):
     captured = Capture(bus, "log.**")
     log.info("many", extra={f"k{n}": n for n in range(1_000)})
     assert len(captured[0]["extra"]) == 50
@@ -239,7 +241,7 @@ def test_a_formatter_makes_the_message(bus, handler, log):
 # Which records
 
 
-def test_a_level_keeps_what_is_below_it(bus):
+def test_records_below_the_level_are_not_published(bus):
     log = logger("a")
     log.addHandler(logging_handler("WARNING", bus=bus))
     captured = Capture(bus, "log.**")
@@ -248,12 +250,12 @@ def test_a_level_keeps_what_is_below_it(bus):
     assert captured.topics == ["log.error.a"]
 
 
-def test_a_level_there_is_not_is_refused(bus):
+def test_an_unknown_level_is_an_error(bus):
     with pytest.raises(ValueError, match="LOUD"):
         logging_handler("LOUD", bus=bus)
 
 
-def test_a_filter_decides(bus, handler, log):
+def test_a_filter_is_applied(bus, handler, log):
     handler.addFilter(lambda record: "secret" not in record.getMessage())
     captured = Capture(bus, "log.**")
     log.info("a secret")
@@ -268,11 +270,11 @@ def test_the_fabrics_own_records_are_not_published(bus, handler, name):
     assert (len(captured), handler.dropped) == (0, 0)
 
 
-def test_a_logger_that_only_begins_like_the_fabric_is_another(bus, handler):
+def test_a_logger_whose_name_only_begins_with_fabric_is_published(bus, handler):
     assert topic_of(bus, handler, "fabricated") == "log.info.fabricated"
 
 
-def test_a_record_nobody_wants_costs_no_formatting(handler, log):
+def test_a_record_without_subscribers_is_not_formatted(handler, log):
     class Costly:
         def __str__(self):
             raise AssertionError("formatted")
@@ -281,7 +283,7 @@ def test_a_record_nobody_wants_costs_no_formatting(handler, log):
     assert handler.dropped == 0
 
 
-def test_a_record_that_only_another_node_wants_is_published():
+def test_a_record_that_only_another_node_subscribes_to_is_published():
     with InMemoryFabric() as memory:
         app, there = memory.node("app"), memory.node("there")
         captured = there.capture("log.error.**")
@@ -296,16 +298,16 @@ def test_a_record_that_only_another_node_wants_is_published():
 # Where to
 
 
-def test_by_default_it_is_the_default_bus():
+def test_by_default_records_go_to_the_default_bus():
     assert logging_handler().bus is fabric.default_bus
 
 
-def test_a_bus_and_a_node_is_one_too_many(bus):
+def test_a_bus_and_a_node_together_are_an_error(bus):
     with InMemoryFabric() as memory, pytest.raises(TypeError, match="not both"):
         logging_handler(bus=bus, node=memory.node("a"))
 
 
-def test_it_can_be_configured_from_a_dict():
+def test_a_handler_can_be_configured_from_a_dict():
     bus = fabric.default_bus
     config = {
         "version": 1,
@@ -325,7 +327,7 @@ def test_it_can_be_configured_from_a_dict():
 # Never feeding itself
 
 
-def test_a_callback_that_logs_is_not_fed_with_that(bus, handler, log):
+def test_records_of_a_callback_of_log_events_are_not_published(bus, handler, log):
     seen = []
 
     def hear(event):
@@ -345,7 +347,7 @@ def test_a_callback_for_other_events_may_log(bus, log):
     assert len(captured) == 1
 
 
-def test_an_async_callback_that_logs_is_not_fed_with_that(bus, handler, log):
+def test_records_of_an_async_callback_of_log_events_are_not_published(bus, handler, log):
     async def main():
         seen = []
 
@@ -388,7 +390,7 @@ def test_other_tasks_of_a_loop_that_was_woken_by_a_record_may_log(bus, handler, 
     assert asyncio.run(main()) == ["waking", "working"]
 
 
-def test_two_processes_that_log_what_they_hear_do_not_answer_each_other():
+def test_two_processes_that_log_received_log_events_make_no_cycle():
     with InMemoryFabric() as memory:
         counts = []
         handlers = []
@@ -422,7 +424,7 @@ def test_a_repr_that_logs_does_not_recurse(bus, handler, log):
 # Never raising
 
 
-def test_a_message_that_does_not_format_is_counted_and_said_nowhere(bus, handler, log, capsys):
+def test_a_message_that_does_not_format_is_counted_and_not_printed(bus, handler, log, capsys):
     Capture(bus, "log.**")
     log.info("%d", "no number")
     assert handler.dropped == 1
@@ -440,7 +442,7 @@ def test_a_bus_that_fails_is_counted(handler, log):
     assert handler.dropped == 1
 
 
-def test_a_closed_handler_publishes_nothing_and_counts(bus, handler, log):
+def test_records_of_a_closed_handler_are_counted_as_dropped(bus, handler, log):
     captured = Capture(bus, "log.**")
     handler.close()
     log.info("late")
@@ -500,7 +502,7 @@ print("done")
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
 
 
-def test_it_says_what_it_publishes(bus):
+def test_the_repr_names_topic_and_level(bus):
     assert repr(LogEvents("INFO", bus=bus)) == "<LogEvents log.** from INFO>"
 
 

@@ -1,4 +1,4 @@
-"""Events of other systems: their topics, their payloads, and that nobody notices."""
+"""Events of other systems: topics, payloads, and that the other system is not affected."""
 
 import asyncio
 import functools
@@ -20,7 +20,7 @@ def bus():
 
 @pytest.fixture
 def events(bus):
-    """(topic, envelope without its time) of all that is published on `bus`."""
+    """The envelopes, without their times, of all events on `bus`."""
     found = []
     bus.subscribe("**", lambda event: found.append({key: value for key, value in event.items() if key != "ts"}))
     return found
@@ -43,12 +43,12 @@ def test_the_topic_of_an_event_has_the_prefix_once_and_dots(prefix, event, topic
 
 
 @pytest.mark.parametrize("event", ["", "a::b", "a b", "*", ":"])
-def test_a_name_that_is_no_topic_is_told(event):
+def test_a_name_that_is_no_topic_is_an_error(event):
     with pytest.raises(ValueError):
         topic_of("tui", event)
 
 
-def test_neither_stamps_nor_ids_can_be_overwritten_by_a_payload():
+def test_keys_of_a_payload_that_are_stamps_or_ids_are_renamed():
     payload = {"type": "x", "ts": 1, "src": "y", "session_id": "other", "name": "grep"}
     assert flatten({"session_id": "s1"}, payload) == {
         "session_id": "s1", "type_": "x", "ts_": 1, "src_": "y", "session_id_": "other", "name": "grep",
@@ -58,7 +58,7 @@ def test_neither_stamps_nor_ids_can_be_overwritten_by_a_payload():
     assert flatten({}, "no mapping") == {}
 
 
-def test_an_emitter_does_what_it_did_and_is_mirrored_afterwards(bus, events):
+def test_an_emitter_is_called_unchanged_and_mirrored_afterwards(bus, events):
     calls = []
 
     def emit(event, sid, payload=None):
@@ -79,7 +79,7 @@ def test_an_emitter_does_what_it_did_and_is_mirrored_afterwards(bus, events):
     assert mirrored.__doc__ == "Write it."
 
 
-def test_what_an_emitter_raises_passes_and_is_no_event(bus, events):
+def test_an_emitter_that_raises_raises_and_is_no_event(bus, events):
     def emit(_event, _sid, _payload):
         raise KeyError("original")
 
@@ -88,7 +88,7 @@ def test_what_an_emitter_raises_passes_and_is_no_event(bus, events):
     assert events == []
 
 
-def test_a_bus_that_fails_breaks_nothing_and_is_counted():
+def test_a_bus_that_fails_does_not_affect_the_emitter_and_is_counted():
     def publish(_topic, _payload):
         raise RuntimeError("no")
 
@@ -99,7 +99,7 @@ def test_a_bus_that_fails_breaks_nothing_and_is_counted():
     assert mirror.stats() == {"failed": 3}
 
 
-def test_an_async_emitter_stays_one(bus, events):
+def test_an_async_emitter_stays_async(bus, events):
     async def emit(event, sid, payload):
         await asyncio.sleep(0)
         return payload
@@ -134,7 +134,7 @@ class Registry:
         return event
 
 
-def test_every_way_to_dispatch_is_mirrored_once_before_its_handlers_run(bus, events):
+def test_every_dispatching_method_is_mirrored_once_before_its_handlers_run(bus, events):
     registry = Registry(events)
     Mirror(bus.publish, "gateway").hooks(registry)
     context = {"platform": "feishu", "type": "own"}
@@ -148,7 +148,7 @@ def test_every_way_to_dispatch_is_mirrored_once_before_its_handlers_run(bus, eve
     assert registry.handled[0][1] is context
 
 
-def test_what_a_registry_raises_passes_and_what_comes_after_is_mirrored(bus, events):
+def test_a_registry_that_raises_raises_and_stays_mirrored(bus, events):
     registry = Registry()
     Mirror(bus.publish, "gateway").hooks(registry)
     for _ in range(2):
@@ -158,7 +158,7 @@ def test_what_a_registry_raises_passes_and_what_comes_after_is_mirrored(bus, eve
     assert [event["type"] for event in events] == ["gateway.bad.one"] * 2
 
 
-def test_an_event_that_a_handler_dispatches_is_one_of_its_own(bus, events):
+def test_an_event_that_a_handler_dispatches_is_another_event(bus, events):
     registry = Registry()
     inner = {"inner": 1}
 
@@ -172,7 +172,7 @@ def test_an_event_that_a_handler_dispatches_is_one_of_its_own(bus, events):
     assert [event.get("inner") for event in events] == [None, 1]
 
 
-def test_a_task_that_outlives_a_dispatch_is_not_taken_for_a_part_of_it(bus, events):
+def test_a_dispatch_by_a_task_that_outlives_its_dispatch_is_another_event(bus, events):
     async def main():
         tasks = []
         registry = Registry()
@@ -203,7 +203,7 @@ def test_mirroring_hooks_can_be_undone(bus, events):
     assert "emit" not in vars(registry)
 
 
-def test_a_registry_without_a_way_to_dispatch_is_told(bus):
+def test_a_registry_without_a_dispatching_method_is_an_error(bus):
     with pytest.raises(AttributeError, match="name them"):
         Mirror(bus.publish, "gateway").hooks(object())
 
@@ -227,7 +227,7 @@ def test_a_relayed_event_keeps_its_topic_and_its_stamps(bus, events):
     assert mirror.stats() == {"relay": 2}
 
 
-def test_stamps_that_are_none_are_made_anew(bus, events):
+def test_invalid_stamps_of_a_relayed_event_are_replaced(bus, events):
     Mirror(bus.publish, "tui").feed(relay(envelope={"type": 1, "ts": "x", "src": [], "a": 1}))
     assert events == [{"type": "gateway.x", "src": "gateway", "a": 1}]
 
@@ -261,28 +261,28 @@ def test_a_json_rpc_event_is_flattened_below_the_prefix(bus, events):
         (b" " * (MAX_FRAME + 1), "too_large"),
     ],
 )  # fmt: skip
-def test_a_frame_that_says_nothing_is_counted_and_never_raises(bus, events, frame, why):
+def test_an_invalid_frame_is_counted_and_never_raises(bus, events, frame, why):
     mirror = Mirror(bus.publish, "tui")
     assert mirror.feed(frame) is False
     assert list(mirror.stats()) == [why if why == "failed" else f"ignored_{why}"]
     assert events == []
 
 
-def test_a_relay_may_be_held_to_some_topics(bus, events):
+def test_relayed_topics_can_be_limited(bus, events):
     mirror = Mirror(bus.publish, "tui", accept=["gateway.**"])
     assert mirror.feed(relay())
     assert not mirror.feed(relay(topic="cron.tick"))
     assert mirror.stats() == {"relay": 1, "ignored_not_accepted": 1}
 
 
-def test_a_subscriber_that_fails_does_not_end_the_feeding(bus):
+def test_a_subscriber_that_fails_does_not_affect_feed(bus):
     bus.subscribe("**", lambda _: 1 / 0)
     mirror = Mirror(bus.publish, "tui")
     assert mirror.feed(relay())
     assert mirror.feed(event())
 
 
-def test_a_wrong_prefix_or_pattern_is_told_when_it_is_made(bus):
+def test_an_invalid_prefix_or_pattern_is_an_error_when_the_mirror_is_made(bus):
     with pytest.raises(ValueError):
         Mirror(bus.publish, "a b")
     with pytest.raises(ValueError):
@@ -298,6 +298,6 @@ KEYS = st.sampled_from(["_bus_relay", "topic", "envelope", "method", "params", "
 
 
 @given(st.dictionaries(KEYS, st.just("event") | st.just(True) | JSON | st.dictionaries(KEYS, JSON)) | JSON, st.binary())
-def test_whatever_comes_it_is_read(value, data):
+def test_every_frame_is_decoded(value, data):
     assert read_frame(orjson.dumps(value), "tui").kind
     assert read_frame(data, "tui").kind

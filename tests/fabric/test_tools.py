@@ -1,4 +1,4 @@
-"""Tools for language models, at a real proxy."""
+"""Tools for language models, with a real proxy."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ def root():
 
 @pytest.fixture
 def make(node):
-    """A function that makes the tools of a node of their own, by name."""
+    """A function that makes a node and its tools, by name."""
 
     def make_tools(**options):
         made = node("agent")
@@ -30,13 +30,13 @@ def make(node):
 
 @pytest.fixture
 def inbox(node, root):
-    """An endpoint that nobody else knows."""
+    """An endpoint of the test."""
     with node("other").endpoint(root) as made:
         made.wait_ready()
         yield made
 
 
-def test_they_are_described_as_json_schemas(make):
+def test_tools_are_described_by_json_schemas(make):
     found, _ = make()
     assert list(found) == ["bus_send", "bus_status", "bus_info"]
     for tool in found.values():
@@ -47,7 +47,7 @@ def test_they_are_described_as_json_schemas(make):
     assert set(found["bus_send"].parameters["properties"]) == {"target", "type", "text", "channel"}
 
 
-def test_a_message_is_sent_and_its_channel_handed_on(make, inbox, root):
+def test_a_message_is_sent_with_its_channel(make, inbox, root):
     found, _ = make()
     answer = found["bus_send"](target=root, type="task_done", text="-rf --help", channel="feishu:oc_1")
     assert answer == f"Sent task_done to {root}: -rf --help"
@@ -56,7 +56,7 @@ def test_a_message_is_sent_and_its_channel_handed_on(make, inbox, root):
     assert message.sender == "anonymous:agent"
 
 
-def test_it_is_sent_as_the_endpoint_that_was_named(make, inbox, root):
+def test_a_message_is_sent_as_the_endpoint_that_was_named(make, inbox, root):
     found, node = make(sender=f"{root}-me")
     with node.endpoint(f"{root}-me") as me:
         me.wait_ready()
@@ -67,7 +67,7 @@ def test_it_is_sent_as_the_endpoint_that_was_named(make, inbox, root):
     assert inbox.receive(5).sender == f"{root}-me"
 
 
-def test_who_is_there_is_told(make, inbox, root):
+def test_the_status_lists_the_endpoints(make, inbox, root):
     found, _ = make()
     answer = found["bus_status"]({})
     assert answer.startswith("Bus running. Endpoints (")
@@ -87,26 +87,26 @@ def test_who_is_there_is_told(make, inbox, root):
         (7, "int"),
     ],
 )
-def test_what_goes_wrong_is_a_text_and_never_raised(make, arguments, problem):
+def test_an_error_is_a_text_and_never_raised(make, arguments, problem):
     found, _ = make()
     answer = found["bus_send"](arguments)
     assert answer.startswith("Failed: ")
     assert problem in answer
 
 
-def test_an_empty_target_is_not_everybody(make, inbox):
+def test_an_empty_target_is_no_broadcast(make, inbox):
     found, _ = make()
     assert found["bus_send"](target=" ", type="a", text="b").startswith("Failed: ")
     assert inbox.poll() == []
 
 
-def test_a_name_of_somebody_elses_is_inert(make, node):
+def test_a_foreign_name_is_escaped(make, node):
     found, _ = make()
     answer = found["bus_send"](target="x\x1b[2J", type="a", text="b")
     assert "\x1b" not in answer
 
 
-def test_without_a_proxy_it_says_so(lonely_url):
+def test_without_a_proxy_the_answers_say_so(lonely_url):
     with fabric.connect("lonely", url=lonely_url, bus=fabric.Bus(), close_timeout=0.0) as node:
         found = {tool.name: tool for tool in tools(node, timeout=0.1)}
         assert found["bus_send"](target="a", type="a", text="b").startswith("Failed: ")
@@ -114,7 +114,7 @@ def test_without_a_proxy_it_says_so(lonely_url):
         assert "State: connecting" in found["bus_info"]()
 
 
-def test_in_a_coroutine_it_is_awaited_and_says_so_if_it_is_not(make, inbox, root):
+def test_in_a_coroutine_a_tool_must_be_awaited(make, inbox, root):
     found, _ = make()
     arguments = {"target": root, "type": "a", "text": "b"}
 
