@@ -1,6 +1,6 @@
-"""For tests that use the fabric, yours and ours: started and ended for you.
+"""pytest plugin: fixtures for buses, nodes and proxies, which are closed after the test; and functions to wait with.
 
-pytest finds this module by itself (an entry point named `event-fabric`); nothing has to be imported for the fixtures.
+pytest loads this module by itself (the entry point `event-fabric`), so the fixtures need no import.
 
     def test_the_gateway_says_that_it_started(fabric_memory):
         watcher, gateway = fabric_memory.node("watcher"), fabric_memory.node("gateway")
@@ -15,9 +15,9 @@ pytest finds this module by itself (an entry point named `event-fabric`); nothin
     fabric_node     a function that makes connected nodes, each with a bus of its own, and closes them after the test:
                     `fabric_node(name, url=…, ready=False, **settings)`; without `url` at `fabric_proxy`
 
-`fabric_memory` is for unit tests: whether your code publishes, answers and copes as it should. `fabric_proxy` and
-`fabric_node` are for whatever has to do with processes: a real proxy starts in a tenth of a second. See `docs/testing.md`.
-What happens in another thread or process is waited for with `wait_until(condition)`, never slept for.
+`fabric_memory` is for unit tests of code that publishes, subscribes or answers. `fabric_proxy` and `fabric_node` are for
+tests of processes and failures; a real proxy starts in a tenth of a second. See `docs/testing.md`. Tests wait for other
+threads and processes with `wait_until(condition)`, and never sleep.
 """
 
 from __future__ import annotations
@@ -55,38 +55,38 @@ __all__ = [
     "wait_until",
 ]
 
-#: Seconds that things which take milliseconds may take on a busy machine before a test fails.
+#: Seconds after which a test fails; on an idle machine the conditions take milliseconds.
 DEADLINE = 10.0
-#: Seconds between looks at a condition.
-_LOOK = 0.002
-#: What a proxy logs once it takes messages.
+#: Seconds between checks of a condition.
+_POLL_INTERVAL = 0.002
+#: In the line that a proxy logs when it accepts messages.
 _LISTENING = "listening on"
 
 _Value = TypeVar("_Value")
 
 
 def wait_until(condition: Callable[[], _Value], deadline: float = DEADLINE, what: str = "") -> _Value:
-    """Return what `condition()` returns once that is true; AssertionError after `deadline` seconds.
+    """Call `condition` until it returns a true value, and return that; AssertionError after `deadline` seconds.
 
-    `what` says in the error what was waited for. Other threads run meanwhile; in a coroutine use `await_until`.
+    `what` describes the condition in the error. Other threads run meanwhile; in a coroutine use `await_until`.
     """
     until = monotonic() + deadline
     while not (value := condition()):
         if monotonic() > until:
             raise AssertionError(_too_late(condition, deadline, what, value))
-        sleep(_LOOK)
+        sleep(_POLL_INTERVAL)
     return value
 
 
 async def await_until(condition: Callable[[], _Value], deadline: float = DEADLINE, what: str = "") -> _Value:
-    """The awaitable twin of `wait_until`: the event loop goes on meanwhile."""
-    import asyncio  # this module is imported by every pytest run where the fabric is installed
+    """The awaitable twin of `wait_until`: the event loop runs meanwhile."""
+    import asyncio  # every pytest run imports this module where the fabric is installed
 
     until = monotonic() + deadline
     while not (value := condition()):
         if monotonic() > until:
             raise AssertionError(_too_late(condition, deadline, what, value))
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_INTERVAL)
     return value
 
 
@@ -96,13 +96,13 @@ def _too_late(condition: Callable[[], object], deadline: float, what: str, value
 
 
 class ProxyProcess:
-    """A real proxy in a process of its own, in a short private directory that goes when it does.
+    """A real proxy in a process of its own, with a private directory that `close` removes. Also a context manager.
 
-    Also a context manager. `url` is for another address than one in that directory, `settings` are those of the proxy.
+    `url`: its address, by default one in that directory. `settings` are those of the proxy.
     """
 
     def __init__(self, url: str | None = None, **settings: object) -> None:
-        # Not below pytest's tmp_path: the address of a socket is 107 bytes at most.
+        # Not below pytest's tmp_path: the path of a socket has 107 bytes at most.
         self.directory = Path(tempfile.mkdtemp(prefix="fabric-"))
         self.url = url or f"ipc://{self.directory / 'proxy'}"
         self._settings = settings
@@ -110,29 +110,32 @@ class ProxyProcess:
 
     @property
     def log(self) -> str:
-        """All that it has logged, restarts included."""
+        """Its log, of all its lives."""
         path = self.directory / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     @property
     def pid(self) -> int:
-        """Its process id. RuntimeError if it does not run."""
+        """Its process id. RuntimeError if it is not running."""
         if self._process is None:
             raise RuntimeError("this proxy is not running")
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether its process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, settle: float = 0.0) -> None:
-        """Start it, and return when publishers and subscribers can connect. `settle` as in the proxy's settings."""
+        """Start it, and wait until publishers and subscribers can connect. `settle` as in the proxy's settings.
+
+        RuntimeError if it runs already, or ends at once; AssertionError if it does not listen in time.
+        """
         if self.running:
             raise RuntimeError("this proxy is running already")
-        # The pipe to its stdin ends with this process, however that ends; then so does the proxy.
+        # Its stdin is closed when this process ends, however it ends, and then the proxy ends.
         command = [sys.executable, "-P", "-m", "proxy", "--end-with-stdin", "--url", self.url, "--settle", str(settle)]
-        # Whoever runs the tests may have settings of their own.
+        # Without the settings of the user who runs the tests.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FABRIC_")}
         environment |= {f"FABRIC_{name.upper()}": str(value) for name, value in self._settings.items()}
         lives = self.log.count(_LISTENING)
@@ -149,7 +152,7 @@ class ProxyProcess:
             return False
         address = parse_address(self.url)
         try:
-            # Events-in is bound when the settle time is over.
+            # Events-in is bound last, after the settle time.
             if address.directory is None:
                 socket.create_connection((address.host.strip("[]"), address.port + 1), timeout=1.0).close()
                 return True
@@ -160,7 +163,7 @@ class ProxyProcess:
         return True
 
     def signal(self, number: int) -> None:
-        """Send it a signal, such as SIGSTOP and SIGCONT. After a SIGSTOP it returns when every thread has stopped."""
+        """Send it a signal, such as SIGSTOP and SIGCONT. After a SIGSTOP, wait until all its threads have stopped."""
         os.kill(self.pid, number)
         if number == signal.SIGSTOP:
             wait_until(self._has_stopped, what=f"the proxy at {self.url} stops")
@@ -171,14 +174,14 @@ class ProxyProcess:
         return all(state in "TZ" for state in states)
 
     def kill(self) -> None:
-        """End it as a crash does (SIGKILL). What it held is lost; its socket files stay."""
+        """End it like a crash (SIGKILL): its state is lost, its socket files stay."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._close_stdin()
 
     def stop(self, timeout: float = 10.0) -> int:
-        """End it as a service manager does (SIGTERM); its exit status."""
+        """End it like a service manager (SIGTERM), and return its exit status."""
         if self._process is None:
             raise RuntimeError("this proxy is not running")
         if self.running:
@@ -193,7 +196,7 @@ class ProxyProcess:
             self._process.stdin.close()
 
     def restart(self, *, settle: float = 0.3) -> None:
-        """Kill it if it runs, and start it at the same address. It settles: nodes are on their way back to it."""
+        """Kill it if it runs, and start it at the same address, with the settle time in which nodes reconnect."""
         self.kill()
         self.start(settle=settle)
 
@@ -215,7 +218,7 @@ class ProxyProcess:
 
 
 class MakeNode(Protocol):
-    """What the fixture `fabric_node` is: a function that makes nodes."""
+    """The type of the fixture `fabric_node`: a function that makes nodes."""
 
     def __call__(
         self,
@@ -226,7 +229,7 @@ class MakeNode(Protocol):
         ready: bool = True,
         **settings: Any,
     ) -> Node:
-        """A node that is connected and, unless `ready` is False, ready."""
+        """Make a node that is connected and, unless `ready` is False, ready."""
 
 
 @pytest.fixture
@@ -241,8 +244,8 @@ def fabric_bus() -> Iterator[Bus]:
 def fabric_memory() -> Iterator[InMemoryFabric]:
     """A fabric inside this process: `fabric_memory.node("name")` makes its nodes, which are closed after the test.
 
-    Also `.cut(name)` and `.heal(name)` for links that break, `.restart()` for a proxy that does, and `.connect` for code
-    that calls `fabric.connect`: `monkeypatch.setattr(fabric, "connect", fabric_memory.connect)`.
+    `.cut(name)` and `.heal(name)` break and restore links, `.restart()` restarts the proxy. `.connect` replaces
+    `fabric.connect` in the code under test: `monkeypatch.setattr(fabric, "connect", fabric_memory.connect)`.
     """
     with InMemoryFabric() as memory:
         yield memory
@@ -250,9 +253,9 @@ def fabric_memory() -> Iterator[InMemoryFabric]:
 
 @pytest.fixture
 def fabric_proxy() -> Iterator[ProxyProcess]:
-    """A real proxy in a process of its own, running, at a private address: `.url` is what your nodes connect to.
+    """A real proxy in a process of its own, running, at a private address: `.url`. It ends with the test.
 
-    `.kill()` crashes it, `.restart()` starts it again at the same address, `.log` is what it said. It ends with the test.
+    `.kill()` crashes it, `.restart()` starts it again at the same address, `.log` is the text of its log.
     """
     proxy = ProxyProcess()
     try:
@@ -266,9 +269,9 @@ def fabric_proxy() -> Iterator[ProxyProcess]:
 def fabric_node(request: pytest.FixtureRequest) -> Iterator[MakeNode]:
     """A function that makes nodes: `fabric_node("gateway")` is connected to `fabric_proxy`, and ready.
 
-    Each has a bus of its own, so that one test plays several processes. They are closed after the test, the last one
-    first. `url` is for another proxy, `bus` for another bus; with `ready=False` it returns without waiting, as on the
-    thread of a running event loop it must (`await node.ready()` there). Further keywords are fields of `fabric.Settings`.
+    Each has a bus of its own, so that one test can act as several processes. They are closed after the test, the last one
+    first. `url` names another proxy, `bus` another bus. `ready=False` returns without waiting, which is necessary on the
+    thread of a running event loop (`await node.ready()` there). Further keywords are fields of `fabric.Settings`.
     """
     made: list[Node] = []
 
@@ -281,7 +284,7 @@ def fabric_node(request: pytest.FixtureRequest) -> Iterator[MakeNode]:
     ) -> Node:
         if url is None:
             url = request.getfixturevalue("fabric_proxy").url
-            request.node.addfinalizer(close)  # before the proxy ends, which may have been made just now
+            request.node.addfinalizer(close)  # runs before the proxy ends, which this call may have started
         node = connect(name, url=url, bus=Bus() if bus is None else bus, autostart=False, **settings)
         made.append(node)
         if ready:

@@ -1,4 +1,4 @@
-"""A whole fabric inside one process, for unit tests: no socket, no process, nothing to clean up on disk.
+"""InMemoryFabric: a fabric inside one process, for unit tests, without sockets, processes and files.
 
     from fabric.testing import InMemoryFabric
 
@@ -8,13 +8,13 @@
         shop.publish("orders.placed", {"fruit": "apple"})
         assert orders.wait(1)[0]["fruit"] == "apple"
 
-Its nodes are `fabric.Node`s: same methods, errors, receipts and threads, and what crosses from one to another is encoded
-and decoded as on the wire. Behind them are the real session, directory, outbox and ledger; only the sockets are not
-(`fabric.testing.memory_link`). One contract is tested against both kinds.
+Its nodes are `fabric.Node`s: same methods, errors, receipts and threads; events and messages between them are encoded and
+decoded as on the wire. Session, directory, outbox and ledger are the real ones, only the sockets are replaced
+(`fabric.testing.memory_link`). One contract is tested with both.
 
-What is different, and better for a test: a subscription is live when `subscribe` returns, and an event is in its
-receivers' hands when `publish` returns. (Its callbacks still run on the delivery thread, or on their loop.) A test that
-is to run against a real proxy as well says `wait_ready(everyone=True)` all the same.
+Differences that make tests simpler: a subscription is live when `subscribe` returns, and an event has reached its receivers
+when `publish` returns (callbacks still run on the delivery thread, or on their loop). A test that runs with a real proxy as
+well must call `wait_ready(everyone=True)` all the same.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from fabric.node.connect import default_bus
 from fabric.node.node import Node
 from fabric.protocol.topics import check_pattern
 from fabric.testing.memory_link import KINDS, MemoryContext, MemoryLink
-from fabric.testing.memory_proxy import MemoryProxy
+from fabric.testing.memory_proxy import PEER_BYTES, MemoryProxy
 
-#: Seconds that a node, which is ready in a millisecond, may take on a busy machine.
+#: Seconds for a node to become ready; on an idle machine it takes a millisecond.
 DEADLINE = 10.0
-_LOOK = 0.000_2
-#: Seconds that a node may take to settle its messages when its fabric is closed: nobody waits for them any more.
+#: Seconds between checks of that.
+_POLL_INTERVAL = 0.000_2
+#: Seconds for each node to settle its messages when the fabric is closed.
 CLOSE_TIMEOUT = 0.1
 
 _numbers = itertools.count(1)
@@ -48,10 +49,10 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class MemorySettings(Settings):
-    """Settings whose `url` leads nowhere: `memory://` and a number."""
+    """Settings with an address in memory: `memory://` and a number."""
 
     def address(self) -> Address:
-        """It only has a name."""
+        """An address of which only the text is used."""
         return Address(self.url, self.url, self.url, self.url, None)
 
 
@@ -59,17 +60,23 @@ class InMemoryFabric:
     """A proxy and its nodes, in this process. Every method may be called on any thread.
 
     `timeout` is the proxy's setting: seconds of silence after which a node counts as lost. `max_bytes` is the largest
-    message. `retain`: patterns of topics whose last event is kept for subscriptions with `last=True`.
+    message. `retain`: patterns of topics whose last event is retained for subscriptions with `last=True`. `peer_bytes`:
+    bytes of events that may wait for one subscriber.
     """
 
     def __init__(
-        self, *, timeout: float = 15.0, max_bytes: int = Settings.max_bytes, retain: Iterable[str] = ()
+        self,
+        *,
+        timeout: float = 15.0,
+        max_bytes: int = Settings.max_bytes,
+        retain: Iterable[str] = (),
+        peer_bytes: int = PEER_BYTES,
     ) -> None:
-        #: What its nodes say they are connected to.
+        #: The address of its nodes.
         self.url = f"memory://{next(_numbers)}"
         self._max_bytes = max_bytes
         patterns = [check_pattern(pattern) for pattern in ((retain,) if isinstance(retain, str) else retain)]
-        self._proxy = MemoryProxy(timeout=timeout, max_bytes=max_bytes, retain=patterns)
+        self._proxy = MemoryProxy(timeout=timeout, max_bytes=max_bytes, retain=patterns, peer_bytes=peer_bytes)
         self._connecting = threading.Lock()
         self._nodes: list[Node] = []
         self._contexts: dict[Node, MemoryContext] = {}
@@ -97,12 +104,12 @@ class InMemoryFabric:
         autostart: bool | None = None,
         **settings: Any,
     ) -> Node:
-        """Stands in for `fabric.connect`, for code that calls that.
+        """A replacement for `fabric.connect`, for code that calls it.
 
             monkeypatch.setattr(fabric, "connect", memory.connect)
 
-        Without a `bus` it is the default bus, and a bus that has joined gets the same node again. `url` and `autostart`
-        are taken and mean nothing: this is the only fabric there is.
+        `bus` is the default bus if omitted; a bus that is connected gets the same node again. `url` and `autostart` are
+        accepted and ignored.
         """
         bus = default_bus if bus is None else bus
         given = {"node": name, **settings}
@@ -134,42 +141,42 @@ class InMemoryFabric:
         if running_loop() is None:
             node.wait_ready(DEADLINE)
             return
-        # On a loop nothing may wait for long; this is a millisecond, and not for anything that the loop has to do.
+        # This blocks the loop, but only for a millisecond, and for nothing that needs the loop.
         until = monotonic() + DEADLINE
         while node.state != "up" or not node.stats()["messages"]["connects"]:
             if monotonic() > until:
                 raise TimeoutError(f"the node {node.name!r} in memory was not ready after {DEADLINE:g} s")
-            sleep(_LOOK)
+            sleep(_POLL_INTERVAL)
 
     # Faults
 
     def cut(self, *names: str) -> None:
-        """Break the links of the nodes of these names, or of all. They notice; what they publish waits in their outboxes.
+        """Break the links of the nodes of these names, or of all. They go down, and their events wait in their outboxes.
 
-        Messages wait in theirs until their deadlines. The proxy notices when it next has something for such a node, or
-        after `timeout` seconds of its silence. ValueError for a name that nobody here has.
+        Messages wait in their queues until their deadlines. The proxy notices a lost node when it next sends to it, or
+        after `timeout` seconds of silence. ValueError for a name that no node has.
         """
         for node in self._named(names):
             self._cut.add(node)
             self._contexts[node].cut()
 
     def heal(self, *names: str) -> None:
-        """Let the nodes of these names, or all, reach the proxy again. They come back by themselves."""
+        """Restore the links of the nodes of these names, or of all. They reconnect by themselves."""
         for node in self._named(names):
             self._cut.discard(node)
             self._contexts[node].heal()
 
     def restart(self) -> None:
-        """As if the proxy was killed and started again: every link breaks, and it remembers nobody.
+        """Kill and restart the proxy: every link breaks, and all state of the proxy is lost.
 
-        Nodes come back with their subscriptions and names; those that are cut stay so.
+        Nodes reconnect with their subscriptions and names; those that are cut stay cut.
         """
         there = [self._contexts[node] for node in self._named(()) if node not in self._cut]
         with self._proxy.lock:
             for context in there:
                 context.cut()
             self._proxy.restart()
-            for kind in KINDS:  # everybody's subscriber first, or the first events would miss some
+            for kind in KINDS:  # the subscribers of all nodes first, or some would miss the first events
                 for context in there:
                     context.join(kind)
 
@@ -184,7 +191,7 @@ class InMemoryFabric:
     # Leaving
 
     def close(self) -> None:
-        """Close its nodes, the last one first, and for whoever else holds them. RuntimeError on a running event loop."""
+        """Close its nodes, the last one first, for all their holders. RuntimeError on a running event loop."""
         if running_loop() is not None:
             raise RuntimeError("this would block the running event loop: use `await memory.aclose()`")
         self._closed = True

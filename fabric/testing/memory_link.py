@@ -1,12 +1,12 @@
-"""A link to a proxy in memory: the real one, with other sockets.
+"""Link to a proxy in memory: the real link, with other sockets.
 
     publishers ─▸ MemorySender    ─ MemoryXPub ──▸ ┐
                   MemoryReceiver  ◂─ MemorySub ─── ├ MemoryProxy
     endpoints ◂─▸ MemoryDealer    ◂─ …Socket ────▸ ┘
 
 State, barriers, session, outbox, interest, numbers, gaps and delivery are those of `fabric.node.link` and its parts, and so
-are the threads that run an application's code. What differs is when an event leaves: always in `publish`, so that it is
-in its receivers' hands when that returns. Nothing is packed, nothing is left to the tail thread, which ends at once.
+are the threads that run an application's code. The difference is the time of sending: always in `publish`, so that an event
+has reached its receivers when `publish` returns. Events are not packed, and the tail thread has nothing to do and ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE, UP
 from fabric.testing.memory_proxy import MemoryDealerSocket, MemoryProxy, MemorySocket, MemorySub, MemoryXPub
 
-#: The kinds of sockets, in the order in which they come back: publishers should find the subscribers there.
+#: The kinds of sockets, in the order of reconnecting: subscribers before publishers.
 KINDS: dict[str, Callable[[MemoryProxy], MemorySocket]] = {
     "SUB": MemorySub,
     "XPUB": MemoryXPub,
@@ -36,39 +36,39 @@ KINDS: dict[str, Callable[[MemoryProxy], MemorySocket]] = {
 
 
 class MemoryContext:
-    """What stands where a ZeroMQ context does: makes the three sockets of one link, and breaks their connections."""
+    """Replaces the ZeroMQ context of one link: makes its three sockets, and breaks their connections."""
 
     def __init__(self, proxy: MemoryProxy) -> None:
         self._proxy = proxy
         self._made: dict[str, MemorySocket] = {}
 
     def socket(self, kind: Any) -> MemorySocket:
-        """One of `XPUB`, `SUB`, `DEALER`."""
+        """Make one of `XPUB`, `SUB`, `DEALER`."""
         made = self._made[kind.name] = KINDS[kind.name](self._proxy)
         return made
 
     def cut(self) -> None:
-        """The connections are gone, all at once: a node that missed one of them only would not say HELLO again."""
+        """Break all connections at once: a node that lost only one of them would not send HELLO again."""
         with self._proxy.lock:
             for kind in KINDS:
                 self._proxy.leave(self._made[kind])
 
     def heal(self) -> None:
-        """The connections are back: the subscriber's first, as after a real restart."""
+        """Restore the connections, the subscriber's first, as after a real restart."""
         with self._proxy.lock:
             for kind in KINDS:
                 self.join(kind)
 
     def join(self, kind: str) -> None:
-        """One of the connections is back."""
+        """Restore one of the connections."""
         self._proxy.join(self._made[kind])
 
     def term(self) -> None:
-        """There is nothing to end: the sockets were closed."""
+        """No-op: the sockets have been closed."""
 
 
 class MemorySender(Sender):
-    """Events leave in `publish`. What it holds back, and why, is as in the real one."""
+    """Sends in `publish`. Holds events back for the same reasons as the real sender."""
 
     _socket: MemoryXPub  # type: ignore[assignment]
     __slots__ = ("_busy",)
@@ -76,12 +76,12 @@ class MemorySender(Sender):
     def __init__(self, socket: Any, origin: bytes, **keywords: Any) -> None:
         super().__init__(socket, origin, **keywords)
         self._busy = False
-        # The proxy's for all of us: subscribing tells every publisher, and publishing every subscriber.
+        # One lock for the whole fabric: a subscription goes to every publisher, an event to every subscriber.
         self._lock = socket.proxy.lock
         socket.read = lambda: self._read_subscriptions(monotonic())
 
     def forward(self, topic: str, envelope: Envelope) -> None:
-        """Send an event to whoever wants it, now. Any thread; neither blocks nor raises."""
+        """Send an event to its subscribers, now. Any thread; neither blocks nor raises."""
         if self.interest.routes.of(topic) == NOBODY:
             return
         try:
@@ -96,10 +96,10 @@ class MemorySender(Sender):
         self._pass_on()
 
     def _pass_on(self) -> None:
-        """Send what can be sent. The lock is held for microseconds, and never while anybody else's code runs."""
+        """Send the events that can be sent. The lock is held for microseconds, never while an application's code runs."""
         with self._lock:
             if self._busy:
-                return  # a finaliser published in the middle of this, which goes on until nothing is left
+                return  # called by a finaliser in the middle of this loop, which goes on until nothing is left
             self._busy = True
             try:
                 now = monotonic()
@@ -119,7 +119,7 @@ class MemorySender(Sender):
             self._socket.send([outbox.head(topic)[0], outbox.take(routes)])
 
     def _poll(self, now: float) -> None:
-        """They were read when they came."""
+        """No-op: subscriptions are read when they arrive."""
 
     def _receive(self) -> list[bytes]:
         batch: list[bytes] = []
@@ -141,7 +141,7 @@ class MemorySender(Sender):
     # The control thread's side
 
     def service(self, now: float) -> None:
-        """Read subscriptions, and let go of what was held up."""
+        """Read subscriptions, and send the events that were held back."""
         self._pass_on()
         if now - self._marks_at >= MARK_INTERVAL:
             with self._lock:
@@ -149,18 +149,18 @@ class MemorySender(Sender):
                 self._send_marks(now)
 
     def _tail(self) -> None:
-        """Nothing is ever left to this thread."""
+        """No-op: nothing is left to this thread."""
 
 
 class MemoryReceiver(Receiver):
-    """Delivers as the real one does, from another kind of socket."""
+    """Delivers like the real receiver, from another kind of socket."""
 
     _socket: MemorySub  # type: ignore[assignment]
     _make_lock = staticmethod(threading.RLock)
-    _may_wait = True  # so that who subscribes here has subscribed when that returns
+    _may_wait = True  # so that a subscription is live when `subscribe` returns
 
     def touch(self) -> None:
-        """This socket needs no touching: its descriptor is readable for as long as something waits."""
+        """No-op: the descriptor of this socket is readable for as long as messages wait."""
 
     def _drain(self) -> None:
         known = self._first_frames
@@ -189,12 +189,12 @@ class MemoryReceiver(Receiver):
 
 
 class MemoryDealer(Dealer):
-    """The session's shell, as the real one."""
+    """The shell of the session, like the real dealer."""
 
     _socket: MemoryDealerSocket  # type: ignore[assignment]
 
     def service(self, now: float) -> float:
-        """As the real one; the directory has no thread of its own, and is looked after here, too."""
+        """As the real one; also runs the timers of the directory, which has no thread of its own."""
         due = self._socket.proxy.tick(now)
         return min(super().service(now), due)
 
@@ -212,7 +212,7 @@ class MemoryDealer(Dealer):
         outgoing = self.session.outgoing
         while outgoing and not self._closed:
             if not self._wire.acquire(blocking=False):
-                return  # its holder looks again
+                return  # the holder of the lock checks again
             try:
                 while outgoing:
                     try:
@@ -227,7 +227,7 @@ class MemoryDealer(Dealer):
 
 
 class MemoryLink(Link):
-    """One node's connection to a proxy in memory."""
+    """The connection of one node to a proxy in memory."""
 
     _sender_type = MemorySender
     _receiver_type = MemoryReceiver

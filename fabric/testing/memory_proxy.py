@@ -1,13 +1,13 @@
-"""The proxy of a fabric in memory: what libzmq and the ROUTER loop do for processes, done for nodes of one process.
+"""Proxy of a fabric in memory: does for nodes of one process what libzmq and the ROUTER loop do for processes.
 
     MemoryXPub ─pass_on──▸ ┌─────────────┐ ──▸ MemorySub      by byte prefix, as XSUB → XPUB do
                ◂─frames─── │ MemoryProxy │ ◂── subscribed     passed on to every MemoryXPub
     MemoryDealer ─receive▸ │  Directory  │ ──▸ MemoryDealer   the real one of `proxy.messages.directory`
                            └─────────────┘
 
-It has no thread: whoever sends carries what is sent to its receivers' sockets, under one lock that is never held while
-anybody else's code runs. A link that is cut is gone at both ends, as a broken connection is; what was not sent yet stays
-with the node, and a directory notices only when it next has something to say to it.
+It has no thread: the sending thread puts frames into the sockets of the receivers, under one lock that is never held while
+an application's code runs. A link that is cut is gone at both ends, like a broken connection: unsent events stay in the
+node, and the directory notices when it next sends to the node.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from fabric.protocol.topics import KEPT_TOPIC
 from fabric.protocol.verbs import KEPT, LAST, Last, decode_for_proxy
 from fabric.system.wakeup import Wakeup
 
-#: What may wait for one receiver: bytes of events (the proxy's own default), messages.
+#: Bounds of the queue of one receiver: bytes of events (the default of the proxy), messages.
 PEER_BYTES = 64 * 1024 * 1024
 PIPE_MESSAGES = 1_000
-#: Topics whose last event is kept: the proxy's own default.
-RETAINED = 10_000
+#: Topics whose last event is retained: the default of the proxy.
+RETAINED_TOPICS = 10_000
 
 
 class MemorySocket:
-    """What stands where a ZeroMQ socket does: frames that came in, and a descriptor that is readable while some wait."""
+    """Replaces a ZeroMQ socket: a queue of messages, and a descriptor that is readable while some wait."""
 
     closed = False
     connected = False
@@ -58,35 +58,35 @@ class MemorySocket:
         self._wakeup = Wakeup()
 
     def setsockopt(self, option: int, value: object) -> None:
-        """Sockets in memory have no options."""
+        """No-op: sockets in memory have no options."""
 
     def connect(self, address: str) -> None:
         """Join the proxy, the only one there is."""
         self.proxy.join(self)
 
     def fileno(self) -> int:
-        """What a thread that waits for this socket polls."""
+        """The descriptor to poll for messages."""
         return self._wakeup.descriptor
 
     def put(self, frames: list[bytes]) -> bool:
-        """A message for whoever reads this socket; False if its pipe is full. Under the proxy's lock."""
+        """Queue a message; False if the queue is full. Under the proxy's lock."""
         self._incoming.append(frames)
         self._wakeup.set()
         return True
 
     def clear(self) -> None:
-        """Before everything is taken: what comes from here on makes the descriptor readable again."""
+        """Call before taking all messages: a later one makes the descriptor readable again."""
         self._wakeup.clear()
 
     def take(self) -> list[bytes] | None:
-        """The oldest message."""
+        """The oldest message, None if there is none."""
         try:
             return self._incoming.popleft()
         except IndexError:
             return None
 
     def close(self, linger: int = 0) -> None:
-        """Leave. By the thread that owns it."""
+        """Disconnect. By the thread that owns it."""
         if not self.closed:
             self.closed = True
             self.proxy.leave(self)
@@ -94,51 +94,53 @@ class MemorySocket:
 
 
 class MemoryXPub(MemorySocket):
-    """A publisher's: sends events, takes subscriptions. They are read when they come, and not when somebody looks: so
-    that whoever publishes, or asks what is wanted, knows of all that were made before."""
+    """The socket of a publisher: sends events, receives subscriptions.
+
+    `read` is called when subscriptions arrive, so that a publisher knows all that were made before.
+    """
 
     def __init__(self, proxy: MemoryProxy) -> None:
         super().__init__(proxy)
         self.read: Callable[[], None] = lambda: None
 
     def tell(self, verb: bytes, prefixes: list[bytes]) -> None:
-        """Subscriptions that begin or end together. Under the proxy's lock."""
+        """Deliver subscriptions that begin or end together. Under the proxy's lock."""
         self._incoming.extend([verb + prefix] for prefix in prefixes)
         self.read()
 
     def send(self, frames: list[bytes]) -> None:
-        """To every subscriber whose prefixes match the first frame."""
+        """Send to every subscriber with a prefix that matches the first frame."""
         self.proxy.pass_on(self, frames)
 
 
 class MemorySub(MemorySocket):
-    """A subscriber's. The same prefix may be subscribed several times, and ends with the last."""
+    """The socket of a subscriber. A prefix may be subscribed several times, and ends with its last `unsubscribe`."""
 
     def __init__(self, proxy: MemoryProxy) -> None:
         super().__init__(proxy)
         self.prefixes: dict[bytes, int] = {}
-        #: The same as a tuple, for `bytes.startswith`.
+        #: The prefixes as a tuple, for `bytes.startswith`.
         self.matching: tuple[bytes, ...] = ()
-        self._put_bytes = 0  # each is counted by one side only
+        self._put_bytes = 0  # each of the two is changed by one side only
         self._taken_bytes = 0
 
     def subscribe(self, prefix: bytes) -> None:
-        """Ask for it."""
+        """Subscribe to a prefix."""
         self.proxy.subscribe(self, prefix)
 
     def unsubscribe(self, prefix: bytes) -> None:
-        """Take one `subscribe` back."""
+        """Undo one `subscribe`."""
         self.proxy.unsubscribe(self, prefix)
 
     def put(self, frames: list[bytes]) -> bool:
-        """As for any socket; what is over the byte budget is dropped, as the proxy does."""
-        if self._put_bytes - self._taken_bytes >= PEER_BYTES:
+        """As for any socket; over the byte budget events are dropped, as by the proxy."""
+        if self._put_bytes - self._taken_bytes >= self.proxy.peer_bytes:
             return False
         self._put_bytes += len(frames[-1])
         return super().put(frames)
 
     def take(self) -> list[bytes] | None:
-        """The oldest message."""
+        """The oldest message, None if there is none."""
         frames = super().take()
         if frames is not None:
             self._taken_bytes += len(frames[-1])
@@ -146,7 +148,7 @@ class MemorySub(MemorySocket):
 
 
 class MemoryDealerSocket(MemorySocket):
-    """A node's for messages. What is sent while there is no connection waits here, as in a DEALER's pipe."""
+    """The socket of a node for messages. Messages sent without a connection wait here, as in the pipe of a DEALER."""
 
     def __init__(self, proxy: MemoryProxy) -> None:
         super().__init__(proxy)
@@ -154,7 +156,7 @@ class MemoryDealerSocket(MemorySocket):
         self.pipe: deque[list[bytes]] = deque()
 
     def send(self, frames: list[bytes]) -> bool:
-        """To the directory; False if the pipe is full."""
+        """Send to the directory; False if the pipe is full."""
         return self.proxy.receive(self, frames)
 
     def put(self, frames: list[bytes]) -> bool:
@@ -163,10 +165,15 @@ class MemoryDealerSocket(MemorySocket):
 
 
 class MemoryProxy:
-    """See the module. `timeout`, `max_bytes`, `retain` (checked patterns) are those of the proxy's settings. Any thread."""
+    """See the module. `timeout`, `max_bytes`, `retain` (valid patterns) as in the settings of the proxy. Any thread.
 
-    def __init__(self, *, timeout: float, max_bytes: int, retain: Sequence[str] = ()) -> None:
-        # Lazily, and only here: applications that embed the fabric have no use for the proxy.
+    `peer_bytes`: bytes of events that may wait for one subscriber.
+    """
+
+    def __init__(
+        self, *, timeout: float, max_bytes: int, retain: Sequence[str] = (), peer_bytes: int = PEER_BYTES
+    ) -> None:
+        # Imported here only: applications that embed the fabric do not need the proxy.
         try:
             from proxy.events.retained import NOTHING, Retained, RetainedAnswer
             from proxy.messages.directory import Directory
@@ -176,18 +183,21 @@ class MemoryProxy:
                 "of the directory that the tests run in, hides it"
             ) from error
 
+        self.peer_bytes = peer_bytes
         self._make_directory: Callable[[str], Directory] = lambda boot: Directory(
             boot, monotonic(), epoch=time() - monotonic(), timeout=timeout, max_bytes=max_bytes
         )
-        self._make_retained: Callable[[], Retained] = lambda: Retained(retain, topics=RETAINED, max_bytes=PEER_BYTES)
+        self._make_retained: Callable[[], Retained] = lambda: Retained(
+            retain, topics=RETAINED_TOPICS, max_bytes=PEER_BYTES
+        )
         self._nothing = RetainedAnswer(NOTHING)
         self._retained_prefixes = tuple(prefix for pattern in retain for prefix in prefixes(pattern))
         if retain:
             self._retained_prefixes += prefixes(KEPT_TOPIC)
-        #: Subscribed by the proxy itself, whoever else may.
+        #: Prefixes that the proxy itself subscribes to.
         self._own = {UP, END, *self._retained_prefixes}
-        #: Around all there is here, and around what the publishers of this fabric do with it. Re-entrant: a finaliser that
-        #: runs in the middle of this may publish.
+        #: Around all state here, and around sending by the publishers of this fabric. Re-entrant: a finaliser that runs in
+        #: the middle of that may publish.
         self.lock = threading.RLock()
         self._publishers: list[MemoryXPub] = []
         self._subscribers: list[MemorySub] = []
@@ -206,7 +216,7 @@ class MemoryProxy:
     # Connections
 
     def join(self, socket: MemorySocket) -> None:
-        """A connection, at first or again."""
+        """Connect a socket, for the first time or again."""
         with self.lock:
             if socket.connected or socket.closed:
                 return
@@ -221,14 +231,14 @@ class MemoryProxy:
                 socket.tell(SUBSCRIBE, self._replayed())
             elif isinstance(socket, MemoryDealerSocket):
                 self._connections += 1
-                socket.peer = b"peer-%d" % self._connections  # a ROUTER gives every connection a new id
+                socket.peer = b"peer-%d" % self._connections  # like a ROUTER, a new id for every connection
                 self._peers[socket.peer] = socket
                 while socket.pipe:
                     self._hand_in(socket.peer, socket.pipe.popleft())
                 self._answer()
 
     def leave(self, socket: MemorySocket) -> None:
-        """The connection is gone: nothing goes through it any more, either way."""
+        """Break the connection of a socket, in both directions."""
         with self.lock:
             if not socket.connected:
                 return
@@ -245,7 +255,7 @@ class MemoryProxy:
                 del self._peers[socket.peer]
 
     def restart(self) -> None:
-        """A proxy of a new life, which knows nobody. Cut everybody before."""
+        """Begin anew, without any state. Break all connections before."""
         with self.lock:
             self._begin()
 
@@ -274,7 +284,7 @@ class MemoryProxy:
                     self._remove(prefix)
 
     def pass_on(self, publisher: MemoryXPub | None, frames: list[bytes]) -> None:
-        """An event, or a probe, on its way; None: it is the proxy's own."""
+        """Pass an event or a probe on; `publisher` None: the proxy's own."""
         with self.lock:
             if publisher is None or publisher.connected:
                 for subscriber in self._subscribers:
@@ -314,7 +324,7 @@ class MemoryProxy:
             return True
 
     def tick(self, now: float) -> float:
-        """Do what is due, and say when more is."""
+        """Run the timers that are due; returns the time of the next one."""
         with self.lock:
             if now >= self._directory.next_deadline():
                 self._directory.tick(now)

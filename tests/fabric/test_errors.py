@@ -1,3 +1,5 @@
+"""All errors: one root, useful types, facts as attributes."""
+
 import inspect
 
 import pytest

@@ -1,4 +1,4 @@
-"""The fabric in memory: what only it can do. What it has in common with a real one is in `test_contract`."""
+"""The fabric in memory: its own properties. Those that it shares with a real one are in `test_contract`."""
 
 import asyncio
 import threading
@@ -7,13 +7,19 @@ import pytest
 
 import fabric
 from fabric import DeliveryTimeout, MessageTooLarge, NoSuchEndpoint, NotReady
-from fabric.testing import await_until, memory_proxy, wait_until
+from fabric.testing import await_until, wait_until
 from fabric.testing.memory import InMemoryFabric
 
 
 @pytest.fixture
 def memory():
     with InMemoryFabric() as made:
+        yield made
+
+
+@pytest.fixture
+def small_memory():
+    with InMemoryFabric(peer_bytes=5_000) as made:
         yield made
 
 
@@ -48,7 +54,7 @@ def test_a_node_is_ready_when_it_is_made_also_on_a_loop(memory):
     assert asyncio.run(main()) == "up"
 
 
-def test_two_fabrics_do_not_hear_each_other(memory):
+def test_two_fabrics_share_no_events(memory):
     with InMemoryFabric() as other:
         assert other.url != memory.url
         captured = other.node("a").capture("a")
@@ -57,7 +63,7 @@ def test_two_fabrics_do_not_hear_each_other(memory):
         assert ns(captured.wait(1)) == [1]
 
 
-def test_nothing_of_it_is_left_after_closing():
+def test_closing_leaves_no_thread():
     before = set(threading.enumerate())
     with InMemoryFabric() as memory:
         a = memory.node("a")
@@ -67,7 +73,7 @@ def test_nothing_of_it_is_left_after_closing():
     wait_until(lambda: set(threading.enumerate()) <= before)
 
 
-def test_closing_it_does_not_wait_for_answers_nobody_gives(memory):
+def test_closing_does_not_wait_for_answers(memory):
     a = memory.node("a")
     a.endpoint("inbox")
     receipt = a.request("inbox", {}, timeout=600)
@@ -121,10 +127,10 @@ def test_a_publisher_beside_its_own_threads_loses_nothing(memory):
         assert [event["n"] for event in captured if event["type"] == f"n.{number}"] == list(range(500))
 
 
-# Standing in for `fabric.connect`
+# As a replacement for `fabric.connect`
 
 
-def test_code_that_connects_by_itself_can_be_tested(memory, monkeypatch):
+def test_code_that_calls_connect_can_be_tested(memory, monkeypatch):
     monkeypatch.setattr(fabric, "connect", memory.connect)
     captured = memory.node("watcher").capture("app.**")
     with fabric.connect("app", url="tcp://10.0.0.1:7400", bus=fabric.Bus(), autostart=True) as node:
@@ -132,7 +138,7 @@ def test_code_that_connects_by_itself_can_be_tested(memory, monkeypatch):
     assert captured.wait(1)[0]["src"] == "app"
 
 
-def test_a_bus_that_has_joined_gets_the_same_node_again(memory):
+def test_a_bus_that_is_connected_gets_the_same_node_again(memory):
     bus = fabric.Bus()
     node = memory.connect("app", bus=bus)
     assert memory.connect(bus=bus) is node
@@ -144,7 +150,7 @@ def test_a_bus_that_has_joined_gets_the_same_node_again(memory):
     assert node.state == "closed"
 
 
-def test_without_a_bus_it_is_the_default_bus(memory):
+def test_without_a_bus_the_default_bus_is_connected(memory):
     node = memory.connect("app")
     try:
         assert node.bus is fabric.default_bus
@@ -156,7 +162,7 @@ def test_without_a_bus_it_is_the_default_bus(memory):
         fabric.default_bus.source = None
 
 
-def test_a_setting_there_is_not_is_said(memory):
+def test_an_unknown_setting_is_an_error(memory):
     with pytest.raises(TypeError, match="colour"):
         memory.node("a", colour="red")
 
@@ -201,7 +207,7 @@ def test_the_outbox_keeps_its_bounds_while_a_link_is_cut(memory):
     assert ns(captured.wait(2)) == [3, 4]
 
 
-def test_what_a_cut_subscriber_missed_is_a_gap_when_another_heard_it(memory):
+def test_an_event_that_a_cut_subscriber_missed_is_a_gap(memory):
     a, b, c = memory.node("a"), memory.node("b"), memory.node("c")
     captured, gaps, witness = b.capture("a"), b.capture("fabric.gap"), c.capture("a")
     captured.wait_ready(everyone=True)
@@ -218,7 +224,7 @@ def test_what_a_cut_subscriber_missed_is_a_gap_when_another_heard_it(memory):
     assert (gaps.wait(1)[0]["missed"], b.stats()["missed"]) == (2, 2)
 
 
-def test_going_down_and_coming_back_is_news_on_the_nodes_own_bus(memory):
+def test_link_down_and_up_are_events_on_the_nodes_own_bus(memory):
     a = memory.node("a")
     states = a.capture("fabric.link.*")
     memory.cut("a")
@@ -228,7 +234,7 @@ def test_going_down_and_coming_back_is_news_on_the_nodes_own_bus(memory):
     assert states.topics == ["fabric.link.down", "fabric.link.up"]
 
 
-def test_nobody_is_ready_while_cut(memory):
+def test_a_node_that_is_cut_is_not_ready(memory):
     a = memory.node("a")
     memory.cut("a")
     wait_until(lambda: a.state == "down")
@@ -248,14 +254,14 @@ def test_a_message_waits_for_the_link_of_its_sender(memory):
     assert inbox.receive(5).body == {"n": 1}
 
 
-def test_a_message_fails_at_its_deadline_when_nothing_heals(memory):
+def test_a_message_of_a_node_that_stays_cut_fails_at_its_deadline(memory):
     a = memory.node("a")
     memory.cut("a")
     with pytest.raises((DeliveryTimeout, fabric.NotConnected)):
         a.send("inbox", {}, timeout=0.05).wait()
 
 
-def test_a_holder_that_comes_back_has_its_name(memory):
+def test_a_holder_that_reconnects_has_its_name(memory):
     a, b = memory.node("a"), memory.node("b")
     inbox = b.endpoint("inbox")
     memory.cut("b")
@@ -279,7 +285,7 @@ def test_a_silent_node_is_lost_after_the_timeout():
             a.send("inbox", {}).wait()
 
 
-def test_after_a_restart_everything_is_back(memory):
+def test_after_a_restart_subscriptions_and_endpoints_work_again(memory):
     a, b = memory.node("a"), memory.node("b")
     captured = b.capture("a")
     b.endpoint("adder", lambda message: message.body["n"] + 1)
@@ -291,7 +297,7 @@ def test_after_a_restart_everything_is_back(memory):
     assert a.request("adder", {"n": 1}).wait() == 2
 
 
-def test_a_restart_leaves_cut_what_was_cut(memory):
+def test_a_node_that_is_cut_stays_cut_after_a_restart(memory):
     a, b = memory.node("a"), memory.node("b")
     memory.cut("b")
     memory.restart()
@@ -301,7 +307,7 @@ def test_a_restart_leaves_cut_what_was_cut(memory):
     wait_until(lambda: {facts["node"] for facts in a.members().nodes} == {"a", "b"})
 
 
-def test_everybody_can_be_cut_at_once(memory):
+def test_all_nodes_can_be_cut_at_once(memory):
     nodes = [memory.node() for _ in range(3)]
     memory.cut()
     wait_until(lambda: {node.state for node in nodes} == {"down"})
@@ -309,7 +315,7 @@ def test_everybody_can_be_cut_at_once(memory):
     wait_until(lambda: {node.state for node in nodes} == {"up"})
 
 
-def test_cutting_and_healing_at_once_loses_nothing_that_is_not_counted(memory):
+def test_every_event_lost_by_cutting_and_healing_is_counted(memory):
     a, b = memory.node("a"), memory.node("b")
     captured = b.capture("a", limit=2_000)
     captured.wait_ready(everyone=True)
@@ -323,20 +329,20 @@ def test_cutting_and_healing_at_once_loses_nothing_that_is_not_counted(memory):
     assert ns(captured) == sorted(ns(captured))
 
 
-def test_a_name_nobody_has_cannot_be_cut(memory):
+def test_cutting_an_unknown_name_is_an_error(memory):
     memory.node("a")
     with pytest.raises(ValueError, match="no node here is called 'b'; there are 'a'"):
         memory.cut("b")
 
 
-def test_a_node_made_while_its_name_is_cut_is_connected(memory):
+def test_a_new_node_is_connected_although_its_name_was_cut(memory):
     memory.node("a")
     memory.cut("a")
     assert memory.node("a").state == "up"
 
 
-def test_what_is_over_a_slow_subscribers_budget_is_a_gap(memory, monkeypatch):
-    monkeypatch.setattr(memory_proxy, "PEER_BYTES", 5_000)
+def test_events_over_the_byte_budget_of_a_slow_subscriber_are_a_gap(small_memory):
+    memory = small_memory
     a, b = memory.node("a"), memory.node("b", inbox_bytes=5_000)
     entered, go_on, seen = threading.Event(), threading.Event(), []
 
@@ -358,7 +364,7 @@ def test_what_is_over_a_slow_subscribers_budget_is_a_gap(memory, monkeypatch):
     assert b.stats()["missed"] > 80
 
 
-# Saying what is wrong
+# Errors and repr
 
 
 def test_another_package_called_proxy_is_named_as_the_cause(monkeypatch):
@@ -367,6 +373,6 @@ def test_another_package_called_proxy_is_named_as_the_cause(monkeypatch):
         InMemoryFabric()
 
 
-def test_it_says_who_is_in_it(memory):
+def test_the_repr_lists_the_nodes(memory):
     memory.node("a")
     assert repr(memory) == f"<InMemoryFabric {memory.url}: a>"

@@ -1,4 +1,4 @@
-"""The pytest plugin, as a user's test suite sees it."""
+"""The pytest plugin, as used by test suites of applications."""
 
 import asyncio
 import re
@@ -13,21 +13,21 @@ from fabric.testing import ProxyProcess, await_until, wait_until
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-def test_wait_until_returns_what_the_condition_did():
+def test_wait_until_returns_the_value_of_the_condition():
     values = iter([0, "", None, "there"])
     assert wait_until(lambda: next(values)) == "there"
 
 
-def test_wait_until_says_what_it_waited_for():
+def test_the_error_of_wait_until_describes_the_condition():
     with pytest.raises(AssertionError, match=r"still \[\] after 0\.01 s: the events arrive"):
         wait_until(list, 0.01, "the events arrive")
 
 
-def test_wait_until_asks_at_least_once():
+def test_wait_until_checks_at_least_once():
     assert wait_until(lambda: True, 0.0)
 
 
-def test_await_until_lets_the_loop_go_on():
+def test_the_loop_runs_during_await_until():
     async def main():
         done = []
         asyncio.get_running_loop().call_soon(done.append, 1)
@@ -36,7 +36,7 @@ def test_await_until_lets_the_loop_go_on():
     assert asyncio.run(main()) == [1]
 
 
-def test_await_until_says_what_it_waited_for():
+def test_the_error_of_await_until_describes_the_condition():
     async def main():
         await await_until(list, 0.01, "nothing comes")
 
@@ -52,10 +52,10 @@ def test_the_example_of_the_docstring(fabric_memory):
 
 
 def test_nodes_in_memory_are_closed_after_the_test(fabric_memory):
-    fabric_memory.node("me").endpoint("inbox", print)  # and what is left would show at this test's end
+    fabric_memory.node("me").endpoint("inbox", print)  # a thread that is left would fail this test at its end
 
 
-def test_every_fixture_and_function_of_the_table_is_there():
+def test_every_public_fixture_and_function_has_a_docstring():
     for name in testing.__all__:
         assert getattr(testing, name).__doc__, name
 
@@ -67,7 +67,7 @@ def test_the_tests_of_the_documentation_pass(pytester_free_run):
     assert f"{count} passed" in pytester_free_run("\n\n".join(blocks))
 
 
-def test_a_bus_of_its_own_is_empty(fabric_bus):
+def test_the_bus_of_a_test_is_empty(fabric_bus):
     assert len(fabric_bus) == 0
 
 
@@ -93,7 +93,7 @@ def test_a_proxy_can_be_killed_and_restarted(fabric_proxy):
     assert fabric_proxy.log.count("listening on") == 2
 
 
-def test_a_stopped_proxy_says_its_exit_status(fabric_proxy):
+def test_stop_returns_the_exit_status(fabric_proxy):
     assert fabric_proxy.stop() == 0
 
 
@@ -107,7 +107,7 @@ def test_settings_reach_the_proxy():
         assert "open to everybody" in proxy.log
 
 
-def test_a_proxy_that_cannot_start_shows_its_log():
+def test_the_error_of_a_proxy_that_cannot_start_has_its_log():
     proxy = ProxyProcess("tcp://0.0.0.0:17400")
     try:
         with pytest.raises(RuntimeError, match="--insecure"):
@@ -123,7 +123,7 @@ def test_a_closed_proxy_leaves_no_directory():
     assert not directory.exists()
 
 
-def test_a_proxy_that_does_not_run_says_so():
+def test_using_a_proxy_that_is_not_running_is_an_error():
     proxy = ProxyProcess()
     try:
         with pytest.raises(RuntimeError, match="not running"):
@@ -134,7 +134,7 @@ def test_a_proxy_that_does_not_run_says_so():
         proxy.close()
 
 
-def test_a_suite_of_somebody_else_finds_the_fixtures(pytester_free_run):
+def test_another_test_suite_finds_the_fixtures(pytester_free_run):
     assert "1 passed" in pytester_free_run(
         """
         def test_mine(fabric_node):
@@ -149,7 +149,7 @@ def test_a_suite_of_somebody_else_finds_the_fixtures(pytester_free_run):
 
 @pytest.fixture
 def pytester_free_run(tmp_path):
-    """Run pytest on some code in a directory that knows nothing of this one; what it printed."""
+    """A function that runs pytest on some code in an unrelated directory, and returns its output."""
     import subprocess
     import sys
     import textwrap
