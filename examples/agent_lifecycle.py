@@ -1,9 +1,9 @@
-"""An agent's life: a directive comes in, is acknowledged, worked on, and reported done, all by messages.
+"""The messages of an agent: it receives a directive, acknowledges it, reports progress, and reports that it is done.
 
     python examples/agent_lifecycle.py
 
-Whoever asked may be a chat channel somewhere: `channel` is a token that means something to the lead only. The worker
-carries it along unchanged, so that each report finds its way back to where the question came from.
+`channel` identifies the chat that a question came from; only the lead interprets it. The worker copies it into each report
+unchanged, so that the lead can route the report back to that chat.
 
     lead-agent ── directive ──▸ worker
                ◂── ack ────────
@@ -17,7 +17,7 @@ import fabric
 
 
 async def work(node: fabric.Node, inbox: fabric.Endpoint) -> None:
-    """The worker: takes directives until its inbox is closed."""
+    """The worker: handles directives until its inbox is closed."""
     async for directive in inbox:
         asker, channel = directive.sender, directive.body.get("channel")
 

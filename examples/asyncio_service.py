@@ -1,10 +1,10 @@
-"""An asyncio service: coroutines as subscribers, `async for` over events, a clean end.
+"""An asyncio service: coroutines as subscribers, `async for` over events, an orderly shutdown.
 
     python examples/asyncio_service.py                        in one terminal
     fabric pub job.submit '{"name": "tea", "seconds": 1}'     in another
     fabric pub job.stop
 
-Each job runs in a task of its own, so they overlap; progress is published, whoever cares.
+Each job runs in a task of its own, so jobs overlap. Their progress is published.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ async def main() -> None:
 
         @node.on("job.submit")
         async def work(job: fabric.Envelope) -> None:
-            """Runs on this loop. What it raises is logged."""
+            """Runs on this loop. Its exceptions are logged."""
             node.publish("job.started", {"name": job["name"]})
             await asyncio.sleep(job.get("seconds", 0))
             node.publish("job.finished", {"name": job["name"]})
 
         async with node.events("job.*") as events:
-            await events.subscription.ready()  # everything subscribed so far is heard from now on
+            await events.subscription.ready()  # from now on no event of these subscriptions is missed
             print("ready", flush=True)
             async for event in events:
                 print(event["type"], event.get("name", ""), flush=True)
@@ -35,4 +35,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main())
     except KeyboardInterrupt:
-        pass  # the ordinary end; `async with` has closed the node
+        pass  # the usual way to stop; `async with` has closed the node

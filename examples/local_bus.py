@@ -1,8 +1,8 @@
-"""One process, no proxy, no network: publish and subscribe inside a program.
+"""Publish and subscribe inside one process, without proxy and network.
 
     python examples/local_bus.py
 
-Everything here works the same once `fabric.connect()` has been called: then other processes hear it, too.
+The same code works after `fabric.connect()`; then other processes receive the events, too.
 """
 
 import fabric
@@ -19,7 +19,7 @@ def log(event: fabric.Envelope) -> None:
 
 @fabric.on("order.placed")
 def ship(event: fabric.Envelope) -> None:
-    """A subscriber may publish; what it publishes is delivered before it goes on."""
+    """A subscriber may publish; its event is delivered before `publish` returns."""
     fruit = event["fruit"]
     if stock.get(fruit, 0):
         stock[fruit] -= 1
@@ -30,7 +30,7 @@ def ship(event: fabric.Envelope) -> None:
 
 @fabric.on("order.placed")
 def broken(event: fabric.Envelope) -> None:
-    """What one subscriber does wrong is logged, and is nobody else's problem."""
+    """An exception of a subscriber is logged, and does not affect the others."""
     if event["fruit"] == "durian":
         raise ValueError("not in this shop")
 

@@ -1,4 +1,4 @@
-"""Log records as events: what a program logs is heard wherever somebody subscribes to it.
+"""Log records as events: every process that subscribes receives the records of a program.
 
     python examples/log_events.py
 
@@ -13,16 +13,16 @@ prices = {"apple": 2}
 
 
 def main() -> None:
-    # Two buses, so that this program can play two processes. One process needs neither: connect() is enough.
+    # Two buses, so that this program can act as two processes. A process of its own just calls connect().
     with fabric.connect("shop", bus=fabric.Bus()) as shop, fabric.connect("watcher", bus=fabric.Bus()) as watcher:
         shop.wait_ready(20)
         watcher.wait_ready(20)
 
-        # Anywhere in a program, once; the level decides what may become an event at all.
+        # Once in a program; records below the level never become events.
         logging.getLogger().addHandler(fabric.logging_handler(level="INFO", node=shop))
         logging.getLogger().setLevel("INFO")
 
-        # Errors of any logger, and whatever the till says. Nothing else leaves the shop's process.
+        # Errors of all loggers, and all records of the till. No other record leaves the shop's process.
         errors = watcher.capture("log.error.**")
         till = watcher.capture("log.*.shop.till.**")
         errors.wait_ready(20)

@@ -1,10 +1,10 @@
-"""A service that publishes: how busy this machine is, read from /proc, until SIGTERM or Ctrl-C.
+"""A service that publishes the load of this machine, read from /proc, until SIGTERM or Ctrl-C.
 
-    python examples/meter_service.py           INTERVAL=0.2 for more of it
+    python examples/meter_service.py           INTERVAL=0.2 for more events
     fabric tap 'meter.*'                       meanwhile, in another terminal
 
-`docker-compose.yml` runs it beside `report_service.py`. Where the proxy is comes from FABRIC_URL; the proxy may be started
-later and restarted at any time: what is published meanwhile waits, and what cannot wait is counted.
+`docker-compose.yml` runs it beside `report_service.py`. FABRIC_URL is the address of the proxy, which may be started later
+and restarted at any time: events wait meanwhile, and those over the limits are dropped and counted.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fabric
 
-#: Seconds between two looks.
+#: Seconds between two readings.
 INTERVAL = float(os.environ.get("INTERVAL", "1"))
 
 
@@ -43,7 +43,7 @@ def main() -> None:
             before = now
             node.publish("meter.cpu", {"percent": round(busy, 1)})
             node.publish("meter.memory", {"percent": round(read_memory(), 1)})
-        unsent = node.close().events  # sends what waits, for 2 s at most
+        unsent = node.close().events  # sends the events that wait, for 2 s at most
         facts = node.stats()
     print(f"sent {facts['sent']}, unsent {unsent}, dropped {facts['dropped']}", flush=True)
 

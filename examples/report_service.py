@@ -1,10 +1,10 @@
-"""A service that subscribes and answers: it remembers what `meter_service.py` says, and tells whoever asks.
+"""A service that subscribes and answers: it stores the readings of `meter_service.py`, and answers requests for them.
 
     python examples/report_service.py                          beside python examples/meter_service.py
     fabric request report cpu                                  {"now": 12.5, "average": 9.1, "highest": 31.0, …}
 
-`docker-compose.yml` runs both. After a restart of the proxy its subscription and its name are back by themselves; readings
-that were lost on the way are told as an event, `fabric.gap`, and counted here.
+`docker-compose.yml` runs both. After a restart of the proxy its subscription and its name are restored automatically.
+Readings that were lost are reported by the event `fabric.gap`, and counted here.
 """
 
 import signal
@@ -14,8 +14,8 @@ from typing import Any
 
 import fabric
 
-#: Readings of each kind that are remembered.
-REMEMBERED = 60
+#: Readings of each kind that are stored.
+HISTORY_SIZE = 60
 
 
 def main() -> None:
@@ -25,18 +25,18 @@ def main() -> None:
     readings: dict[str, deque[float]] = {}
     heard = missed = 0
 
-    def remember(reading: fabric.Envelope) -> None:
+    def store(reading: fabric.Envelope) -> None:
         nonlocal heard
         heard += 1
         about = reading["type"].removeprefix("meter.")
-        readings.setdefault(about, deque(maxlen=REMEMBERED)).append(reading["percent"])
+        readings.setdefault(about, deque(maxlen=HISTORY_SIZE)).append(reading["percent"])
 
     def count_missed(gap: fabric.Envelope) -> None:
         nonlocal missed
         missed += gap["missed"]
 
     def answer(message: fabric.Message) -> dict[str, Any]:
-        """What is returned is the answer; what is raised reaches the asker as RemoteError."""
+        """The return value is the answer; an exception reaches the asker as RemoteError."""
         about = message.body.get("text")
         if about not in readings:
             raise LookupError(f"nothing is known about {about!r} yet")
@@ -45,9 +45,9 @@ def main() -> None:
         return {"now": known[-1], "average": average, "highest": max(known), "heard": heard, "missed": missed}
 
     with fabric.connect("report") as node:
-        node.subscribe("meter.*", remember)
+        node.subscribe("meter.*", store)
         node.subscribe("fabric.gap", count_missed)
-        # After a crash the name may still be held by our own last life, for as long as the proxy waits for it.
+        # After a crash of this service the proxy holds the name for its old process until the timeout.
         node.endpoint("report", answer, policy="replace")
         stop.wait()
     print("remembered", {about: len(known) for about, known in sorted(readings.items())}, flush=True)

@@ -1,4 +1,4 @@
-"""Ask an endpoint something, and wait for its answer: here both sides in one program, in life in two.
+"""Send a request to an endpoint, and wait for its answer; here both sides are in one program.
 
 python examples/request_reply.py
 """
@@ -7,13 +7,13 @@ import fabric
 
 
 def calculate(message: fabric.Message) -> dict[str, float]:
-    """Runs on a thread of the endpoint's own. What it returns is the answer; what it raises reaches the asker."""
+    """Runs on a thread of the endpoint. The return value is the answer; an exception reaches the asker."""
     amount, rate = message.body["amount"], message.body["rate"]
     return {"converted": amount * rate}
 
 
 def main() -> None:
-    # Two buses, so that this program can play two processes. One process needs neither: connect() is enough.
+    # Two buses, so that this program can act as two processes. A process of its own just calls connect().
     with fabric.connect("bank", bus=fabric.Bus()) as bank, fabric.connect("shop", bus=fabric.Bus()) as shop:
         bank.wait_ready(20)
         shop.wait_ready(20)

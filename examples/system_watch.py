@@ -1,9 +1,9 @@
-"""Watch this machine: one process measures, another one raises alerts, this one shows both.
+"""Watch this machine: one process measures, a second one raises alerts, this one prints the events of both.
 
     python examples/system_watch.py            Ctrl-C ends all three
     fabric tap 'watch.**'                      meanwhile, in another terminal
 
-`fabric demo` is its grown-up sister.
+`fabric demo` does more of the same.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fabric
 
-#: Seconds between two looks.
+#: Seconds between two readings.
 INTERVAL = float(os.environ.get("INTERVAL", "1"))
 
 
@@ -32,7 +32,7 @@ def read_memory() -> float:
 
 
 def measure() -> None:
-    """The first process: publishes what it reads."""
+    """The first process: publishes its readings."""
     with fabric.connect("measure") as node:
         before = read_busy()
         while os.getppid() == STARTED_BY:
@@ -45,7 +45,7 @@ def measure() -> None:
 
 
 def alert() -> None:
-    """The second process: says when something is busier than it was on average so far, and when it is over."""
+    """The second process: raises an alert when a reading exceeds the moving average, and clears it afterwards."""
     averages: dict[str, float] = {}
     raised: set[str] = set()
     with fabric.connect("alert") as node, node.events("watch.*", timeout=5 * INTERVAL + 5) as events:
@@ -62,10 +62,10 @@ def alert() -> None:
 
 
 def show() -> None:
-    """The foreground: starts the other two, and prints everything."""
+    """The foreground process: starts the other two, and prints all events."""
     with fabric.connect("show") as node, node.events("watch.**") as events:
         events.subscription.wait_ready()
-        # In a session of their own: Ctrl-C is for us, and we end them.
+        # In sessions of their own: Ctrl-C reaches this process only, which ends them.
         start = [sys.executable, __file__]
         parts = [
             subprocess.Popen([*start, part, str(os.getpid())], start_new_session=True) for part in ("alert", "measure")
@@ -74,7 +74,7 @@ def show() -> None:
             for event in events:
                 print({key: value for key, value in event.items() if key != "ts"}, flush=True)
         except KeyboardInterrupt:
-            pass  # the ordinary end
+            pass  # the usual way to stop
         finally:
             for part in parts:
                 part.terminate()

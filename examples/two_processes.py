@@ -1,9 +1,9 @@
-"""Two processes that know nothing of each other but topics.
+"""Two processes that share nothing but topics.
 
     python examples/two_processes.py
 
-The thermometer publishes, the thermostat subscribes, and answers with events of its own. Neither has an address of the
-other: both join the fabric, whose proxy is started in the background if there is none (see `fabric tap`).
+The thermometer publishes, the thermostat subscribes, and publishes events in return. Neither knows an address of the other:
+both connect to the fabric, whose proxy is started in the background if none runs (see `fabric tap`).
 """
 
 import subprocess
@@ -13,7 +13,7 @@ import fabric
 
 
 def thermometer() -> None:
-    """Publishes temperatures, and ends when the heating goes off."""
+    """Publishes temperatures, and ends when the heating is off."""
     with fabric.connect("thermometer") as node, node.events("heating.*", timeout=10) as answers:
         answers.subscription.wait_ready()  # from here on no answer is missed
         for temperature in (17.0, 18.5, 21.5):
@@ -26,7 +26,7 @@ def thermometer() -> None:
 
 
 def thermostat() -> None:
-    """Heats below 18 °C, until it is above 21 °C."""
+    """Switches the heating on below 18 °C, and off above 21 °C."""
     with fabric.connect("thermostat") as node, node.events("room.temperature", timeout=10) as readings:
         readings.subscription.wait_ready()
         print("ready", flush=True)
@@ -44,5 +44,5 @@ if __name__ == "__main__":
     else:
         command = [sys.executable, __file__, "thermostat"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-            other.stdout.readline()  # "ready": it listens, so nothing we publish is lost on it
+            other.stdout.readline()  # "ready": its subscription is live, so it misses no event
             thermometer()

@@ -1,8 +1,8 @@
-"""Several workers share one name, and each message goes to one of them in turn.
+"""Several workers share the name of an endpoint, and each message goes to one of them in turn.
 
     python examples/worker_group.py
 
-Every worker registers "resize" with the policy `share`. Who sends does not know how many there are.
+Every worker registers "resize" with the policy `share`. Senders need not know the number of workers.
 """
 
 import threading
@@ -33,7 +33,7 @@ def main() -> None:
     for receipt in receipts:
         print(receipt.wait())
 
-    workers[0].close()  # the others go on; nobody has to be told
+    workers[0].close()  # the others go on, and senders need no notice
     print(boss.request("resize", {"picture": "last.png"}, timeout=10).wait())
     print("shares:", ", ".join(f"{name} {done.count(name)}" for name in sorted(set(done))))
 

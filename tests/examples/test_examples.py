@@ -1,4 +1,4 @@
-"""Every example is run as its own text says, and imports nothing private."""
+"""Every example runs as its docstring says, and uses public names only."""
 
 import ast
 import os
@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 @pytest.fixture
 def run(shared_proxy, tmp_path):
-    """A function that starts an example, at a proxy of the tests; ended after the test."""
+    """A function that starts an example with a proxy of the tests; it is ended after the test."""
     started = []
 
     def start(name, **environment):
@@ -38,7 +38,7 @@ def run(shared_proxy, tmp_path):
         process.communicate()
 
 
-def test_local_bus_ships_what_is_there_and_survives_a_broken_subscriber(run):
+def test_local_bus_ships_its_stock_and_survives_a_broken_subscriber(run):
     out, err = run("local_bus.py").communicate(timeout=30)
     assert out.splitlines() == [
         "order.placed {'fruit': 'apple'}",
@@ -51,7 +51,7 @@ def test_local_bus_ships_what_is_there_and_survives_a_broken_subscriber(run):
     assert "not in this shop" in err
 
 
-def test_two_processes_hear_each_other(run):
+def test_two_processes_receive_each_others_events(run):
     example = run("two_processes.py")
     out, err = example.communicate(timeout=30)
     assert out.splitlines()[-2:] == [
@@ -61,7 +61,7 @@ def test_two_processes_hear_each_other(run):
     assert (example.returncode, err) == (0, "")
 
 
-def test_asyncio_service_works_on_several_jobs_at_once_and_stops(run, shared_proxy, fabric_node):
+def test_asyncio_service_runs_several_jobs_at_once_and_stops(run, shared_proxy, fabric_node):
     example = run("asyncio_service.py")
     assert example.stdout.readline() == "ready\n"
     node = fabric_node("customer", url=shared_proxy.url)
@@ -77,7 +77,7 @@ def test_asyncio_service_works_on_several_jobs_at_once_and_stops(run, shared_pro
     assert (example.returncode, err) == (0, "")
 
 
-def test_system_watch_shows_this_machine_until_ctrl_c(run):
+def test_system_watch_prints_readings_until_ctrl_c(run):
     example = run("system_watch.py", INTERVAL="0.1")
     seen = set()
     while not {"watch.cpu", "watch.memory"} <= seen:
@@ -91,7 +91,7 @@ def test_system_watch_shows_this_machine_until_ctrl_c(run):
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_an_example_uses_the_public_names_only_says_how_to_run_it_and_is_tested_here(path):
+def test_an_example_uses_public_names_only_says_how_to_run_it_and_is_tested_here(path):
     tree = ast.parse(path.read_text())
     assert f"python examples/{path.name}" in ast.get_docstring(tree)
     assert any(f'"{path.name}"' in tests.read_text() for tests in Path(__file__).parent.glob("test_*.py"))

@@ -1,4 +1,4 @@
-"""The example about logging runs, and the watcher hears what it asked for and nothing else."""
+"""The example about logging runs, and the watcher receives the records that it subscribed to, and no others."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_the_watcher_hears_the_till_and_all_errors(shared_proxy, monkeypatch):
+def test_the_watcher_receives_records_of_the_till_and_all_errors(shared_proxy, monkeypatch):
     monkeypatch.setenv("FABRIC_URL", shared_proxy.url)
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / "log_events.py")], capture_output=True, text=True, timeout=50, check=False

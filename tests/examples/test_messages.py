@@ -1,4 +1,4 @@
-"""The examples about messages run, and print what they are about."""
+"""The examples about messages run, and print their results."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_a_worker_group(run):
     assert lines[9].startswith("last.png resized by worker-")
 
 
-def test_an_agent_lifecycle_carries_the_channel_through_unchanged(run):
+def test_an_agent_lifecycle_copies_the_channel_unchanged(run):
     lines = run("agent_lifecycle.py")
     for channel in ("feishu:oc_1", "telegram:42"):
         kinds = [line.split()[1].rstrip(":") for line in lines if line.startswith(f"[{channel}]")]

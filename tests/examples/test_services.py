@@ -25,7 +25,7 @@ def health_check(service):
 
 @pytest.fixture
 def services():
-    """A function that starts a service at an address, with what compose sets; and one that runs `fabric …` there."""
+    """A function that starts a process of the fabric at an address, with the environment of docker-compose.yml."""
     started = []
 
     def start(url, *command, **environment):
@@ -49,7 +49,7 @@ def services():
 
 
 def stop(process):
-    """SIGTERM, as `docker compose stop` says it; what it printed. Fails if it does not end in its grace period."""
+    """Send SIGTERM, as `docker compose stop` does; its output. Fails if it does not end in the grace period."""
     process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=5)
     assert process.returncode == 0, text
@@ -57,7 +57,7 @@ def stop(process):
 
 
 @pytest.mark.parametrize("first", ["proxy", "services"])
-def test_the_services_find_the_proxy_answer_and_survive_its_restart(services, first):
+def test_the_services_connect_answer_and_survive_a_restart_of_the_proxy(services, first):
     port = free_port()
     url = f"tcp://localhost:{port}"
 
@@ -85,7 +85,7 @@ def test_the_services_find_the_proxy_answer_and_survive_its_restart(services, fi
 
     proxy.kill()
     proxy.communicate()
-    if first == "proxy":  # once is enough: it takes the three seconds that a command is patient
+    if first == "proxy":  # once is enough: it takes the three seconds of a command's timeout
         assert not is_healthy("meter")
     proxy = start_proxy()
     answer = wait_until(lambda: is_healthy("report"), 20)
@@ -97,7 +97,7 @@ def test_the_services_find_the_proxy_answer_and_survive_its_restart(services, fi
         text = is_healthy("report")
         return text and json.loads(text[: text.index("}") + 1])["heard"] > before
 
-    wait_until(goes_on, 20)  # what the meter says after the restart is heard
+    wait_until(goes_on, 20)  # readings after the restart are received
     assert re.search(r"sent \d+, unsent 0, dropped 0", stop(meter))
     assert "'cpu': " in stop(report)
     assert "ended: SIGTERM" in stop(proxy)
