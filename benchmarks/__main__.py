@@ -1,7 +1,6 @@
 """`python -m benchmarks [GROUP…]`: run, print the table, keep the numbers.
 
-Exit status: 0 done (targets missed included: this measures, it does not judge), 1 something failed or was lost, 2 usage,
-130 Ctrl-C.
+Exit status: 0 done (also if targets were missed), 1 a case failed or lost events, 2 usage, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def main(
         failed = True
     finally:
         end_all()
-        # What was measured before Ctrl-C or a failure is worth seeing.
+        # Also after Ctrl-C or a failure: the groups that were measured before.
         for text in tables:
             print(f"\n{text}")
         if tables:
@@ -95,7 +94,7 @@ def _matching(names: Sequence[str], parts: Sequence[str]) -> list[str]:
 
 
 def _cases(group: Group, rows: Sequence[str], *, peers: bool) -> tuple[Case, ...]:
-    """The reference, and what was asked for of the rest."""
+    """The reference case, and those that `rows` select."""
     names = {group.cases[0].name, *_matching([case.name for case in group.cases], rows)}
     cases = tuple(case for case in group.cases if case.name in names)
     return harness.chosen(group._replace(cases=cases), peers=peers, say=_say) if len(cases) > 1 else ()
@@ -112,7 +111,7 @@ def _say(line: str) -> None:
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:
-    # As an exception, so that every `with` on the way out ends its process.
+    # An exception, so that every `with` ends its process.
     raise SystemExit(128 + number)
 
 

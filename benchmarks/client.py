@@ -1,14 +1,14 @@
-"""What every system is asked to do, in the same words; and the event that all of them carry.
+"""Client: the interface of a system, the same for all of them; and the event that all of them carry.
 
-A worker process holds one `Client`. Each does the same work the way its library's documentation says is fastest:
+A worker process holds one `Client`. Each does the same work in the way that its library's documentation calls fastest:
 
     dict ─▸ JSON (orjson) ─▸ the system ─▸ JSON (orjson) ─▸ dict, handed to the callback
 
-The reference alone carries raw bytes of the same size and touches no JSON: it is the ceiling of plain pyzmq.
+Only the reference carries raw bytes of the same size, without JSON: it is the upper bound of plain pyzmq.
 
-Callbacks are the same objects for everybody (`Tally`, the recorders below), so what a callback costs cancels out.
-A client whose callbacks run on a thread gets by with `subscribe`, `publish` and `blast`; one that lives on an event
-loop overrides the rest, since it cannot publish from a plain function.
+Callbacks are the same objects for all systems (`Tally`, the recorders below), so their cost cancels out. A client whose
+callbacks run on a thread implements `subscribe`, `publish` and `blast`; one that runs on an event loop overrides the other
+methods as well, because it cannot publish from a plain function.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ TOPIC = "tui.tool.start"
 SIZE = 200
 _FRAME: Event = {"type": TOPIC, "ts": 1_700_000_000.123_456, "src": "tui"}
 _FIELDS: Event = {"name": "grep", "n": 1, "session_id": "abcdefgh", "args": ""}
-#: What an application hands to the fabric's `publish`, which adds type, ts and src: 200 bytes of JSON then.
+#: The payload for the fabric's `publish`, which adds type, ts and src: 200 bytes of JSON then.
 PAYLOAD: Event = {**_FIELDS, "args": "x" * (SIZE - len(orjson.dumps({**_FRAME, **_FIELDS})))}
-#: The same 200 bytes for systems that add nothing. It is made once: they are spared the stamping.
+#: The same 200 bytes for systems that add nothing; made once, without the cost of stamping.
 ENVELOPE: Event = {**_FRAME, **PAYLOAD}
 
-#: Seconds to wait for a first answer, and between tries.
-PATIENCE = 15.0
-PROBE_EVERY = 0.2
-#: Seconds without traffic after which earlier probes are no longer under way.
-QUIET = 0.1
+#: Seconds to wait for a first answer, and between probes.
+TIMEOUT = 15.0
+PROBE_INTERVAL = 0.2
+#: Seconds without traffic after which no earlier probe is in flight any more.
+QUIET_PERIOD = 0.1
 
 
 class Tally:
@@ -50,7 +50,7 @@ class Tally:
         self.expect(1)
 
     def expect(self, target: int) -> None:
-        """Begin anew; note the time when `target` events are there."""
+        """Count from 0; note the time when `target` events have arrived."""
         self.reached.clear()
         self.count = 0
         self.target = target
@@ -62,27 +62,27 @@ class Tally:
             self.last = monotonic()
             self.reached.set()
 
-    def wait(self, patience: float) -> None:
-        """Until the target is reached, or nothing has come for `patience` seconds since something did."""
-        seen, since = 0, monotonic() + PATIENCE
+    def wait(self, idle_timeout: float) -> None:
+        """Wait until the target is reached, or no event has arrived for `idle_timeout` seconds after the first."""
+        seen, since = 0, monotonic() + TIMEOUT
         while not self.reached.wait(0.2):
             now = monotonic()
             if self.count != seen:
                 seen, since = self.count, now
                 self.last = now
-            elif now - since > patience:
+            elif now - since > idle_timeout:
                 return
 
 
 class End(ABC):
-    """One process's end of one system. `options` are the case's own, and its `role`; see each client."""
+    """A process's connection to a system. `options` are those of the case, and its `role`; see each client."""
 
     @abstractmethod
     def __init__(self, address: str, options: Mapping[str, Any]) -> None:
         """Connect."""
 
     def counters(self) -> dict[str, int]:
-        """Losses that the library itself counts, and other counts worth reporting."""
+        """Losses that the library counts, and other counts for the report."""
         return {}
 
     def serve(self, name: str) -> None:
@@ -90,22 +90,22 @@ class End(ABC):
         raise NotImplementedError
 
     def request(self, name: str, count: int) -> list[float]:
-        """How long each of `count` requests takes, in seconds; the next one is made when the answer is there."""
+        """Durations of `count` requests, in seconds; each is made after the answer to the one before."""
         raise NotImplementedError
 
-    def close(self) -> None:  # noqa: B027 - some libraries have nothing to say when they leave
+    def close(self) -> None:  # noqa: B027 - some libraries need no call to disconnect
         """Disconnect."""
 
 
 class Client(End):
     """An end that publishes and subscribes."""
 
-    #: What `publish`, `blast` and the like send.
+    #: The event that `publish`, `blast` and the others send.
     event: Event = ENVELOPE
 
     @abstractmethod
     def subscribe(self, topics: Sequence[str], handle: Handle) -> None:
-        """Call `handle` with every event of these topics. Waits until that is live, where the library can say so."""
+        """Call `handle` with every event of these topics. Waits until the subscription is live, if the library can tell."""
 
     @abstractmethod
     def publish(self, topic: str, event: Event) -> None:
@@ -113,10 +113,10 @@ class Client(End):
 
     @abstractmethod
     def blast(self, topics: Sequence[str], count: int) -> None:
-        """Publish `count` times `event`, over `topics` in turn, in a tight loop; return when they have left."""
+        """Publish `event` `count` times, on `topics` in turn, in a tight loop; return when all have left the process."""
 
-    # Latency. One event is under way at a time, and the callback that hears it publishes the next: no thread hop that
-    # the library does not make itself.
+    # Latency. One event is in flight at a time, and the callback that receives it publishes the next one: no other thread
+    # hops than those of the library.
 
     def answer(self, topic: str, reply: str) -> None:
         """Publish an event on `reply` for each that comes on `topic`, in the callback."""
@@ -146,21 +146,21 @@ class Client(End):
             self.publish(topic, self.event)
 
         self.subscribe([reply], heard)
-        until = monotonic() + PATIENCE
+        until = monotonic() + TIMEOUT
         while not first.is_set():
             if monotonic() > until:
                 raise TimeoutError("no ping was answered")
             self.publish(topic, self.event)
-            first.wait(PROBE_EVERY)
-        sleep(QUIET)
+            first.wait(PROBE_INTERVAL)
+        sleep(QUIET_PERIOD)
         pinging, sent = True, monotonic()
         self.publish(topic, self.event)
-        if not done.wait(PATIENCE + count / 1_000):
+        if not done.wait(TIMEOUT + count / 1_000):
             raise TimeoutError(f"a ping was lost: {len(times)} of {count} came back")
         return times
 
     def record(self, topic: str, delays: list[float]) -> None:
-        """Append the age of each event of `pace` to `delays`, in the callback."""
+        """Append the age of each event of `pace` to `delays`, in seconds, in the callback."""
 
         def heard(event: Event) -> None:
             delays.append(monotonic() - event["at"])
@@ -168,9 +168,10 @@ class Client(End):
         self.subscribe([topic], heard)
 
     def pace(self, topic: str, rate: float, count: int) -> None:
-        """Publish `count` events at `rate` a second, each with the moment of its publishing in `at`.
+        """Publish `count` events at `rate` a second, each with the time of its publishing in `at`.
 
-        A sleep lasts some 60 µs longer than asked for, so at high rates they leave in twos and threes; for everybody.
+        A sleep takes some 60 µs longer than asked for, so at high rates events leave in groups of two or three, with all
+        systems.
         """
         publish, event = self.publish, self.event
         begin = monotonic()
@@ -182,7 +183,7 @@ class Client(End):
 
 
 def connected(client: str, address: str, options: Mapping[str, Any]) -> End:
-    """Make the client named `module:class`, imported only in the process that needs it."""
+    """Make the client `module:class`, which only the process that needs it imports."""
     from importlib import import_module
 
     module, _, name = client.partition(":")

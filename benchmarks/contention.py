@@ -1,7 +1,7 @@
-"""What `publish` costs its caller while the process is busy: three other threads publish, and one computes.
+"""Duration of `publish` in a busy process: three other threads publish, and one computes.
 
-Each call on a socket gives up the GIL, and waits up to 5 ms to get it back from the thread that computes. A lock around
-it makes the others wait as long again, one behind the other: that is the reference here (`LockedReferenceClient`).
+Each call on a socket releases the GIL, and waits up to 5 ms to get it back from the computing thread. With a lock around
+the call, the other threads wait for that in addition, one after the other: that is the reference (`LockedReferenceClient`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ THREADS = 4
 
 
 def run(client: Client, topic: str, count: int) -> dict[str, float]:
-    """`THREADS` threads publish `count` events each; percentiles of what `publish` took in one of them, in seconds."""
+    """`THREADS` threads publish `count` events each; percentiles of the duration of `publish` in one of them (seconds)."""
     times: list[float] = []
     begin = threading.Barrier(THREADS + 1)
     over = threading.Event()

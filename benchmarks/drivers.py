@@ -1,13 +1,13 @@
-"""What drives a router in the rows about messages: one sender, and a few holders of a thousand endpoints.
+"""Drivers of a router for the rows about messages: one sender, and a few holders of a thousand endpoints.
 
     sender ── SEND ──▸ ┌────────┐ ── DELIVER ──▸ holders      a window of WINDOW messages is outstanding
            ◂── ACK ─── │ router │ ◂── GOT ─────               22 frames in and out per message, of the same sizes
                        └────────┘
 
-The router is the real proxy or a bare loop (`reference_router`). The drivers of both are the same code and speak ZMTP
-by themselves (`zmtp`), with frames made by `fabric.protocol.verbs` before the clock runs; they cost a fraction of what
-the router does, so that the router is what is measured. Only the addresses differ: the proxy finds a holder by a
-session it has registered, the bare loop by the routing id in the first frame.
+The router is the real proxy or a bare loop (`reference_router`). Both have the same drivers, which implement ZMTP (`zmtp`)
+and make their frames with `fabric.protocol.verbs` before the measurement. They use a fraction of the router's CPU time, so
+the router is the bottleneck. Only the addresses differ: the proxy finds a holder by its registered session, the bare loop
+by the routing id in the first frame.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from typing import Any
 
 import orjson
 
-from benchmarks.client import ENVELOPE, PATIENCE, End
+from benchmarks.client import ENVELOPE, TIMEOUT, End
 from benchmarks.zmtp import Dealer, encode
 from fabric.protocol import verbs
 
 #: Connections that hold the endpoints.
 HOLDERS = 4
-#: Acknowledged messages outstanding.
+#: Messages that are sent and not acknowledged.
 WINDOW = 1_000
-#: Messages written at once, at least (except at the end).
+#: Messages written at once, at least (fewer at the end).
 _WRITE = 50
 _BODY = orjson.dumps(ENVELOPE)
 
-#: The name of an endpoint, and what a router knows it by.
+#: The name of an endpoint, and its address for the router.
 Target = tuple[str, str]
 
 
 class Driver(End):
-    """Either end. `options`: the `role` that the harness gives to each."""
+    """Sender or holders. `options`: the `role`."""
 
     def __init__(self, address: str, options: Mapping[str, Any]) -> None:
         self._path = self.path(address)
@@ -50,19 +50,19 @@ class Driver(End):
         self._next = 0
         self._seen: set[bytes] = set()
 
-    # What differs
+    # Differences between the routers
 
     @abstractmethod
     def path(self, address: str) -> str:
-        """Where the router listens."""
+        """The path of the router's socket."""
 
     @abstractmethod
     def join(self, number: int) -> Dealer:
-        """A connection that the router knows."""
+        """Make a connection that the router knows."""
 
     @abstractmethod
     def register(self, holder: Dealer, number: int, names: Sequence[str]) -> list[Target]:
-        """Endpoints on that connection."""
+        """Register endpoints on that connection."""
 
     @abstractmethod
     def to_send(self, target: Target) -> list[bytes]:
@@ -70,23 +70,23 @@ class Driver(End):
 
     @abstractmethod
     def to_answer(self, frames: list[bytes]) -> list[bytes]:
-        """The frames that acknowledge it. What is repeated of it differs from one message to the next."""
+        """The frames that acknowledge a message; some of them are copied from it."""
 
     @abstractmethod
     def reached(self, frames: list[bytes]) -> bytes:
-        """The endpoint that a message has come to."""
+        """The endpoint that a message was delivered to."""
 
     # Holders
 
     def hold(self, count: int) -> list[Target]:
-        """Register `count` endpoints, and acknowledge from now on whatever comes to them."""
+        """Register `count` endpoints, and acknowledge all messages to them from now on."""
         targets: list[list[Target]] = []
         for number in range(HOLDERS):
             self._dealers.append(self.join(number))
             names = [f"endpoint-{index:04}" for index in range(number, count, HOLDERS)]
             targets.append(self.register(self._dealers[number], number, names))
         threading.Thread(target=self._acknowledge, daemon=True).start()
-        # Round and round the holders: no two messages in a row go the same way.
+        # The holders in turn: no two consecutive messages take the same way.
         return [part[index] for index in range(len(targets[0])) for part in targets if index < len(part)]
 
     def _acknowledge(self) -> None:
@@ -101,18 +101,18 @@ class Driver(End):
                     key.data.send(b"".join([encode(answer(frames)) for frames in came]))
 
     def endpoints_reached(self) -> int:
-        """How many endpoints have had a message so far."""
+        """Number of endpoints that have received a message so far."""
         return len(self._seen)
 
     # The sender
 
     def aim(self, targets: Sequence[Sequence[str]]) -> None:
-        """Prepare a message to each."""
+        """Prepare a message to each target."""
         self._dealers = [self.join(HOLDERS)]
         self._sends = [encode(self.to_send((name, known))) for name, known in targets]
 
     def flood(self, count: int) -> dict[str, float]:
-        """Send `count` messages, to the endpoints in turn. Seconds until the last is acknowledged, and how many were."""
+        """Send `count` messages, to the endpoints in turn: seconds until the last acknowledgement, and number of those."""
         dealer = self._dealers[0]
         ring = self._sends
         sent = done = 0
@@ -129,7 +129,7 @@ class Driver(End):
         return {"seconds": last - begin, "acknowledged": done}
 
     def close(self) -> None:
-        """Disconnect the sender; the holders go with their process."""
+        """Disconnect the sender; the holders end with their process."""
         if self._role == "publisher":
             for dealer in self._dealers:
                 dealer.close()
@@ -140,9 +140,9 @@ def _is_acknowledgement(frames: list[bytes]) -> bool:
 
 
 def _await(dealer: Dealer, verb: bytes, count: int) -> list[Any]:
-    """That many messages of one kind, decoded. Others are an error."""
+    """Receive `count` messages of one verb, decoded. RuntimeError for another verb, or after the timeout."""
     found: list[Any] = []
-    until = monotonic() + PATIENCE
+    until = monotonic() + TIMEOUT
     while len(found) < count:
         for frames in dealer.receive():
             message = verbs.decode_for_node(frames)
@@ -153,7 +153,7 @@ def _await(dealer: Dealer, verb: bytes, count: int) -> list[Any]:
 
 
 class ProxyDriver(Driver):
-    """Of the real proxy: nodes that said HELLO, and registered."""
+    """Drives the real proxy: nodes that have sent HELLO and REGISTER."""
 
     def path(self, address: str) -> str:
         return str(Path(address.removeprefix("ipc://")) / "messages")
@@ -181,7 +181,7 @@ class ProxyDriver(Driver):
 
 
 class RouterDriver(Driver):
-    """Of the bare loop: the same frames, the first of them being the routing id of whom they are for."""
+    """Drives the bare loop: the same frames, with the routing id of the receiver as the first one."""
 
     def path(self, address: str) -> str:
         return f"{address}/router"

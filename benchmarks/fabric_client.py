@@ -2,8 +2,8 @@
 
 Requests: `Node.endpoint` with a handler, `Node.request`, `Receipt.wait`.
 
-Options: `loop`: subscribe inside a running event loop, so that callbacks run there; `coroutine`: they are `async def`,
-too, so each event becomes a task (and requests are awaited); `echo`: this process subscribes to what it publishes.
+Options: `loop`: subscribe inside a running event loop, so that callbacks run there; `coroutine`: callbacks are also `async
+def`, so each event becomes a task (and requests are awaited); `echo`: this process subscribes to its own events.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import cycle, islice
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
-from benchmarks.client import ENVELOPE, PATIENCE, PAYLOAD, Client, Event, Handle
+from benchmarks.client import ENVELOPE, PAYLOAD, TIMEOUT, Client, Event, Handle
 from fabric import Bus, Message, connect
 
 _Result = TypeVar("_Result")
@@ -33,7 +33,7 @@ class FabricClient(Client):
         self._loop = _loop_in_thread() if options.get("loop") or self._coroutine else None
         if echo := options.get("echo"):
             self._bus.subscribe(echo, _ignore)
-        self._node.wait_ready(PATIENCE)
+        self._node.wait_ready(TIMEOUT)
 
     def publish(self, topic: str, event: Event) -> None:
         self._bus.publish(topic, event)
@@ -44,7 +44,7 @@ class FabricClient(Client):
             return
         subscriptions = [self._bus.subscribe(topic, handle) for topic in topics]
         for subscription in subscriptions:
-            subscription.wait_ready(PATIENCE)
+            subscription.wait_ready(TIMEOUT)
 
     async def _subscribe_on_loop(self, topics: Sequence[str], handle: Handle) -> None:
         async def awaited(event: Event) -> None:
@@ -53,7 +53,7 @@ class FabricClient(Client):
         callback = awaited if self._coroutine else handle
         subscriptions = [self._bus.subscribe(topic, callback) for topic in topics]
         for subscription in subscriptions:
-            await subscription.ready(PATIENCE)
+            await subscription.ready(TIMEOUT)
 
     def blast(self, topics: Sequence[str], count: int) -> None:
         publish, event = self._bus.publish, self.event
@@ -64,7 +64,7 @@ class FabricClient(Client):
 
     def serve(self, name: str) -> None:
         if self._loop is None:
-            self._node.endpoint(name, _answer).wait_ready(PATIENCE)
+            self._node.endpoint(name, _answer).wait_ready(TIMEOUT)
         else:
             self._on_loop(self._serve_on_loop(name))
 
@@ -72,11 +72,11 @@ class FabricClient(Client):
         async def answer(message: Message) -> Event:
             return _answer(message)
 
-        await self._node.endpoint(name, answer).ready(PATIENCE)
+        await self._node.endpoint(name, answer).ready(TIMEOUT)
 
     def request(self, name: str, count: int) -> list[float]:
         if self._loop is not None:
-            return self._on_loop(self._request_on_loop(name, count), 2 * PATIENCE + count / 1_000)
+            return self._on_loop(self._request_on_loop(name, count), 2 * TIMEOUT + count / 1_000)
         times, request = [], self._node.request
         for _ in range(count):
             begin = monotonic()
@@ -95,10 +95,10 @@ class FabricClient(Client):
     def counters(self) -> dict[str, int]:
         stats = self._node.stats()
         return {
-            # Every event of ours is in one of these or was delivered …
+            # Every event was delivered, or is counted in one of these.
             "dropped": stats["dropped"] + stats["unwanted"] + stats["unencodable"] + stats["handlers_dropped"],
             "missed": stats["missed"] + stats["joining"],
-            # … and these ought to be 0, and are told for their own sake.
+            # These should be 0, and are reported only.
             "duplicates": stats["duplicates"],
             "rejected": stats["rejected"],
             "links_lost": stats["links_lost"],
@@ -110,7 +110,7 @@ class FabricClient(Client):
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _on_loop(self, work: Coroutine[Any, Any, _Result], timeout: float = PATIENCE) -> _Result:
+    def _on_loop(self, work: Coroutine[Any, Any, _Result], timeout: float = TIMEOUT) -> _Result:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 

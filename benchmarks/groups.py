@@ -1,7 +1,7 @@
-"""What is compared: groups of cases. To add a row is to add a case here; a new kind of row is a function in `measures`.
+"""Groups of cases that are compared. A new row is a case here; a new kind of row is a function in `measures`.
 
-The first case of a group is the reference: every ratio is to it, in the same repeat. `target` is what the ratio must be:
-at least, where more is better, at most, where less is.
+The first case of a group is the reference: every ratio is to its run in the same repeat. `target` is the lower bound of the
+ratio if more is better, else the upper bound.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from benchmarks.measures import Case, Run, contention, one_way, round_trip, thro
 from benchmarks.message_measures import messages, request
 
 _MANY = tuple(f"host.a{number}.load" for number in range(64))
-#: No two share a prefix with anything but themselves, so each is a route of its own.
+#: Each is subscribed with a prefix of its own, so each is a route of its own.
 _ROUTES = tuple(f"route{number}.done" for number in range(8))
 _PEERS = {"mode": "peer"}
 _ROUTED = {"mode": "client"}
 
 
 class Group(NamedTuple):
-    """Cases that run interleaved. `unit` is for the JSON and as context; the table has ratios."""
+    """Cases that run interleaved. `unit` is that of the values; the table has ratios."""
 
     name: str
     title: str
@@ -28,16 +28,16 @@ class Group(NamedTuple):
     more_is_better: bool
     measure: Callable[[Case, int], Run]
     cases: tuple[Case, ...]
-    #: Of `--events`.
+    #: Fraction of `--events`.
     share: float = 1.0
-    #: A case of ours that every other one is compared with, in a table of its own.
+    #: A case of the fabric that is compared with every peer, in a table of its own.
     ours: str = ""
-    #: What our ratio to a peer must be, by the peer's row.
+    #: Lower bound of the fabric's ratio to a peer, by the peer's row.
     against: tuple[tuple[str, float], ...] = ()
 
 
 def _latency_cases(rate: float = 0.0, target: float | None = None) -> tuple[Case, ...]:
-    """Every system with a callback that answers or notes the time; `express` so that zenoh sends at once."""
+    """All systems; `express` makes zenoh send at once."""
     # One PUBLISH and its reply take redis-py some 100 µs: it cannot publish 20,000 a second.
     redis = () if rate > 5_000 else (Case("redis-py", "redis", rate=rate),)
     return (
@@ -131,7 +131,7 @@ GROUPS: tuple[Group, ...] = (
         False,
         contention,
         (
-            # A send behind a lock takes up to 50 ms at its 90th percentile: a few must do.
+            # A send behind a lock takes up to 50 ms at the 90th percentile, so only a few are measured.
             Case("reference, locked", "reference, locked", share=0.01),
             Case("fabric", "fabric", share=0.4, limit=0.001),
         ),

@@ -1,8 +1,8 @@
-"""Repeats, turned round each time, and the ratios that come of them.
+"""Repeats with rotated cases, and the ratios between them.
 
-A machine is never the same twice: clocks change, neighbours wake. So every repeat runs all cases one after the other,
-and a ratio is only ever taken between two runs of one repeat. The next repeat begins one case further on, so that none
-always follows the same one. What is reported is the median of the repeats' ratios, with the least and the greatest.
+The speed of a machine varies: clocks change, other processes run. So every repeat runs all cases one after the other, and a
+ratio is only taken between two runs of the same repeat. Each repeat begins one case later, so that no case always follows
+the same one. The report has the median of the ratios over the repeats, with minimum and maximum.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Say = Callable[[str], None]
 
 
 class Row(NamedTuple):
-    """A case, summed up over the repeats."""
+    """A case, summarised over the repeats."""
 
     name: str
     ratio: Spread | None
     value: Spread | None
-    #: The same of the 99th percentile, where there is one.
+    #: The same for the 99th percentile, if it is measured.
     ratio_p99: Spread | None
     target: float | None
     limit: float | None
@@ -48,41 +48,41 @@ class Row(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A group that has run. `runs`: by case and repeat; a string says why there is none."""
+    """A group that has run. `runs`: by case and repeat; a str is the error of a run that failed."""
 
     group: Group
     runs: Mapping[str, Sequence[Run | str]]
     rows: Sequence[Row]
-    #: Ours against each other case: how many times as good.
+    #: By peer: the factor by which the fabric is better.
     against: Mapping[str, Spread]
 
 
-def turned(cases: Sequence[Case], repeat: int) -> list[Case]:
-    """The order of a repeat: the same ring, begun one further on each time."""
+def rotated(cases: Sequence[Case], repeat: int) -> list[Case]:
+    """The order of the cases in a repeat: rotated by one each time."""
     first = repeat % len(cases)
     return [*cases[first:], *cases[:first]]
 
 
 def chosen(group: Group, *, peers: bool, say: Say) -> tuple[Case, ...]:
-    """The cases that can run here; says once why others cannot."""
-    cases, told = [], set()
+    """The cases that can run here; reports once for each system why it cannot."""
+    cases, reported = [], set()
     for case in group.cases:
         system = SYSTEMS[case.system]
         if not peers and (system.package or system.program):
             continue
         if (missing := system.missing()) is None:
             cases.append(case)
-        elif missing not in told:
-            told.add(missing)
+        elif missing not in reported:
+            reported.add(missing)
             say(missing)
     return tuple(cases)
 
 
 def run(group: Group, cases: Sequence[Case], *, events: int, repeats: int, say: Say) -> Result:
-    """Run a group. A case that fails is told and left out of its repeat; the others go on."""
+    """Run a group. A case that fails is reported and left out of its repeat; the others run."""
     runs: dict[str, list[Run | str]] = {case.name: [] for case in cases}
     for repeat in range(repeats):
-        for case in turned(cases, repeat):
+        for case in rotated(cases, repeat):
             say(f"{group.name} {repeat + 1}/{repeats}: {case.name}")
             try:
                 runs[case.name].append(group.measure(case, int(events * group.share)))
@@ -93,7 +93,7 @@ def run(group: Group, cases: Sequence[Case], *, events: int, repeats: int, say: 
 
 
 def _pairs(runs: Mapping[str, Sequence[Run | str]], name: str, base: str) -> list[tuple[Run, Run]]:
-    """Both cases' runs of each repeat that has both."""
+    """The runs of both cases in each repeat that has both."""
     pairs = zip(runs[name], runs[base], strict=True)
     return [(ours, theirs) for ours, theirs in pairs if isinstance(ours, Run) and isinstance(theirs, Run)]
 

@@ -1,12 +1,12 @@
-"""Rows about one process: what `Bus.publish` and `Bus.subscribe` cost.
+"""Rows about one process: the cost of `Bus.publish` and `Bus.subscribe`.
 
-    publish among N        one pattern of N matches; µs, and how much more than among 1
-    publish, unwanted      on a connected bus when nobody outside wants it; how much more than on an unconnected one
-    N × ** in a pattern    a topic never seen before, so that it is matched and not remembered
+    publish among N        one pattern of N matches; µs, and the difference to one among 1
+    publish, unwanted      on a connected bus without interest outside; the difference to an unconnected one
+    N × ** in a pattern    a new topic each time, so that it is matched and not found in the cache
     subscribe at N         subscribing and unsubscribing beside N others
 
-All sizes are set up first, then timed in turns, batch by batch; the median batch counts. Batches of different rows so
-see the same machine.
+All sizes are set up first, then timed in turns, batch by batch, so that all rows are measured under the same conditions.
+The result is the median batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BATCH = 20_000
 
 
 class Row(NamedTuple):
-    """A row: how it is called, which one it is compared with, how much more (µs) or how many times as much it may be."""
+    """A row: its name, the row it is compared with, and the allowed difference (µs) or factor."""
 
     name: str
     base: str | None
@@ -44,12 +44,12 @@ ROWS: tuple[Row, ...] = (
     *(Row(f"subscribe at {n:,}", "subscribe at 1" if n > 1 else None) for n in SIZES),
 )
 
-#: Runs its operation so many times.
+#: Runs its operation `count` times.
 _Batch = Callable[[int], None]
 
 
 def run(rows: list[str], scale: float, address: str | None) -> dict[str, float]:
-    """Time these rows: µs an operation. `scale` 1 is the full length; `address` is where a proxy is."""
+    """Time these rows: µs per operation. `scale` 1 is the full length; `address` is that of a proxy."""
     node = None
     batches: dict[str, tuple[_Batch, int]] = {}
     for name in rows:
@@ -81,7 +81,7 @@ def _prepare(name: str) -> tuple[_Batch, int]:
 
 
 def _crowded(number: int) -> Bus:
-    """A bus with `number` patterns, one of which matches TOPIC; as mixed as applications have them."""
+    """A bus with `number` patterns of mixed kinds, one of which matches TOPIC."""
     bus = Bus()
     bus.subscribe("tui.**", _ignore)
     for other in range(number - 1):
@@ -100,7 +100,7 @@ def _publishing(bus: Bus) -> _Batch:
 
 
 def _publishing_anew(bus: Bus) -> _Batch:
-    # Twenty segments full of what the pattern looks for, and no match at the end: the worst there is.
+    # Twenty segments that match parts of the pattern, and no match at the end: the worst case.
     numbers = counting()
 
     def batch(count: int) -> None:

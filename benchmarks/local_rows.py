@@ -1,4 +1,4 @@
-"""Runs the rows about one process: each repeat in a fresh one, with the rows in another order."""
+"""Runs the rows about one process: each repeat in a new process, with the rows in rotated order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.servers import SYSTEMS
 
 
 def run_local(names: list[str], *, scale: float, repeats: int, say: Say) -> dict[str, list[float]]:
-    """Microseconds an operation, by row and repeat. What a row is compared with is measured along."""
+    """Microseconds per operation, by row and repeat. Rows that others are compared with are included."""
     bases = {row.base for row in ROWS if row.name in names}
     rows = [row.name for row in ROWS if row.name in names or row.name in bases]
     found: dict[str, list[float]] = {name: [] for name in rows}

@@ -1,16 +1,16 @@
-"""How a case of the message plane is run; the processes and their roles are those of `measures`.
+"""Measures of the message plane; processes and roles are those of `measures`.
 
-    messages   frames/s that the router handles: 2 N / (last acknowledgement − first send), SEND and GOT counted each
-    request    seconds from asking to the answer, one request under way at a time
+    messages   frames/s of the router: 2 N / (last acknowledgement − first send); SEND and GOT count one each
+    request    seconds from request to answer, one request in flight at a time
 
-What is counted as delivered is what was acknowledged, or answered, to the sender.
+A message counts as delivered when the sender has its acknowledgement, or answer.
 """
 
 from __future__ import annotations
 
 from benchmarks.measures import Case, Run, each, running
 
-#: Registered, and sent to in turn.
+#: Endpoints that are registered, and sent to in turn.
 ENDPOINTS = 1_000
 _NAME = "worker"
 
@@ -31,10 +31,10 @@ def messages(case: Case, events: int) -> Run:
             frames / found["seconds"],
             {name: seconds / frames for name, seconds in used.items()},
             count,
-            # Each endpoint in turn must have had its message, too.
+            # Each endpoint in turn must have received its message, too.
             min(found["acknowledged"], count) - max(min(ENDPOINTS, warm + count) - reached, 0),
             extra=max(found["acknowledged"] - count, 0),
-            # Cores in use: the router was the bottleneck if it used one and a bit, its I/O thread being the bit.
+            # Cores in use: the router was the bottleneck if it used somewhat more than one, the rest being its I/O thread.
             details={"endpoints_reached": reached, **{f"cores_{n}": s / found["seconds"] for n, s in used.items()}},
         )
 
@@ -46,5 +46,5 @@ def request(case: Case, events: int) -> Run:
         ends.subscriber.ask("serve", name=_NAME)
         before = ends.cpu()
         found = ends.publisher.ask("request", name=_NAME, count=count, within=60 + count / 500)
-        # The warm-up is a tenth more, and costs as much a request.
+        # The warm-up is a tenth more, with the same cost per request.
         return Run(found["p50"], each(ends.cpu(), before, 1.1 * count), count, count, details=found)

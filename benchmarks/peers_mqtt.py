@@ -1,7 +1,7 @@
 """paho-mqtt and mosquitto: MQTT over a Unix socket, QoS 0.
 
-Fast path: `loop_start`, whose thread writes what `publish` queued and runs the callbacks; the message's own callback
-(`on_message`), without filters per topic. The broker's limit on queued messages is lifted, and paho's has none.
+Fast path: `loop_start`, whose thread writes the messages that `publish` queued and runs the callbacks; one callback for all
+messages (`on_message`), without filters per topic. The broker's limit on queued messages is lifted; paho has none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from orjson import dumps, loads
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks.client import PATIENCE, Client, Event, Handle
+from benchmarks.client import TIMEOUT, Client, Event, Handle
 
 
 class MqttClient(Client):
@@ -29,7 +29,7 @@ class MqttClient(Client):
         self._mqtt.on_subscribe = lambda *_: self._subscribed.set()
         self._mqtt.connect(address)
         self._mqtt.loop_start()
-        if not connected.wait(PATIENCE):
+        if not connected.wait(TIMEOUT):
             raise TimeoutError("mosquitto did not answer")
 
     def subscribe(self, topics: Sequence[str], handle: Handle) -> None:
@@ -38,7 +38,7 @@ class MqttClient(Client):
 
         self._mqtt.on_message = heard
         self._mqtt.subscribe([(_name(topic), 0) for topic in topics])
-        if not self._subscribed.wait(PATIENCE):
+        if not self._subscribed.wait(TIMEOUT):
             raise TimeoutError("mosquitto did not confirm a subscription")
 
     def publish(self, topic: str, event: Event) -> None:

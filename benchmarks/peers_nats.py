@@ -1,8 +1,8 @@
 """nats-py and nats-server: core NATS, tcp loopback (the server speaks no Unix sockets).
 
-Fast path: `publish` without reply or headers inside the event loop; nats-py gathers what a turn of the loop published
-and writes it at once. Callback subscription (the iterator is slower). Limits on what may be pending are lifted at both
-ends, so that nothing is dropped for slowness. Subject validation stays on: the library's documentation advises against
+Fast path: `publish` without reply or headers inside the event loop; nats-py collects the messages of one iteration of the
+loop and writes them at once. Callback subscription (the iterator is slower). Limits on pending messages are lifted at both
+ends, so that no message is dropped for slowness. Subject validation stays on: the library's documentation advises against
 turning it off, and calls the gain minimal. uvloop changes nothing measurable.
 """
 
@@ -19,7 +19,7 @@ import nats
 from nats.aio.msg import Msg
 from orjson import dumps, loads
 
-from benchmarks.client import PATIENCE, PROBE_EVERY, QUIET, Client, Event, Handle
+from benchmarks.client import PROBE_INTERVAL, QUIET_PERIOD, TIMEOUT, Client, Event, Handle
 
 _Result = TypeVar("_Result")
 
@@ -39,7 +39,7 @@ class NatsClient(Client):
         async def heard(message: Msg) -> None:
             handle(loads(message.data))
 
-        self._run(self._subscribe(topics, heard), PATIENCE)
+        self._run(self._subscribe(topics, heard), TIMEOUT)
 
     async def _subscribe(self, topics: Sequence[str], heard: Any) -> None:
         for topic in topics:
@@ -47,7 +47,7 @@ class NatsClient(Client):
         await self._nats.flush()
 
     def publish(self, topic: str, event: Event) -> None:
-        self._run(self._nats.publish(topic, dumps(event)), PATIENCE)
+        self._run(self._nats.publish(topic, dumps(event)), TIMEOUT)
 
     def blast(self, topics: Sequence[str], count: int) -> None:
         self._run(self._blast(topics, count))
@@ -63,10 +63,10 @@ class NatsClient(Client):
             loads(message.data)
             await self._nats.publish(reply, dumps(self.event))
 
-        self._run(self._subscribe([topic], heard), PATIENCE)
+        self._run(self._subscribe([topic], heard), TIMEOUT)
 
     def ping(self, topic: str, reply: str, count: int) -> list[float]:
-        return self._run(self._ping(topic, reply, count), 2 * PATIENCE + count / 1_000)
+        return self._run(self._ping(topic, reply, count), 2 * TIMEOUT + count / 1_000)
 
     async def _ping(self, topic: str, reply: str, count: int) -> list[float]:
         times: list[float] = []
@@ -90,11 +90,11 @@ class NatsClient(Client):
         await self._subscribe([reply], heard)
         while not first.is_set():
             await self._nats.publish(topic, dumps(self.event))
-            await asyncio.sleep(PROBE_EVERY)
-        await asyncio.sleep(QUIET)
+            await asyncio.sleep(PROBE_INTERVAL)
+        await asyncio.sleep(QUIET_PERIOD)
         pinging, sent = True, monotonic()
         await self._nats.publish(topic, dumps(self.event))
-        await asyncio.wait_for(done.wait(), PATIENCE + count / 1_000)
+        await asyncio.wait_for(done.wait(), TIMEOUT + count / 1_000)
         return times
 
     def pace(self, topic: str, rate: float, count: int) -> None:
@@ -106,9 +106,9 @@ class NatsClient(Client):
         for number in range(count):
             ahead = begin + number / rate - monotonic()
             if ahead > 0:
-                sleep(ahead)  # asyncio's own sleep is rounded up to a millisecond: worse for its latency
+                sleep(ahead)  # asyncio's own sleep is rounded up to a millisecond, which increases the latency
             await publish(topic, dumps({**event, "at": monotonic()}))
-            await asyncio.sleep(0)  # the flusher's turn
+            await asyncio.sleep(0)  # lets the flusher run
         await self._nats.flush()
 
     def serve(self, name: str) -> None:
@@ -116,10 +116,10 @@ class NatsClient(Client):
             loads(message.data)
             await message.respond(dumps(self.event))
 
-        self._run(self._subscribe([name], heard), PATIENCE)
+        self._run(self._subscribe([name], heard), TIMEOUT)
 
     def request(self, name: str, count: int) -> list[float]:
-        return self._run(self._request(name, count), 2 * PATIENCE + count / 1_000)
+        return self._run(self._request(name, count), 2 * TIMEOUT + count / 1_000)
 
     async def _request(self, name: str, count: int) -> list[float]:
         times, request, event = [], self._nats.request, self.event
@@ -130,5 +130,5 @@ class NatsClient(Client):
         return times
 
     def close(self) -> None:
-        self._run(self._nats.close(), PATIENCE)
+        self._run(self._nats.close(), TIMEOUT)
         self._loop.call_soon_threadsafe(self._loop.stop)

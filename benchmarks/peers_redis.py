@@ -1,8 +1,8 @@
 """redis-py and redis-server: PUBLISH and SUBSCRIBE over a Unix socket, hiredis parsing the replies.
 
-Fast path: `pipelined` gathers 100 PUBLISHes in a pipeline without transaction, as the documentation advises for many
-commands; an application must then gather by itself, which is why the plain row is there, too: one PUBLISH, one reply.
-The subscriber is `for message in pubsub.listen()`. The server's limit on what a slow subscriber may pile up is lifted.
+Fast path: `pipelined` collects 100 PUBLISHes in a pipeline without transaction, as the documentation recommends for many
+commands. An application must then collect messages itself, so there is a plain row, too: one PUBLISH, one reply. The
+subscriber is `for message in pubsub.listen()`. The server's limit on the backlog of a slow subscriber is lifted.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""eclipse-zenoh: sessions of Rust behind a Python API, over a Unix socket; as peers (no broker) and through a router.
+"""eclipse-zenoh: Rust sessions with a Python API, over a Unix socket; as peers (no broker) and through a router.
 
 Fast path: a declared publisher per key, and a Python callback on the subscriber. `CongestionControl.BLOCK`, so that it
-waits where it would drop. Throughput rows leave its batching on; latency rows ask for `express`, which sends at once.
-Scouting is off: both ends are told where to meet. PyPI has no zenohd, so the router is a session in router mode in a
-process of its own (`python -m benchmarks.peers_zenoh ADDRESS`); nothing of Python runs in it per event.
+waits instead of dropping. Throughput rows use its batching; latency rows use `express`, which sends at once. Scouting is
+off: both ends get the address. PyPI has no zenohd, so the router is a session in router mode in a process of its own
+(`python -m benchmarks.peers_zenoh ADDRESS`), in which no Python runs per event.
 
 Options: `mode`: "peer" or "client" (of the router); `express`.
 """
@@ -28,7 +28,7 @@ class ZenohClient(Client):
 
     def __init__(self, address: str, options: Mapping[str, Any]) -> None:
         mode = options["mode"]
-        # Of two peers the subscriber listens, because it is there first.
+        # Of two peers the subscriber listens, because it starts first.
         listens = mode == "peer" and options["role"] == "subscriber"
         self._session = _open(mode, address, listen=listens)
         self._express = bool(options.get("express"))
@@ -78,7 +78,7 @@ def _open(mode: str, address: str, *, listen: bool) -> zenoh.Session:
 
 
 def main(address: str) -> None:
-    """Be the router, until killed."""
+    """Run the router, until killed."""
     with _open("router", address, listen=True):
         threading.Event().wait()
 

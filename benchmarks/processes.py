@@ -1,9 +1,9 @@
-"""Workers and servers: processes started here, and ended by their handles, whatever happens.
+"""Workers and servers: processes that are started here and always ended, by their handles.
 
-A worker is asked line by line on its stdin and answers on its stdout, both JSON; it ends when its stdin does, so that
-even a harness that is killed leaves none. Servers know no such thing: they are ended by `close`, which every way out of
-a `with` takes, and by `end_all`, for those that a signal kept from getting there. Each process has a session of its own:
-Ctrl-C reaches the harness, which ends the others in order.
+A worker reads questions from its stdin and writes answers to its stdout, one JSON value a line. It ends when its stdin is
+closed, also if the harness is killed. Servers do not: they are ended by `close`, at the end of a `with`, and by `end_all`,
+if a signal came before the `with`. Each process has a session of its own, so Ctrl-C reaches the harness only, which ends
+the others in order.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from typing import Any, Self
 import orjson
 
 ROOT = Path(__file__).absolute().parent.parent
-#: Seconds that a process may need to start, and to answer a question that involves no measuring.
-START = 30.0
+#: Seconds for a process to start, and to answer a question that measures nothing.
+TIMEOUT = 30.0
 
-#: All that were started and not closed.
+#: Processes that are started and not closed.
 _running: set[Process] = set()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class ProcessFailed(Exception):
-    """A worker or server ended, said that it failed, or said nothing in time."""
+    """A worker or server ended, reported an error, or did not answer in time."""
 
 
 class Process:
-    """Something that runs until `close`. Its output goes to a file, which is shown when it fails."""
+    """A process that runs until `close`. Its output goes to a file, which is part of the error if it fails."""
 
     def __init__(self, name: str, command: Sequence[str | Path], directory: Path) -> None:
         self.name = name
         self._log = directory / f"{name}.log"
-        # Whoever runs the benchmarks may have settings of their own.
+        # Without the settings of the user who runs the benchmarks.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("FABRIC_")}
         environment["XDG_CONFIG_HOME"] = str(directory)
-        with self._log.open("wb") as log, _no_interruption():
+        with self._log.open("wb") as log, _deferred_signals():
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -66,7 +66,7 @@ class Process:
         return self._process.pid
 
     def cpu(self) -> float:
-        """Seconds of CPU it has used, over all of its threads, in nanosecond steps."""
+        """CPU seconds of all its threads, in nanosecond steps."""
         used = 0
         for task in Path(f"/proc/{self.pid}/task").glob("*/schedstat"):
             with suppress(OSError):  # a thread that ended in between
@@ -74,15 +74,15 @@ class Process:
         return used / 1e9
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Until it is so; ProcessFailed when it ends before, or takes too long."""
-        until = monotonic() + START
+        """Wait for a condition. ProcessFailed if the process ends before, or after the timeout."""
+        until = monotonic() + TIMEOUT
         while not condition():
             if self._process.poll() is not None or monotonic() > until:
                 raise self.failed("did not start")
             sleep(0.01)
 
     def failed(self, problem: str) -> ProcessFailed:
-        """The error that says so, with what it logged last."""
+        """The error for `problem`, with the end of its log."""
         status = self._process.poll()
         state = "still runs" if status is None else f"exited with {status}"
         log = self._log.read_text(errors="replace").strip()
@@ -121,7 +121,7 @@ class Worker(Process):
         return subprocess.PIPE
 
     def begin(self, question: str, **arguments: Any) -> None:
-        """Ask, and do not wait."""
+        """Send a question, and do not wait."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(orjson.dumps([question, arguments]) + b"\n")
@@ -129,14 +129,14 @@ class Worker(Process):
         except BrokenPipeError:
             raise self.failed(f"was gone when asked to {question}") from None
 
-    def answer(self, within: float = START) -> Any:
-        """What it answers. ProcessFailed if that is an error, or does not come in time."""
+    def answer(self, within: float = TIMEOUT) -> Any:
+        """Wait for the answer. ProcessFailed if it is an error, or does not arrive `within` seconds."""
         assert self._process.stdout is not None
         until = monotonic() + within
         while b"\n" not in self._read:
             ready, _, _ = select.select([self._process.stdout], [], [], max(until - monotonic(), 0))
             if not ready:
-                # It writes where each of its threads stands, which its log then ends with.
+                # SIGABRT makes it write the stacks of its threads to the end of its log.
                 self._process.send_signal(signal.SIGABRT)
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(2.0)
@@ -152,30 +152,30 @@ class Worker(Process):
             raise ProcessFailed(f"{self.name}: {answer['error']}")
         return answer["answer"]
 
-    def ask(self, question: str, within: float = START, **arguments: Any) -> Any:
-        """Ask, and wait for the answer."""
+    def ask(self, question: str, within: float = TIMEOUT, **arguments: Any) -> Any:
+        """Send a question, and wait for the answer."""
         self.begin(question, **arguments)
         return self.answer(within)
 
 
 def end_all() -> None:
-    """Close what is left: an exception can come between the start of a process and the `with` that would end it."""
+    """Close all processes: an exception can come between the start of one and the `with` that would end it."""
     for process in list(_running):
         process.close()
 
 
 @contextmanager
-def _no_interruption() -> Iterator[None]:
-    """Signals that would raise here do so at the end: a child whose handle was lost on the way would go on for ever."""
+def _deferred_signals() -> Iterator[None]:
+    """Defer signals to the end of the block: an exception inside could lose the handle of a child, which would run on."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread handles signals
         return
-    came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _frame: came.append(number)) for number in _SIGNALS}
+    deferred: list[int] = []
+    before = {number: signal.signal(number, lambda number, _frame: deferred.append(number)) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for missed in came:
-            signal.raise_signal(missed)
+        for late in deferred:
+            signal.raise_signal(late)

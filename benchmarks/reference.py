@@ -1,13 +1,13 @@
-"""The reference: pyzmq as its guide shows it, and nothing else.
+"""The reference: plain pyzmq, as in its guide.
 
     PUB ─ send_multipart([topic, 200 raw bytes]) ─▸ XSUB ═ zmq.proxy ═▸ XPUB ─▸ SUB ─ recv_multipart()
 
-Over ipc, high-water marks 0 (nothing is ever dropped), the proxy in a process of its own and its main thread:
-`python -m benchmarks.reference DIRECTORY`. No JSON at either end, so every ratio to it includes ours. A proxy passes
-both ways, so the round trip is two of these.
+Over ipc, high-water marks 0 (no event is dropped), the proxy on the main thread of a process of its own:
+`python -m benchmarks.reference DIRECTORY`. No JSON at either end, so every ratio to it includes the fabric's JSON. A proxy
+passes both ways, so the round trip is two of these.
 
-The row about publishing threads has `LockedReferenceClient`: a ZeroMQ socket belongs to one thread at a time, and a lock
-around each send is what one writes first.
+The row about publishing threads has `LockedReferenceClient`: a ZeroMQ socket may be used by one thread at a time, and a
+lock around each send is the obvious way to ensure that.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from benchmarks.client import SIZE, Client, Event, Handle
 
 _RAW = b"x" * SIZE
 _AT = struct.Struct("d")
-#: Seconds that what was sent may need to leave the process.
+#: Milliseconds for sent events to leave the process.
 _LINGER = 30_000
 
 
 class ReferenceClient(Client):
-    """Raw bytes through bare pyzmq. Not even a dict is made: `event` is ignored."""
+    """Raw bytes through plain pyzmq. No dict is made: `event` is ignored."""
 
     def __init__(self, address: str, options: Mapping[str, Any]) -> None:
         self._address = address
@@ -100,7 +100,7 @@ def _receive(made: zmq.Socket[bytes], handle: Handle) -> None:
 
 
 def main(directory: str) -> None:
-    """Be the proxy, until killed."""
+    """Run the proxy, until killed."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     incoming, outgoing = context.socket(zmq.XSUB), context.socket(zmq.XPUB)
     for made in (incoming, outgoing):

@@ -1,15 +1,14 @@
-"""The reference of the message plane: a ROUTER as the pyzmq guide shows it, and nothing else.
+"""The reference of the message plane: a plain ROUTER, as in the guide of pyzmq.
 
     DEALER ── to, … ──▸ ROUTER ── recv_multipart, send_multipart ──▸ from, … ──▸ DEALER
 
-The first frame is the routing id of whom a message is for; in its place the receiver finds that of whom it is from. No
-registration, no sender that is checked, no word to anybody whose message has come to nothing, no timers, no other socket
-to look at: it blocks in `recv_multipart`. Over ipc, high-water marks 0, in a process of its own and its main thread:
-`python -m benchmarks.reference_router DIRECTORY`.
+The first frame is the routing id of the receiver; the loop replaces it by that of the sender. There is no registration, no
+check of senders, no error to a sender, no timer and no other socket: it blocks in `recv_multipart`. Over ipc, high-water
+marks 0, on the main thread of a process of its own: `python -m benchmarks.reference_router DIRECTORY`.
 
-With `tuned` behind it, it does what can be done about pyzmq's own cost, as our proxy does: frames that know whether there
-are more of them, in place of a question to the socket about each, and libzmq's binding without what is wrapped around it.
-That is no target, but says how much of a ratio above 1 comes from there.
+With the argument `tuned` it avoids the overhead of pyzmq, as the proxy does: frames have the flag for more frames, so the
+socket need not be asked, and the backend of pyzmq is called directly. That is no target; it shows how much of a ratio above
+1 comes from this.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from typing import Any
 import zmq
 from zmq.backend import Socket as _Backend
 
-from benchmarks.client import PATIENCE, SIZE, End
+from benchmarks.client import SIZE, TIMEOUT, End
 
 _SERVER = b"server"
 _RAW = b"x" * SIZE
 
 
 class RouterRequests(End):
-    """A ping: a blocking DEALER at each end, raw bytes, no thread hop, no JSON."""
+    """Ping: a blocking DEALER at each end, raw bytes, no thread hop, no JSON."""
 
     def __init__(self, address: str, options: Mapping[str, Any]) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
-        self._socket.rcvtimeo = int(PATIENCE * 1_000)
+        self._socket.rcvtimeo = int(TIMEOUT * 1_000)
         self._socket.routing_id = _SERVER if options["role"] == "subscriber" else b"asker"
         self._socket.connect(f"ipc://{address}/router")
 
@@ -60,7 +59,7 @@ class RouterRequests(End):
 
 
 def main(directory: str, kind: str = "") -> None:
-    """Be the router, until killed."""
+    """Run the router, until killed."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     router = context.socket(zmq.ROUTER)
     router.sndhwm = router.rcvhwm = 0

@@ -1,7 +1,7 @@
-"""The table at the end, and the JSON file that keeps everything.
+"""The table at the end, and the JSON file with all numbers.
 
-The table shows ratios and CPU time an event. Rates and times as such are true of one machine at one hour: they are in
-the JSON, and in the table only as the reference's value, for context.
+The table has ratios and CPU time per event. Absolute rates and times depend on the machine and its load: they are in the
+JSON, and in the table only for the reference, as context.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _context(value: float, unit: str) -> str:
 
 
 def local_table(found: Mapping[str, Sequence[float]], rows: Sequence[LocalRow]) -> str:
-    """The rows about one process: microseconds, and how they compare with the row that each is measured against."""
+    """The rows about one process: microseconds, and the comparison with the base of each."""
     lines = [["One process", "µs", "min", "max", "compared with", "more µs", "times", "target"]]
     for row in rows:
         if row.name not in found:
@@ -114,7 +114,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Where this ran, and with what."""
+    """The machine and the versions of this run."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -132,7 +132,7 @@ def machine() -> dict[str, Any]:
 
 
 def save(path: Path, settings: Mapping[str, Any], local: Mapping[str, Any], results: Sequence[Result]) -> None:
-    """Everything: each run, and the sums."""
+    """Save all runs and their summaries as JSON."""
     document = {
         "machine": machine(),
         "settings": settings,

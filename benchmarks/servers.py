@@ -1,8 +1,8 @@
-"""The systems that are compared, and how the broker of each is started: on loopback or in a directory, by our handle.
+"""The systems that are compared, and how the broker of each is started, on loopback or in a directory.
 
-Where client and server both speak it, the way is a Unix socket, as it is for the fabric and the reference: redis, zenoh,
-mosquitto. nats-server listens on tcp only. Brokers keep nothing on disk, and may queue as much as it takes: a peer
-shall not lose events to a default meant for slow consumers.
+The transport is a Unix socket if client and server support it, as for the fabric and the reference: redis, zenoh,
+mosquitto. nats-server listens on tcp only. Brokers store nothing on disk, and their queues are unlimited, so that a peer
+does not lose events because of a default for slow consumers.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from benchmarks.processes import Process
 
 
 class Started(NamedTuple):
-    """A broker that listens (None: the system needs none), and where."""
+    """A broker that listens (None: the system needs none), and its address."""
 
     address: str
     process: Process | None
 
 
 class System(NamedTuple):
-    """A system: its client (`module:class`), what must be installed for it, and how its broker starts."""
+    """A system: its client (`module:class`), the function that starts its broker, the package and program that it needs."""
 
     title: str
     client: str
@@ -35,7 +35,7 @@ class System(NamedTuple):
     program: str | None = None
 
     def missing(self) -> str | None:
-        """Why it cannot run here; None if it can."""
+        """The reason why it cannot run here; None if it can."""
         if self.package is not None and find_spec(self.package) is None:
             return f"{self.title} is skipped: its Python client is not installed (the extra `bench` has it)."
         if self.program is not None and program(self.program) is None:
@@ -44,12 +44,12 @@ class System(NamedTuple):
 
 
 def program(name: str) -> str | None:
-    """Where a server is; Debian puts some where only root's PATH looks."""
+    """The path of a server; on Debian some are in a directory that is only in root's PATH."""
     return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
 
 
 def free_port() -> int:
-    """A tcp port of loopback that nobody has."""
+    """A tcp port of loopback that is not in use."""
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])
@@ -84,7 +84,7 @@ def _on_unix(path: Path) -> Callable[[], bool]:
 def _fabric(directory: Path, *options: str) -> Started:
     place = directory / "fabric"
     command: list[str | Path] = [sys.executable, "-m", "proxy", "--url", f"ipc://{place}", "--settle", "0", *options]
-    # Events-in is bound last.
+    # The socket that is bound last.
     return Started(f"ipc://{place}", _run("proxy", command, directory, _on_unix(place / "events-in")))
 
 
@@ -127,7 +127,7 @@ def _mosquitto(directory: Path) -> Started:
     place = directory / "mqtt.sock"
     config = directory / "mosquitto.conf"
     options = "allow_anonymous true\npersistence false\nmax_queued_messages 0\nset_tcp_nodelay true\n"
-    # Started by root it would become another user, who may not write here.
+    # As root it would switch to another user, who may not write here.
     config.write_text(f"user root\nlistener 0 {place}\n{options}")
     command: list[str | Path] = [program("mosquitto") or "mosquitto", "-c", config]
     return Started(str(place), _run("mosquitto", command, directory, _on_unix(place)))

@@ -1,4 +1,4 @@
-"""The few numbers that are made of many."""
+"""Summaries of many numbers: median with minimum and maximum, percentiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Spread(NamedTuple):
-    """Median, least and greatest of the repeats."""
+    """Median, minimum and maximum of the repeats."""
 
     median: float
     min: float
@@ -17,12 +17,12 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of at least one value."""
+    """The spread of at least one value."""
     return Spread(median(values), min(values), max(values))
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that `percent` of 100 do not exceed (nearest rank)."""
+    """The smallest value that at least `percent` % of the values do not exceed (nearest rank)."""
     return ordered[max(ceil(len(ordered) * percent / 100), 1) - 1]
 
 

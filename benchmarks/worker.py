@@ -1,9 +1,9 @@
-"""What runs in the publisher's and the subscriber's process: `python -m benchmarks.worker`, asked by the harness.
+"""Program of the publisher's and the subscriber's process: `python -m benchmarks.worker`, which answers the harness.
 
     stdin   ["expect", {"count": 1000}]        stdout  {"answer": …}  or  {"error": "…"}
 
-A worker measures its own CPU (getrusage, all threads) from `expect` or the start of `blast` until the last event, or
-until everything has left. Moments are `time.monotonic()`, which is one clock for all processes of a Linux machine.
+A worker measures its own CPU time (getrusage, all threads) from `expect` to the last event, or from the start of `blast`
+until all events have left. Times are `time.monotonic()`, which is the same clock in all processes of a Linux machine.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 import orjson
 
 from benchmarks import contention, local
-from benchmarks.client import QUIET, End, Tally, connected
+from benchmarks.client import QUIET_PERIOD, End, Tally, connected
 from benchmarks.spreads import percentiles
 
 
 class Worker:
-    """Every public method is a question that the harness may ask."""
+    """The answers to the harness: every public method is a question."""
 
     def __init__(self) -> None:
         self._client: End | None = None
@@ -40,11 +40,11 @@ class Worker:
         return self._client
 
     def open(self, client: str, address: str, options: dict[str, Any]) -> None:
-        """Become an end of a system."""
+        """Connect to a system."""
         self._client = connected(client, address, options)
 
     def counters(self) -> dict[str, int]:
-        """What the library counts."""
+        """The counters of the library."""
         return dict(self._system.counters())
 
     def cpu(self) -> float:
@@ -54,29 +54,29 @@ class Worker:
     # Throughput
 
     def tally(self, topics: list[str]) -> None:
-        """Subscribe, and count."""
+        """Subscribe, and count the events."""
         self._system.subscribe(topics, self._tally)
 
     def expect(self, count: int) -> None:
-        """Begin to count anew."""
+        """Count from 0."""
         self._tally.expect(count)
         self._cpu_at = _cpu()
 
     def heard(self, timeout: float) -> bool:
-        """Whether the first expected event comes within `timeout` seconds."""
+        """Whether the first expected event arrives within `timeout` seconds."""
         return self._tally.reached.wait(timeout)
 
     def settle(self) -> int:
-        """Wait until nothing comes any more; how many came since `expect`."""
+        """Wait until no more events arrive; the number of those since `expect`."""
         while True:
             count = self._tally.count
-            sleep(QUIET)
+            sleep(QUIET_PERIOD)
             if count == self._tally.count:
                 return count
 
-    def wait(self, patience: float) -> dict[str, Any]:
-        """Wait for what is expected: how many came, when the last one did, and the CPU seconds that took."""
-        self._tally.wait(patience)
+    def wait(self, idle_timeout: float) -> dict[str, Any]:
+        """Wait for the expected events: their number, the time of the last one, and CPU seconds since `expect`."""
+        self._tally.wait(idle_timeout)
         return {"count": self._tally.count, "last": self._tally.last, "cpu": _cpu() - self._cpu_at}
 
     def publish(self, topic: str) -> None:
@@ -84,7 +84,7 @@ class Worker:
         self._system.publish(topic, self._system.event)
 
     def blast(self, topics: list[str], count: int) -> dict[str, float]:
-        """Publish in a tight loop: when that began, how long it took to leave, and CPU seconds."""
+        """Publish in a tight loop: the time of its start, seconds until all have left, and CPU seconds."""
         cpu, first = _cpu(), monotonic()
         self._system.blast(topics, count)
         return {"first": first, "seconds": monotonic() - first, "cpu": _cpu() - cpu}
@@ -100,30 +100,30 @@ class Worker:
         self._system.answer(topic, reply)
 
     def ping(self, topic: str, reply: str, count: int) -> dict[str, float]:
-        """Percentiles of `count` round trips; a tenth as many before are not counted."""
+        """Percentiles of `count` round trips, after a warm-up of a tenth as many."""
         warm = count // 10
         return percentiles(self._system.ping(topic, reply, warm + count)[warm:])
 
     def record(self, topic: str) -> None:
-        """Note how old events are when they come."""
+        """Record the age of events on arrival."""
         self._system.record(topic, self._delays)
 
     def forget(self) -> int:
-        """Forget what was noted; how much that was."""
+        """Discard the recorded ages; their number."""
         count = len(self._delays)
         self._delays.clear()
         return count
 
     def noted(self) -> int:
-        """How many delays were noted."""
+        """Number of recorded ages."""
         return len(self._delays)
 
     def delays(self) -> dict[str, float]:
-        """Their percentiles."""
+        """Percentiles of the recorded ages."""
         return percentiles(self._delays)
 
     def pace(self, topic: str, rate: float, count: int) -> float:
-        """Publish at `rate`; the rate that it became."""
+        """Publish at `rate`; the actual rate."""
         begin = monotonic()
         self._system.pace(topic, rate, count)
         return count / (monotonic() - begin)
@@ -151,7 +151,7 @@ class Worker:
         self._system.serve(name)
 
     def request(self, name: str, count: int) -> dict[str, float]:
-        """Percentiles of `count` requests; a tenth as many before are not counted."""
+        """Percentiles of `count` requests, after a warm-up of a tenth as many."""
         warm = count // 10
         return percentiles(self._system.request(name, warm + count)[warm:])
 
@@ -162,7 +162,7 @@ class Worker:
         return local.run(rows, scale, address)
 
     def close(self) -> None:
-        """Leave."""
+        """Disconnect."""
         if self._client is not None:
             self._client.close()
 
@@ -173,8 +173,8 @@ def _cpu() -> float:
 
 
 def main() -> None:
-    """Answer until stdin ends."""
-    # Libraries may print: our stdout is for answers alone.
+    """Answer until stdin is closed."""
+    # Libraries may print: stdout is for answers only.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     faulthandler.enable()  # see `processes.Worker.answer`
@@ -188,7 +188,7 @@ def main() -> None:
             traceback.print_exc()
             answer = {"error": f"{question}: {type(error).__name__}: {error}"}
         answers.write(orjson.dumps(answer) + b"\n")
-    # Threads of client libraries do not keep us.
+    # Without waiting for threads of client libraries.
     os._exit(0)
 
 

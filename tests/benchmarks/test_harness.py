@@ -1,4 +1,4 @@
-"""Repeats, order and ratios, with runs that are made up."""
+"""Repeats, order and ratios, with invented runs."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def run(group, repeats=3, heard=None):
     return harness.run(group, CASES, events=10, repeats=repeats, say=say)
 
 
-def test_each_repeat_begins_one_case_further_on():
+def test_each_repeat_begins_one_case_later():
     heard = []
     run(group_of(lambda case, events: run_of(1.0)), heard=heard)
     assert [line.partition(": ")[2] for line in heard] == [
@@ -35,7 +35,7 @@ def test_each_repeat_begins_one_case_further_on():
 
 
 def test_a_ratio_is_taken_between_runs_of_one_repeat():
-    # The machine becomes ten times as slow each time: no ratio notices.
+    # The machine becomes ten times slower each time, which changes no ratio.
     speeds = {case.name: iter([1000.0, 100.0, 10.0]) for case in CASES}
     factors = {"reference": [1, 1, 1], "fabric": [2, 3, 4], "nats-py": [1, 1, 2]}
     factors = {name: iter(values) for name, values in factors.items()}
@@ -48,13 +48,13 @@ def test_a_ratio_is_taken_between_runs_of_one_repeat():
     assert result.against == {"nats-py": (2, 2, 3)}
 
 
-def test_where_less_is_better_ours_is_as_many_times_as_good_as_it_is_shorter():
+def test_if_less_is_better_the_comparison_with_peers_is_inverted():
     times = {"reference": 1.0, "fabric": 2.0, "nats-py": 6.0}
     group = group_of(lambda case, events: run_of(times[case.name]))._replace(more_is_better=False)
     assert run(group).against == {"nats-py": (3, 3, 3)}
 
 
-def test_a_case_that_fails_leaves_the_others_alone():
+def test_a_case_that_fails_does_not_affect_the_others():
     def measure(case, events):
         if case.name == "nats-py":
             raise ProcessFailed("it did not start")
@@ -67,18 +67,18 @@ def test_a_case_that_fails_leaves_the_others_alone():
     assert rows["fabric"].ratio == (1, 1, 1)
 
 
-def test_what_is_lost_and_what_is_counted_is_summed_up():
+def test_lost_and_counted_events_are_added():
     result = run(group_of(lambda case, events: run_of(1.0, delivered=7, accounted=2)))
     assert [(row.published, row.lost, row.accounted) for row in result.rows] == [(30, 3, 6)] * 3
 
 
-def test_an_absolute_limit_is_judged_by_the_value():
+def test_an_absolute_limit_applies_to_the_value():
     limited = (Case("reference", "reference"), Case("fabric", "fabric", limit=0.5))
     result = harness.run(group_of(lambda case, events: run_of(0.4)), limited, events=1, repeats=1, say=lambda _: None)
     assert [row.met(False) for row in result.rows] == [None, True]
 
 
-def test_a_peer_that_is_not_installed_is_skipped_with_a_sentence(monkeypatch):
+def test_a_peer_that_is_not_installed_is_skipped_and_reported(monkeypatch):
     monkeypatch.setattr("benchmarks.servers.program", lambda name: None)
     heard = []
     cases = harness.chosen(GROUPS[0], peers=True, say=heard.append)

@@ -1,4 +1,4 @@
-"""The command: what it runs, prints and keeps; and that Ctrl-C leaves nothing behind."""
+"""The command: its runs, output and file of numbers; and that Ctrl-C leaves no process."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from fabric.testing import wait_until
 from tests.processes import children_of, has_ended
 
 
-def test_list_shows_every_row_and_runs_nothing():
+def test_list_prints_every_row_and_runs_nothing():
     shown = CliRunner().invoke(main, ["--list"])
     assert shown.exit_code == 0
     lines = [line.strip() for line in shown.stdout.splitlines()]
@@ -26,7 +26,7 @@ def test_list_shows_every_row_and_runs_nothing():
     assert all(case.name in lines for group in GROUPS for case in group.cases)
 
 
-def test_a_run_prints_a_table_and_keeps_the_numbers(tmp_path):
+def test_a_run_prints_a_table_and_saves_the_numbers(tmp_path):
     path = tmp_path / "numbers.json"
     arguments = ["throughput", "local", "--row", "one topic", "--row", "among 10", "--repeats", "2"]
     ran = CliRunner().invoke(main, [*arguments, "--events", "200", "--json", str(path)])
@@ -67,6 +67,6 @@ def test_a_signal_ends_every_process_that_was_started(short_directory, number):
 
 @pytest.fixture
 def short_directory():
-    # Not below tmp_path: a socket's address is 107 bytes at most.
+    # Not below tmp_path: the path of a socket has 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="fabric-") as directory:
         yield Path(directory)

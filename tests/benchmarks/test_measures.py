@@ -1,4 +1,4 @@
-"""Every benchmark runs, and accounts for every event: here with a few, the numbers being nobody's business."""
+"""Every benchmark runs, and accounts for every event; here with few events, and without looking at the numbers."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +17,7 @@ CASES = {f"{group.name}: {case.name}": (group, case) for group in GROUPS for cas
 
 @pytest.fixture(scope="module")
 def runs():
-    """All rows that can run here, by name, some at a time: each mostly waits for its processes."""
+    """All rows that can run here, by name; some run at the same time, because each mostly waits for its processes."""
     with ThreadPoolExecutor(4) as pool:
         yield {
             name: pool.submit(group.measure, case, EVENTS)
@@ -35,7 +35,7 @@ def test_each_row_runs_and_loses_nothing(name, runs):
     assert (run.published, run.lost, run.extra) == (run.delivered + run.accounted, 0, 0)
 
 
-def test_a_publisher_that_subscribes_to_what_it_publishes_gets_it_back(runs):
+def test_a_publisher_that_subscribes_to_its_own_events_gets_echoes(runs):
     assert runs["throughput: fabric, echo"].result().details["echoes"] > 0
 
 
@@ -46,7 +46,7 @@ def test_the_rows_about_one_process_run():
     assert all(len(times) == 1 and times[0] > 0 for times in found.values())
 
 
-def test_a_row_about_one_process_brings_the_row_it_is_compared_with():
+def test_a_row_about_one_process_includes_the_row_it_is_compared_with():
     found = run_local(["publish, unwanted"], scale=0.002, repeats=1, say=lambda _: None)
     assert set(found) == {"publish, unwanted", "publish, unconnected"}
 
