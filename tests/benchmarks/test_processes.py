@@ -1,18 +1,21 @@
 """Workers and servers: all processes are ended, and a failure has its reason."""
 
+import os
+import signal
 import sys
 
 import pytest
 
 from benchmarks.processes import Process, ProcessFailed, Worker
 from fabric.testing import wait_until
+from tests.processes import has_ended
 
 
 def test_a_worker_answers_and_ends(tmp_path):
     with Worker("worker", tmp_path) as worker:
         assert worker.ask("cpu") > 0
         assert worker.cpu() > 0
-    assert worker._process.returncode is not None
+    assert has_ended(worker.pid)
 
 
 def test_an_error_in_a_worker_is_reported_and_does_not_end_it(tmp_path):
@@ -25,8 +28,8 @@ def test_an_error_in_a_worker_is_reported_and_does_not_end_it(tmp_path):
 def test_the_error_of_a_worker_that_has_ended_has_its_log(tmp_path):
     with Worker("worker", tmp_path) as worker:
         worker.ask("cpu")
-        worker._process.kill()
-        worker._process.wait()
+        os.kill(worker.pid, signal.SIGKILL)
+        wait_until(lambda: has_ended(worker.pid), what="the worker ends")
         with pytest.raises(ProcessFailed, match=r"worker (ended|was gone).*exited with -9"):
             worker.ask("cpu")
 
@@ -61,4 +64,4 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path):
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(60)"
     with Process("server", [sys.executable, "-c", code], tmp_path) as server:
         server.wait_until(lambda: (tmp_path / "server.log").read_text().startswith("on"))
-    assert server._process.returncode == -9
+    assert "exited with -9" in str(server.failed("was ended"))

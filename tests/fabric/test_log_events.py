@@ -330,11 +330,11 @@ def test_a_handler_can_be_configured_from_a_dict():
 def test_records_of_a_callback_of_log_events_are_not_published(bus, handler, log):
     seen = []
 
-    def hear(event):
+    def receive(event):
         seen.append(event["message"])
         log.info("I heard %s", event["message"])
 
-    bus.subscribe("log.**", hear)
+    bus.subscribe("log.**", receive)
     log.info("one")
     log.info("two")
     assert (seen, handler.suppressed) == (["one", "two"], 2)
@@ -351,12 +351,12 @@ def test_records_of_an_async_callback_of_log_events_are_not_published(bus, handl
     async def main():
         seen = []
 
-        async def hear(event):
+        async def receive(event):
             seen.append(event["message"])
             await asyncio.sleep(0)
             log.info("I heard %s", event["message"])
 
-        bus.subscribe("log.**", hear)
+        bus.subscribe("log.**", receive)
         log.info("here")
         await asyncio.to_thread(log.info, "there")
         await await_until(lambda: handler.suppressed == 2)
@@ -373,10 +373,10 @@ def test_other_tasks_of_a_loop_that_was_woken_by_a_record_may_log(bus, handler, 
             await asyncio.sleep(0)
             log.info("working")
 
-        async def hear(event):
+        async def receive(event):
             pass
 
-        bus.subscribe("log.**", hear)
+        bus.subscribe("log.**", receive)
         bus.subscribe("work", work)
 
         def both():
@@ -399,11 +399,11 @@ def test_two_processes_that_log_received_log_events_make_no_cycle():
             handlers.append(logging_handler(node=node))
             log.addHandler(handlers[-1])
 
-            def hear(event, log=log):
+            def receive(event, log=log):
                 counts.append(event["message"])
                 log.info("heard %s", event["message"])
 
-            node.subscribe("log.**", hear).wait_ready(everyone=True)
+            node.subscribe("log.**", receive).wait_ready(everyone=True)
         handlers[0].handle(logging.makeLogRecord({"name": "first", "levelname": "INFO", "msg": "once"}))
         wait_until(lambda: sum(handler.suppressed for handler in handlers) == 2)
         assert counts == ["once", "once"]
@@ -462,14 +462,14 @@ def test_records_after_the_node_was_closed_are_local():
 
 def test_a_callback_may_wait_for_a_thread_that_logs(bus, log):
     # The handler's lock is not held meanwhile, or both would wait for ever.
-    def hear(event):
+    def receive(event):
         if event["message"] == "outer":
             other = threading.Thread(target=log.info, args=("inner",))
             other.start()
             other.join(20)
             assert not other.is_alive()
 
-    bus.subscribe("log.**", hear)
+    bus.subscribe("log.**", receive)
     captured = Capture(bus, "log.**")
     log.info("outer")
     assert [event["message"] for event in captured] == ["inner", "outer"]

@@ -116,7 +116,7 @@ def test_a_text_that_cannot_be_sent_is_repeated_and_then_a_dead_letter(router, s
     assert routing.problem == "only: ValueError: broken"
     assert [each.attempt for each in sent] == [1, 2]
     assert len({each.id for each in sent}) == 1
-    wait_until(lambda: shown and events, what="it is told and shown")
+    wait_until(lambda: shown and events, what="it is published and shown")
     assert shown == ["-- not sent to a:1 (only: ValueError: broken): x\\u001b[2J\n"]
     assert (events[0]["text"], events[0]["attempts"]) == ("x\x1b[2J", 2)
     assert {key: router.stats()[key] for key in ("accepted", "sent", "undelivered", "refused", "waiting")} == {
@@ -133,7 +133,7 @@ def test_a_text_that_is_not_taken_has_failed_at_once_and_is_a_dead_letter(router
     routing = router.route(channel, "x")
     assert not routing.ok
     assert problem in routing.problem
-    wait_until(lambda: shown, what="it is shown")
+    wait_until(lambda: shown, what="the line is shown")
     assert router.stats()["refused"] == 1
 
 

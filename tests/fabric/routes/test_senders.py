@@ -26,22 +26,22 @@ class Server:
         self.asked = []
         self.release = threading.Event()
         self.release.set()
-        ours = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                ours.asked.append((self.path, dict(self.headers), orjson.loads(body)))
-                ours.release.wait(10)
-                self.send_response(ours.status)
-                for name, value in ours.headers.items():
+                server.asked.append((self.path, dict(self.headers), orjson.loads(body)))
+                server.release.wait(10)
+                self.send_response(server.status)
+                for name, value in server.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(ours.answer)))
+                self.send_header("Content-Length", str(len(server.answer)))
                 self.end_headers()
                 try:
-                    self.wfile.write(ours.answer)
+                    self.wfile.write(server.answer)
                 except OSError:
                     pass
 

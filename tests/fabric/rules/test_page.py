@@ -24,8 +24,8 @@ def test_every_file_on_the_page_is_valid(text):
 
 def test_the_first_file_does_what_the_page_says():
     body = {"type": "task_done", "text": "built"}
-    told = [plan(each) for each in Rules.parse(FILES[0]).decide({"from": "worker-1", "body": body})]
-    assert [(each["action"], each.get("text") or each.get("argv")) for each in told] == [
+    plans = [plan(each) for each in Rules.parse(FILES[0]).decide({"from": "worker-1", "body": body})]
+    assert [(each["action"], each.get("text") or each.get("argv")) for each in plans] == [
         ("print", " Ann: built"), ("inbox", "[Ann] built"), ("exec", ["notify-send", "--", "Ann", "built"]),
     ]  # fmt: skip
 

@@ -94,10 +94,10 @@ def test_it_can_be_used_in_a_coroutine():
             a, b = memory.node("a"), memory.node("b")
             seen = []
 
-            async def hear(event):
+            async def receive(event):
                 seen.append(event["n"])
 
-            b.subscribe("a", hear)
+            b.subscribe("a", receive)
             a.publish("a", {"n": 1})
             await await_until(lambda: seen)
             endpoint = b.endpoint("adder", lambda message: message.body["n"] + 1)

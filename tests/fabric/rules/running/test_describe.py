@@ -33,9 +33,9 @@ def test_conditions_and_actions_in_a_few_words():
 
 
 def test_a_plan_is_the_action_or_the_problem_of_it():
-    told = [plan(each) for each in RULES.decide({"from": "", "body": {"type": "x", "n": 1, "text": "-t"}})]
-    assert [each.pop("rule") for each in told] == ["a"] * 6
-    assert told == [
+    plans = [plan(each) for each in RULES.decide({"from": "", "body": {"type": "x", "n": 1, "text": "-t"}})]
+    assert [each.pop("rule") for each in plans] == ["a"] * 6
+    assert plans == [
         {"action": "print", "text": "-t"},
         {"action": "inbox", "text": '{"type":"x","n":1,"text":"-t"}'},
         {"action": "exec", "problem": "argument 2 would be taken for an option: '-t' (put \"--\" before it)"},

@@ -25,10 +25,10 @@ def make():
         each.close()
 
 
-def put(host, text, *, now=False, told=None):
-    told = [] if told is None else told
-    host.put(text, message_item({"id": text}), "r", now=now, report=told.append)
-    return told
+def put(host, text, *, now=False, reports=None):
+    reports = [] if reports is None else reports
+    host.put(text, message_item({"id": text}), "r", now=now, report=reports.append)
+    return reports
 
 
 def test_an_idle_host_finds_each_text_in_its_queue(make):
@@ -70,8 +70,8 @@ def test_a_text_that_cannot_wait_is_handed_over_at_once_and_marked_busy(make):
 def test_a_callback_gets_texts_in_order_on_a_thread_of_its_own(make):
     seen = []
     host = make(lambda handed: seen.append((handed.text, threading.current_thread().name)))
-    told = [put(host, text) for text in "abc"]
-    wait_until(lambda: told == [[None]] * 3)
+    reports = [put(host, text) for text in "abc"]
+    wait_until(lambda: reports == [[None]] * 3)
     assert seen == [(text, "fabric-rules-inbox") for text in "abc"]
     with pytest.raises(RuntimeError, match="no queue"):
         host.poll()
@@ -104,11 +104,11 @@ def test_a_callback_that_raises_is_reported_and_gets_the_next_text(make):
 def test_a_callback_that_hangs_blocks_no_put_and_its_queue_is_bounded(make):
     gate, entered = threading.Event(), threading.Event()
     host = make(lambda handed: entered.set() or gate.wait(10), limit=2)
-    told = [put(host, "0")]
+    reports = [put(host, "0")]
     assert entered.wait(10)
-    told += [put(host, str(number)) for number in range(1, 5)]
-    assert [bool(each) for each in told] == [False, True, True, False, False]
-    assert "too slow, or has hung" in told[1][0]
+    reports += [put(host, str(number)) for number in range(1, 5)]
+    assert [bool(each) for each in reports] == [False, True, True, False, False]
+    assert "too slow, or has hung" in reports[1][0]
     assert host.dropped == 2
     gate.set()
 
@@ -119,8 +119,8 @@ def test_a_host_that_never_reads_or_is_never_idle_loses_the_oldest_texts_and_the
         put(host, str(number))
     assert ([each.text for each in host.poll()], host.dropped) == (["2", "3", "4"], 2)
     host.busy()
-    told = [put(host, str(number)) for number in range(5)]
-    assert ["gathered" in str(each) for each in told] == [True, True, False, False, False]
+    reports = [put(host, str(number)) for number in range(5)]
+    assert ["gathered" in str(each) for each in reports] == [True, True, False, False, False]
     host.idle()
     assert (host.get(1).text, host.dropped) == ("2\n\n3\n\n4", 4)
 
