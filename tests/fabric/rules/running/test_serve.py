@@ -115,5 +115,7 @@ def test_messages_that_have_arrived_are_handled_on_close(serving, node):
         asker.send("lead-agent", {"text": str(number)}).wait()
     served.close()
     assert len(host.poll()) == 20
+    # Closing does not wait for the proxy, which may still pass on a message sent right afterwards.
+    wait_until(lambda: "lead-agent" not in [each["endpoint"] for each in asker.endpoints()])
     with pytest.raises(NoSuchEndpoint):
         asker.send("lead-agent", {}).wait()
