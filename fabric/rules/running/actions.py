@@ -85,7 +85,6 @@ class Actions:
         self._router = router
         self._write = write
         self._colour = colour
-        self._counters = runner.rules.tally
         self._lines = WorkerPool("print")
         self._receipts = WorkerPool("receipts", concurrency=MAX_RECEIPTS)
 
@@ -93,54 +92,54 @@ class Actions:
         """Start an action for `source`, a message or the envelope of an event."""
         run = self._runner.begin(planned)
         try:
-            _BEGIN[planned.kind](self, planned, run, source)
+            _BEGIN[planned.kind](self, run, source)
         except Exception as error:
             problem = text_of_error(error)
             run.failed(problem)
             _fail_request(planned, source, problem)
 
-    def _print(self, planned: Planned, run: ActionRun, source: Mapping[str, Any]) -> None:
-        self._with_text(planned, run, lambda text: self._show(planned, run, text), colour=self._colour)
+    def _print(self, run: ActionRun, source: Mapping[str, Any]) -> None:
+        self._with_text(run, lambda text: self._show(run, text), colour=self._colour)
 
-    def _show(self, planned: Planned, run: ActionRun, text: str) -> None:
+    def _show(self, run: ActionRun, text: str) -> None:
         self._lines.put(
             Job(
                 lambda: run.attempt(lambda: self._write(text + "\n")),
-                lambda: self._counters.count(planned.rule.name, "dropped"),
+                lambda: run.count("dropped"),
                 len(text),
             )
         )
 
-    def _inbox(self, planned: Planned, run: ActionRun, source: Mapping[str, Any]) -> None:
-        assert isinstance(planned.action, InboxAction)
-        now = planned.action.now
-        self._with_text(planned, run, lambda text: self._hand_over(planned, run, text, now=now))
+    def _inbox(self, run: ActionRun, source: Mapping[str, Any]) -> None:
+        action = run.planned.action
+        assert isinstance(action, InboxAction)
+        self._with_text(run, lambda text: self._hand_over(run, text, now=action.now))
 
-    def _hand_over(self, planned: Planned, run: ActionRun, text: str, *, now: bool) -> None:
+    def _hand_over(self, run: ActionRun, text: str, *, now: bool) -> None:
         def report(problem: str | None) -> None:
             if problem is not None:
                 run.failed(problem)
 
-        self._host.put(text, planned.item, planned.rule.name, now=now, report=report)
+        self._host.put(text, run.planned.item, run.planned.rule.name, now=now, report=report)
 
-    def _route(self, planned: Planned, run: ActionRun, source: Mapping[str, Any]) -> None:
-        action = planned.action
+    def _route(self, run: ActionRun, source: Mapping[str, Any]) -> None:
+        action = run.planned.action
         assert isinstance(action, RouteAction)
 
         def route(text: str) -> None:
             try:
-                self._route_now(channel_of(planned), text, source)
+                self._route_now(channel_of(run.planned), text, source)
             except Exception as error:
                 run.failed(text_of_error(error))
                 if action.otherwise == "inbox":
-                    self._hand_over(planned, run, text, now=False)
+                    self._hand_over(run, text, now=False)
                 elif action.otherwise == "print":
-                    self._show(planned, run, text)
+                    self._show(run, text)
 
         if isinstance(action.format, ProgramFormat):
-            self._with_text(planned, run, route)
+            self._with_text(run, route)
         else:
-            text = text_of(planned)
+            text = text_of(run.planned)
             run.put(lambda: route(text), len(text))
 
     def _route_now(self, channel: str, text: str, source: Mapping[str, Any]) -> None:
@@ -152,8 +151,8 @@ class Actions:
             problem = getattr(outcome, "problem", None) or _short(outcome)
             raise ValueError(f"it was not taken for its channel: {problem}")
 
-    def _exec(self, planned: Planned, run: ActionRun, source: Mapping[str, Any]) -> None:
-        action = planned.action
+    def _exec(self, run: ActionRun, source: Mapping[str, Any]) -> None:
+        planned, action = run.planned, run.planned.action
         assert isinstance(action, ExecAction)
         data = encoded(planned)
 
@@ -174,15 +173,15 @@ class Actions:
         else:
             run.put(execute, len(data), lambda: _fail_request(planned, source, "too many wait for this program"))
 
-    def _publish(self, planned: Planned, run: ActionRun, source: Mapping[str, Any]) -> None:
-        topic, body = topic_of(planned), body_of(planned)
+    def _publish(self, run: ActionRun, source: Mapping[str, Any]) -> None:
+        topic, body = topic_of(run.planned), body_of(run.planned)
         # On the action's pool: subscribers of this process run inside `publish`.
         run.put(lambda: self._sink().publish(topic, body))
 
-    def _send(self, planned: Planned, run: ActionRun, source: Mapping[str, Any]) -> None:
-        action = planned.action
+    def _send(self, run: ActionRun, source: Mapping[str, Any]) -> None:
+        action = run.planned.action
         assert isinstance(action, SendAction)
-        to, body = receiver_of(planned), body_of(planned)
+        to, body = receiver_of(run.planned), body_of(run.planned)
 
         def send() -> None:
             sender = self._sender if isinstance(self._sender, str) else self._sender()
@@ -198,15 +197,13 @@ class Actions:
             raise ValueError("there is no node here to publish or send with")
         return self._node
 
-    def _with_text(
-        self, planned: Planned, run: ActionRun, then: Callable[[str], None], *, colour: bool = False
-    ) -> None:
+    def _with_text(self, run: ActionRun, then: Callable[[str], None], *, colour: bool = False) -> None:
         """Call `then` with the action's text: here, or on its pool if a program makes it."""
-        action = planned.action
+        planned, action = run.planned, run.planned.action
         assert isinstance(action, PrintAction | InboxAction | RouteAction)
         form, limit = action.format, action.limit
         if not isinstance(form, ProgramFormat):
-            self._counters.count(planned.rule.name, "runs")
+            run.count("runs")
             then(text_of(planned, colour=colour))
             return
         data = encoded(planned)
@@ -248,7 +245,7 @@ class Actions:
             pool.join(until)
 
 
-_BEGIN: dict[str, Callable[[Actions, Planned, ActionRun, Mapping[str, Any]], None]] = {
+_BEGIN: dict[str, Callable[[Actions, ActionRun, Mapping[str, Any]], None]] = {
     "print": Actions._print,
     "inbox": Actions._inbox,
     "exec": Actions._exec,

@@ -139,18 +139,18 @@ def _new_state(planned: Planned) -> ActionState:
 
 
 class ActionRun:
-    """One run of an action. Every method may be called on any thread; only `run` and `format` block."""
+    """One run of a planned action. Every method may be called on any thread; only `run` and `format` block."""
 
     def __init__(self, runner: Runner, planned: Planned) -> None:
+        self.planned = planned
         self._runner = runner
-        self._planned = planned
         self._name = planned.rule.name
         self._counters = runner.rules.tally
 
     @cached_property
     def _state(self) -> ActionState:
         # Looked up once: after a reload that changes the action, a job that waits belongs to the old one.
-        return self._runner.state_of(self._planned)
+        return self._runner.state_of(self.planned)
 
     def put(self, work: Callable[[], None], size: int = 0, dropped: Callable[[], None] | None = None) -> None:
         """Call `work` on the action's pool; an exception is counted. If it is dropped, `dropped` is called instead.
@@ -159,15 +159,19 @@ class ActionRun:
         """
 
         def run() -> None:
-            self._counters.count(self._name, "runs")
+            self.count("runs")
             self.attempt(work)
 
         def lost() -> None:
-            self._counters.count(self._name, "dropped")
+            self.count("dropped")
             if dropped is not None:
                 dropped()
 
         self._state.pool.put(Job(run, lost, size))
+
+    def count(self, count: str) -> None:
+        """Add one to a count of the rule; see `Counters.count`."""
+        self._counters.count(self._name, count)
 
     def attempt(self, work: Callable[[], object]) -> None:
         """Call `work` here; an exception is counted, unless it is ActionFailed."""
@@ -180,23 +184,23 @@ class ActionRun:
 
     def failed(self, problem: str) -> None:
         """Count and log a failure of the action."""
-        self._counters.failed(self._name, f"{self._planned.kind}: {problem}")
+        self._counters.failed(self._name, f"{self.planned.kind}: {problem}")
         # Without the text of the message: it belongs to its receiver.
-        logger.warning("rule %r, %s: %s", self._name, self._planned.kind, problem)
+        logger.warning("rule %r, %s: %s", self._name, self.planned.kind, problem)
 
     # Programs
 
     def is_suppressed(self) -> bool:
         """Whether the breaker of the action's program is open; if so, that is counted."""
         if is_open := self._state.breaker.is_open(self._runner.clock()):
-            self._counters.count(self._name, "suppressed")
+            self.count("suppressed")
         return is_open
 
     def run(self, command: Command, data: bytes) -> Ran:
         """Run the action's program with `data` on its stdin, and wait for its end. ActionFailed says what went wrong."""
         state = self._state
         try:
-            argv, variables = arguments(command, self._planned.context()), self._environment(command)
+            argv, variables = arguments(command, self.planned.context()), self._environment(command)
         except ValueError as error:
             # The message cannot be passed to the program: no failure of the program.
             self.failed(str(error))
@@ -227,13 +231,13 @@ class ActionRun:
         return text
 
     def _environment(self, command: Command) -> dict[bytes, bytes]:
-        item, url = self._planned.item, self._runner.url
+        item, url = self.planned.item, self._runner.url
         message = {"id": item.id, "to": item.to, "from": item.sender, "ts": item.ts, "request": item.request}
         more = {name: getattr(item, name) for name in ("type", "channel", "text", "topic", "kind")}
         found = environment(message, url or "", {**more, "rule": self._name})
         if not url:
             del found[b"FABRIC_URL"]
-        for name, text in variables_of(command, self._planned.context()).items():
+        for name, text in variables_of(command, self.planned.context()).items():
             found[name.encode()] = value_of(text)
         return found
 
