@@ -15,7 +15,7 @@ import os
 import sys
 
 from fabric.config.settings import Settings, load
-from fabric.protocol.bodies import check_name
+from fabric.protocol.names import check_name
 
 VARIABLE = "FABRIC_ENDPOINT"
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from fabric.config.schema import Setting, setting, settings_of, similar, to_text
 from fabric.errors import SettingsError
-from fabric.protocol.bodies import check_name
+from fabric.protocol.names import check_name
 
 if TYPE_CHECKING:
     from pathlib import Path  # imported where it is used: `import fabric` costs little more than `import zmq`

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric.protocol.bodies import ANONYMOUS, EVERYBODY, MAX_DEPTH, MAX_NAME, check_claim, check_name
+from fabric.protocol.bodies import MAX_DEPTH
+from fabric.protocol.names import ANONYMOUS, EVERYBODY, MAX_NAME, check_claim, check_name
 
 ORIGIN_BYTES = 8
 #: Message ids, tokens, sessions, return addresses.

@@ -16,9 +16,10 @@ CACM 11(6), 1968): its cost is segments × places, never exponential in the numb
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from typing import Generic, TypeVar
+
+from fabric.protocol.names import check_characters
 
 ONE = "*"
 DEEP = "**"
@@ -64,17 +65,7 @@ def _segments(name: str, what: str) -> list[str]:
         raise TypeError(f"a {what} is a str such as 'tui.tool.start', not {type(name).__name__}")
     if not name:
         raise ValueError(f"a {what} must not be empty")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{what} {name!r} is no valid Unicode: {error.reason}") from None
-    if size > MAX_BYTES:
-        raise ValueError(f"{what} {name[:40] + '…'!r} is {size} bytes long, {MAX_BYTES} are allowed")
-    if not name.isascii() or not name.isprintable() or " " in name:
-        for character in name:
-            # Cc control, Cf format (bidi, zero width), Cs surrogate, Co private, Cn unassigned, Z* white space.
-            if unicodedata.category(character)[0] in "CZ":
-                raise ValueError(f"{what} {name!r} has white space or a control character in it: {character!r}")
+    check_characters(name, what, MAX_BYTES)
     segments = name.split(".")
     if "" in segments:
         raise ValueError(f"{what} {name!r} has an empty segment: dots separate segments, none may stand at the ends")

@@ -68,10 +68,6 @@ from typing import Any, NamedTuple
 
 from fabric.errors import WireError as WireError
 from fabric.protocol import fields
-from fabric.protocol.bodies import ANONYMOUS as ANONYMOUS
-from fabric.protocol.bodies import EVERYBODY as EVERYBODY
-from fabric.protocol.bodies import check_claim as check_claim
-from fabric.protocol.bodies import check_name as check_name
 from fabric.protocol.bodies import encode_body as encode_body
 from fabric.protocol.bodies import encode_value as encode_value
 from fabric.protocol.fields import MAX_ID as MAX_ID
@@ -89,6 +85,10 @@ from fabric.protocol.fields import encode_error as encode_error
 from fabric.protocol.fields import encode_text as encode_text
 from fabric.protocol.fields import encode_to as encode_to
 from fabric.protocol.fields import is_id as is_id
+from fabric.protocol.names import ANONYMOUS as ANONYMOUS
+from fabric.protocol.names import EVERYBODY as EVERYBODY
+from fabric.protocol.names import check_claim as check_claim
+from fabric.protocol.names import check_name as check_name
 
 VERSION = 1
 

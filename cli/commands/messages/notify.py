@@ -10,7 +10,7 @@ import click
 
 from cli.commands.messages.send import EndpointParam, body_of, deliver
 from fabric import tmux
-from fabric.protocol.bodies import check_name
+from fabric.protocol.names import check_name
 from fabric.protocol.verbs import MAX_TTL
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-import math
-from types import MappingProxyType
-
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.errors import BadMessage, MessageTooLarge, WireError
-from fabric.protocol import bodies, verbs
-from fabric.protocol.verbs import Identity, Meta, ReplyMeta, Terms, check_name, encode_body, encode_value
+from fabric.errors import WireError
+from fabric.protocol import verbs
+from fabric.protocol.verbs import Identity, Meta, ReplyMeta, Terms
 
 ORIGIN = b"\x00\xff123456"
 
@@ -182,124 +177,6 @@ def test_whatever_the_json_it_is_read_or_refused(facts, verb):
 def test_what_the_table_forbids_is_not_written(message):
     with pytest.raises((ValueError, TypeError)):
         verbs.encode(message)
-
-
-# Names
-
-
-@pytest.mark.parametrize("name", ["a", "lead-agent", "worker.2", "größer", "名前", "a:b/c@d", "x" * 255])
-def test_an_endpoint_may_be_called(name):
-    assert check_name(name) == name
-
-
-@pytest.mark.parametrize(
-    ("name", "what"),
-    [
-        ("", "must not be empty"),
-        ("*", "addresses everybody"),
-        ("anonymous:me", "marks senders without a name"),
-        ("two words", "white space"),
-        ("tab\t", "white space"),
-        ("line\n", "white space"),
-        ("nul\0", "control character"),
-        ("bidi\u202e", "control character"),
-        ("zero\u200bwidth", "control character"),
-        ("nbsp\u00a0", "white space"),
-        ("\ud800", "no valid Unicode"),
-        ("x" * 256, "255 are allowed"),
-        ("ä" * 128, "256 bytes long"),
-    ],
-)
-def test_an_endpoint_may_not_be_called(name, what):
-    with pytest.raises(ValueError, match=what):
-        check_name(name)
-
-
-def test_a_name_is_a_str():
-    with pytest.raises(TypeError, match="not bytes"):
-        check_name(b"worker")
-
-
-# Bodies
-
-
-class Colour(enum.Enum):
-    BAD = math.nan
-
-
-@dataclasses.dataclass
-class Point:
-    x: float
-
-
-def _nested(levels):
-    value = {}
-    for _ in range(levels - 1):
-        value = {"a": value}
-    return value
-
-
-def test_a_body_is_written_as_json():
-    assert encode_body({"text": "hi", "n": None}, 1_000) == b'{"text":"hi","n":null}'
-
-
-def test_a_mapping_that_is_no_dict_is_a_body():
-    assert encode_body(MappingProxyType({"a": 1}), 1_000) == b'{"a":1}'
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"n": math.nan},
-        {"n": [1, {"deep": -math.inf}]},
-        {"n": (math.inf,)},
-        {"n": Colour.BAD},
-        {"n": Point(math.nan)},
-        {"n": "\ud800"},
-        {"\ud800": 1},
-        {1: 2},
-        {"n": {1, 2}},
-        {"n": b"bytes"},
-        {"n": 2**64},
-        {"n": object()},
-        _nested(251),
-        _nested(300),
-        _nested(5_000),
-        [1, 2],
-        "text",
-        None,
-    ],
-    ids=lambda body: type(body).__name__,
-)
-def test_a_body_that_cannot_be_carried_is_refused_at_the_sender(body):
-    with pytest.raises(BadMessage):
-        encode_body(body, 1_000_000, "worker")
-
-
-def test_a_body_that_contains_itself_is_refused():
-    body = {}
-    body["me"] = body
-    with pytest.raises(BadMessage):
-        encode_body(body, 1_000_000)
-
-
-def test_the_deepest_body_can_still_be_passed_on_inside_its_message():
-    body = orjson.loads(encode_body(_nested(bodies.MAX_DEPTH), 1_000_000))
-    assert orjson.dumps({"type": "message", "body": body})
-
-
-def test_a_wide_body_is_not_a_deep_one():
-    assert encode_body({"rows": [[]] * 1_000}, 1_000_000)
-
-
-def test_a_body_over_the_limit_names_its_size_and_the_limit():
-    with pytest.raises(MessageTooLarge) as caught:
-        encode_body({"text": "x" * 100}, 50, "worker")
-    assert (caught.value.to, caught.value.size, caught.value.limit) == ("worker", 111, 50)
-
-
-def test_an_answer_may_be_any_json_value():
-    assert [encode_value(value, 100) for value in (None, 1, "a", [1])] == [b"null", b"1", b'"a"', b"[1]"]
 
 
 def test_what_a_handler_raised_can_be_sent_whatever_its_text():
