@@ -26,6 +26,7 @@ import orjson
 from benchmarks.client import ENVELOPE, TIMEOUT, End
 from benchmarks.zmtp import Dealer, encode
 from fabric.protocol import verbs
+from fabric.protocol.json_fields import Identity, Meta
 
 #: Connections that hold the endpoints.
 HOLDERS = 4
@@ -160,7 +161,7 @@ class ProxyDriver(Driver):
 
     def join(self, number: int) -> Dealer:
         dealer = Dealer(self._path)
-        identity = verbs.Identity(f"driver-{number}", _origin(number), getpid(), "bench", "benchmarks")
+        identity = Identity(f"driver-{number}", _origin(number), getpid(), "bench", "benchmarks")
         dealer.send(encode(verbs.encode(verbs.Hello(verbs.VERSION, 1, identity))))
         _await(dealer, verbs.WELCOME, 1)
         return dealer
@@ -204,7 +205,7 @@ class RouterDriver(Driver):
 
 
 def _send(target: Target) -> list[bytes]:
-    meta = verbs.Meta(ts=time(), ttl=5.0)
+    meta = Meta(ts=time(), ttl=5.0)
     return verbs.encode(verbs.Send(f"message-{target[0]}", *target, "anonymous:bench", meta, _BODY))
 
 

@@ -23,7 +23,8 @@ from fabric.messages.endpoint import Endpoint, Handler, Message
 from fabric.messages.receipt import Receipt
 from fabric.messages.session import outcomes
 from fabric.messages.session.session import Session
-from fabric.protocol.verbs import POLICIES, encode_body, encode_value
+from fabric.protocol.bodies import encode_body, encode_value
+from fabric.protocol.fields import POLICIES
 
 if TYPE_CHECKING:
     from fabric.messages.session.outcomes import Arrived

@@ -1,7 +1,8 @@
 """The message plane's wire: messages ⇄ frames, between a node's DEALER and the proxy's ROUTER.
 
-A message is a list of frames, the first of them a verb. JSON is only where nothing needs to be fast, a body is opaque.
-This table is the protocol; `…` is the verb itself, `?` a frame that may be empty.
+A message is a list of frames; the first is a verb. JSON is used only where nothing needs to be fast; a body is opaque.
+This table is the protocol; `…` is the verb itself, `?` a frame that may be empty. Below, each verb is one class: its
+fields are the frames after the verb, in order, each of a type from `fields` or `json_fields`.
 
     verb          node → proxy                            proxy → node
     ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -46,384 +47,377 @@ This table is the protocol; `…` is the verb itself, `?` a frame that may be em
     report                {published, dropped, …}: see `fabric.protocol.node_report`
     kept                  {events, more, after, mark}: see `proxy.events.retained`
 
-**Sessions.** A registration is known to its node by a key, to the proxy and to senders by a session. A sender FINDs the
-session behind a name *before* its first message leaves, and every SEND names it: so a sender always knows to whom a
-message may have gone, however often the proxy dies, and the proxy never has to remember. A SEND to everybody names the
-session `*`. A SEND without a session goes to whoever holds the name now, and must not be sent again.
+**Sessions.** A node identifies a registration by a key; the proxy and senders identify it by a session. A sender FINDs
+the session of a name *before* its first message leaves, and every SEND names that session: so a sender always knows who
+may have received a message, however often the proxy dies, and the proxy never has to remember. A SEND to everybody names
+the session `*`. A SEND without a session goes to the present holder of the name, and must not be sent again.
 
-STOP ends the proxy as SIGTERM does. It is answered with BYE, and with an ERROR to whoever is not on the proxy's machine.
+STOP ends the proxy as SIGTERM does. The answer is BYE, or ERROR to a peer that is not on the proxy's machine.
 
-What a peer says that has not said HELLO on this connection is refused with `unknown_peer`, except LIST, LAST, PING,
-STATS, STOP, GOT, REPLY and a SEND without a session, which is then from `anonymous:…`. So what a DEALER still had queued
-for a proxy that is gone cannot overtake, at the new one, what was lost on the way.
+A peer that has not sent HELLO on this connection is refused with `unknown_peer`, except for LIST, LAST, PING, STATS, STOP,
+GOT, REPLY and a SEND without a session, which is then from `anonymous:…`. So frames that a DEALER still had queued for a
+dead proxy cannot overtake, at its successor, the frames that were lost on the way.
 
 Encoders are strict: ValueError or TypeError for what the table forbids. Decoders are total: `WireError` and nothing
 else, whatever the bytes.
 """
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: the declarations read annotations as objects.
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-from fabric.errors import WireError as WireError
-from fabric.protocol import fields
-from fabric.protocol.bodies import encode_body as encode_body
-from fabric.protocol.bodies import encode_value as encode_value
-from fabric.protocol.fields import MAX_ID as MAX_ID
-from fabric.protocol.fields import MAX_TTL as MAX_TTL
-from fabric.protocol.fields import ORIGIN_BYTES as ORIGIN_BYTES
-from fabric.protocol.fields import POLICIES as POLICIES
-from fabric.protocol.fields import Identity as Identity
-from fabric.protocol.fields import Kind
-from fabric.protocol.fields import Meta as Meta
-from fabric.protocol.fields import ReplyMeta as ReplyMeta
-from fabric.protocol.fields import Terms as Terms
-from fabric.protocol.fields import check_id as check_id
-from fabric.protocol.fields import check_word as check_word
-from fabric.protocol.fields import encode_error as encode_error
-from fabric.protocol.fields import encode_text as encode_text
-from fabric.protocol.fields import encode_to as encode_to
-from fabric.protocol.fields import is_id as is_id
-from fabric.protocol.names import ANONYMOUS as ANONYMOUS
-from fabric.protocol.names import EVERYBODY as EVERYBODY
-from fabric.protocol.names import check_claim as check_claim
-from fabric.protocol.names import check_name as check_name
+from fabric.errors import WireError
+from fabric.protocol.fields import (
+    Back,
+    Body,
+    Flag,
+    Id,
+    Name,
+    Number,
+    OpaqueReport,
+    OptionalId,
+    OptionalName,
+    Origin,
+    OriginOrAll,
+    Policy,
+    Sender,
+    Subject,
+    To,
+    Word,
+)
+from fabric.protocol.json_fields import Facts, IdentityJson, Listing, MetaJson, ReplyMetaJson, TermsJson
 
 VERSION = 1
 
-HELLO = b"HELLO"
-WELCOME = b"WELCOME"
-REGISTER = b"REGISTER"
-REGISTERED = b"REGISTERED"
-UNREGISTER = b"UNREGISTER"
-FIND = b"FIND"
-FOUND = b"FOUND"
-GONE = b"GONE"
-SEND = b"SEND"
-DELIVER = b"DELIVER"
-GOT = b"GOT"
-REFUSED = b"REFUSED"
-ACK = b"ACK"
-REPLY = b"REPLY"
-REPLIED = b"REPLIED"
-ASK = b"ASK"
-TELL = b"TELL"
-LIST = b"LIST"
-LISTED = b"LISTED"
-LAST = b"LAST"
-KEPT = b"KEPT"
-PING = b"PING"
-PONG = b"PONG"
-STATS = b"STATS"
-RECORD = b"RECORD"
-STOP = b"STOP"
-ERROR = b"ERROR"
-BYE = b"BYE"
+_Row = tuple[type, tuple[Callable[[bytes], Any], ...]]
+_Message = TypeVar("_Message", bound=type)
 
+#: Verb → its class, and the decoders of its frames. Filled by the declarations below.
+TO_PROXY: dict[bytes, _Row] = {}
+TO_NODE: dict[bytes, _Row] = {}
+_ENCODERS: dict[type, tuple[bytes, tuple[Callable[[Any], bytes], ...]]] = {}
 
-class Hello(NamedTuple):
-    """Who a node is. WELCOME repeats `attempt`."""
 
-    version: int
-    attempt: int
-    identity: Identity
+def _verb(verb: bytes, *tables: dict[bytes, _Row]) -> Callable[[_Message], _Message]:
+    """Declare that the fields of a class are the frames after `verb`, in the direction(s) of `tables`."""
 
+    def declare(message: _Message) -> _Message:
+        codecs = [field.__metadata__[0] for field in message.__annotations__.values()]
+        for table in tables:
+            table[verb] = message, tuple(codec.read for codec in codecs)
+        _ENCODERS[message] = verb, tuple(codec.write for codec in codecs)
+        return message
 
-class Welcome(NamedTuple):
-    """The proxy knows the node, on these terms."""
-
-    version: int
-    attempt: int
-    terms: Terms
-
-
-class Register(NamedTuple):
-    """A node wants a name; `session` and `held` are what it had before a reconnect."""
-
-    key: int
-    name: str
-    policy: str
-    session: str = ""
-    held: str = ""
-
-
-class Registered(NamedTuple):
-    """The name is the node's, under this session."""
-
-    key: int
-    name: str
-    session: str
-
-
-class Unregister(NamedTuple):
-    """A node gives the name behind `key` back."""
-
-    key: int
-
-
-class Find(NamedTuple):
-    """Who holds a name, or whether that session still does."""
-
-    name: str
-    session: str = ""
-
-
-class Found(NamedTuple):
-    """The session to send to; `asked` is the one that was asked about."""
-
-    name: str
-    asked: str
-    session: str
-    shared: bool
-
-
-class Gone(NamedTuple):
-    """A session has ended for good."""
-
-    name: str
-    session: str
-    reason: str
-
-
-class Send(NamedTuple):
-    """A message, from its sender."""
-
-    id: str
-    to: str
-    session: str
-    sender: str
-    meta: Meta
-    body: bytes
-
-
-class Deliver(NamedTuple):
-    """A message, on its way to its holder."""
-
-    id: str
-    session: str
-    to: str
-    sender: str
-    back: bytes
-    meta: Meta
-    body: bytes
-
-
-class Got(NamedTuple):
-    """It is in the holder's inbox."""
-
-    id: str
-    session: str
-    back: bytes
-
-
-class RefusedByHolder(NamedTuple):
-    """The holder does not take it."""
-
-    id: str
-    session: str
-    back: bytes
-    code: str
-    detail: dict[str, Any]
-
-
-class Ack(NamedTuple):
-    """So many holders have it; for a question to everybody, so many were asked."""
-
-    id: str
-    delivered: int
-
-
-class Reply(NamedTuple):
-    """What the handler of a request returned, or raised."""
-
-    id: str
-    back: bytes
-    meta: ReplyMeta
-    body: bytes
-
-
-class Replied(NamedTuple):
-    """The same, as it reaches the asker."""
-
-    id: str
-    meta: ReplyMeta
-    body: bytes
-
-
-class Ask(NamedTuple):
-    """A question to the node of that origin, or to all others (`*`)."""
-
-    id: str
-    origin: bytes
-    body: bytes
-
-
-class Asking(NamedTuple):
-    """An ASK as it arrives."""
-
-    id: str
-    back: bytes
-    body: bytes
-
-
-class Tell(NamedTuple):
-    """An answer to whoever asked."""
-
-    id: str
-    back: bytes
-    body: bytes
-
-
-class Telling(NamedTuple):
-    """A TELL as it arrives; `origin` is who tells."""
-
-    id: str
-    origin: bytes
-    body: bytes
-
-
-class List(NamedTuple):
-    """Who is there?"""
-
-    id: str
-    query: dict[str, Any]
-
-
-class Listed(NamedTuple):
-    """Those who are."""
-
-    id: str
-    listing: dict[str, Any]
-
-
-class Last(NamedTuple):
-    """What came last on each topic that `pattern` matches? See `proxy.events.retained`."""
-
-    id: str
-    query: dict[str, Any]
-
-
-class Kept(NamedTuple):
-    """A page of it."""
-
-    id: str
-    kept: dict[str, Any]
-
-
-class Ping(NamedTuple):
-    """Still there? A node's heartbeat carries what it reports of itself (`fabric.protocol.node_report`), or nothing."""
-
-    token: str
-    report: bytes = b""
-
-
-class Pong(NamedTuple):
-    """Yes; `known` is False if the node must say HELLO again."""
-
-    token: str
-    known: bool
-
-
-class Stats(NamedTuple):
-    """A question to the proxy itself. `topics`, `nodes` in the query: how many of each to tell of; none if left out."""
-
-    id: str
-    query: dict[str, Any]
-
-
-class Record(NamedTuple):
-    """What a proxy knows of itself and of its fabric."""
-
-    id: str
-    record: dict[str, Any]
-
-
-class Stop(NamedTuple):
-    """Asks the proxy to end."""
-
-    id: str
-
-
-class Error(NamedTuple):
-    """`about` is the verb that failed: SEND if the proxy refused a message, DELIVER if its holder did."""
-
-    about: str
-    subject: str
-    code: str
-    detail: dict[str, Any]
-
-
-class Bye(NamedTuple):
-    """Without a session it is about the whole node. REPLACED, CLOSE, … are the reasons."""
-
-    reason: str
-    session: str = ""
-
-
-_Row = tuple[type, tuple[Kind, ...]]
-
-TO_PROXY: dict[bytes, _Row] = {
-    HELLO: (Hello, (fields.number, fields.number, fields.identity)),
-    REGISTER: (Register, (fields.number, fields.name, fields.policy, fields.optional_id, fields.optional_name)),
-    UNREGISTER: (Unregister, (fields.number,)),
-    FIND: (Find, (fields.name, fields.optional_id)),
-    SEND: (Send, (fields.id_, fields.to, fields.optional_id, fields.sender, fields.meta, fields.body)),
-    GOT: (Got, (fields.id_, fields.id_, fields.back)),
-    REFUSED: (RefusedByHolder, (fields.id_, fields.id_, fields.back, fields.code, fields.detail)),
-    REPLY: (Reply, (fields.id_, fields.back, fields.reply_meta, fields.body)),
-    ASK: (Ask, (fields.id_, fields.origin_or_all, fields.body)),
-    TELL: (Tell, (fields.id_, fields.back, fields.body)),
-    LIST: (List, (fields.id_, fields.query)),
-    LAST: (Last, (fields.id_, fields.query)),
-    PING: (Ping, (fields.id_, fields.report)),
-    STATS: (Stats, (fields.id_, fields.query)),
-    STOP: (Stop, (fields.id_,)),
-    BYE: (Bye, (fields.code, fields.optional_id)),
-}
-TO_NODE: dict[bytes, _Row] = {
-    WELCOME: (Welcome, (fields.number, fields.number, fields.terms)),
-    REGISTERED: (Registered, (fields.number, fields.name, fields.id_)),
-    FOUND: (Found, (fields.name, fields.optional_id, fields.id_, fields.flag)),
-    GONE: (Gone, (fields.name, fields.id_, fields.code)),
-    DELIVER: (Deliver, (fields.id_, fields.id_, fields.to, fields.sender, fields.back, fields.meta, fields.body)),
-    ACK: (Ack, (fields.id_, fields.number)),
-    REPLIED: (Replied, (fields.id_, fields.reply_meta, fields.body)),
-    ASK: (Asking, (fields.id_, fields.back, fields.body)),
-    TELL: (Telling, (fields.id_, fields.origin, fields.body)),
-    LISTED: (Listed, (fields.id_, fields.listing)),
-    KEPT: (Kept, (fields.id_, fields.listing)),
-    PONG: (Pong, (fields.id_, fields.flag)),
-    RECORD: (Record, (fields.id_, fields.listing)),
-    ERROR: (Error, (fields.code, fields.subject, fields.code, fields.detail)),
-    BYE: (Bye, (fields.code, fields.optional_id)),
-}
-_WRITERS = {kind: (verb, parts) for table in (TO_PROXY, TO_NODE) for verb, (kind, parts) in table.items()}
+    return declare
 
 
 def encode(message: tuple[Any, ...]) -> list[bytes]:
-    """The frames of one of the messages above. ValueError or TypeError for what the table forbids."""
-    verb, parts = _WRITERS[type(message)]
-    return [verb, *(part.write(value) for part, value in zip(parts, message, strict=True))]
+    """The frames of one of the messages below. ValueError or TypeError for what the table forbids."""
+    verb, writers = _ENCODERS[type(message)]
+    return [verb, *[write(value) for write, value in zip(writers, message, strict=True)]]
 
 
 def decode_for_proxy(frames: Sequence[bytes]) -> Any:
-    """What a node sent. WireError whatever the bytes."""
+    """The message that a node sent. WireError whatever the bytes."""
     return _decode(TO_PROXY, frames)
 
 
 def decode_for_node(frames: Sequence[bytes]) -> Any:
-    """What the proxy sent. WireError whatever the bytes."""
+    """The message that the proxy sent. WireError whatever the bytes."""
     return _decode(TO_NODE, frames)
 
 
 def _decode(table: dict[bytes, _Row], frames: Sequence[bytes]) -> Any:
     if not frames or (row := table.get(bytes(frames[0]))) is None:
         raise WireError(f"unknown verb {bytes(frames[0])[:20]!r}" if frames else "a message without frames")
-    kind, parts = row
-    if len(frames) != len(parts) + 1:
-        raise WireError(f"{frames[0]!r} has {len(parts)} frames after the verb, not {len(frames) - 1}")
+    message, readers = row
+    if len(frames) != len(readers) + 1:
+        raise WireError(f"{frames[0]!r} has {len(readers)} frames after the verb, not {len(frames) - 1}")
     try:
-        return kind(*(part.read(data) for part, data in zip(parts, frames[1:], strict=True)))
+        return message(*[read(frame) for read, frame in zip(readers, frames[1:], strict=True)])
     except (ValueError, TypeError) as error:
         raise WireError(f"{frames[0]!r}: {error}") from None
+
+
+# Joining and leaving
+
+
+@_verb(HELLO := b"HELLO", TO_PROXY)
+class Hello(NamedTuple):
+    """A node introduces itself. WELCOME repeats `attempt`."""
+
+    version: Number
+    attempt: Number
+    identity: IdentityJson
+
+
+@_verb(WELCOME := b"WELCOME", TO_NODE)
+class Welcome(NamedTuple):
+    """The proxy knows the node, on these terms."""
+
+    version: Number
+    attempt: Number
+    terms: TermsJson
+
+
+@_verb(PING := b"PING", TO_PROXY)
+class Ping(NamedTuple):
+    """A node's heartbeat. `report`: its counts (`fabric.protocol.node_report`), or empty."""
+
+    token: Id
+    report: OpaqueReport = b""
+
+
+@_verb(PONG := b"PONG", TO_NODE)
+class Pong(NamedTuple):
+    """The answer to PING. `known` is False if the node must send HELLO again."""
+
+    token: Id
+    known: Flag
+
+
+@_verb(BYE := b"BYE", TO_PROXY, TO_NODE)
+class Bye(NamedTuple):
+    """The end of a session, or of the whole node without one. `reason`: `close`, `replaced`, `timeout`, …"""
+
+    reason: Word
+    session: OptionalId = ""
+
+
+@_verb(ERROR := b"ERROR", TO_NODE)
+class Error(NamedTuple):
+    """`about` is the verb that failed: SEND if the proxy refused a message, DELIVER if its holder did."""
+
+    about: Word
+    subject: Subject
+    code: Word
+    detail: Facts
+
+
+# Names
+
+
+@_verb(REGISTER := b"REGISTER", TO_PROXY)
+class Register(NamedTuple):
+    """A node asks for a name. `session` and `held` are the session and the name that it had before a reconnect."""
+
+    key: Number
+    name: Name
+    policy: Policy
+    session: OptionalId = ""
+    held: OptionalName = ""
+
+
+@_verb(REGISTERED := b"REGISTERED", TO_NODE)
+class Registered(NamedTuple):
+    """The name is the node's, under this session."""
+
+    key: Number
+    name: Name
+    session: Id
+
+
+@_verb(UNREGISTER := b"UNREGISTER", TO_PROXY)
+class Unregister(NamedTuple):
+    """A node releases the name of registration `key`."""
+
+    key: Number
+
+
+@_verb(FIND := b"FIND", TO_PROXY)
+class Find(NamedTuple):
+    """Ask for the session of a name; with a session, whether that one still holds it."""
+
+    name: Name
+    session: OptionalId = ""
+
+
+@_verb(FOUND := b"FOUND", TO_NODE)
+class Found(NamedTuple):
+    """The session to send to. `asked` is the session in the FIND."""
+
+    name: Name
+    asked: OptionalId
+    session: Id
+    shared: Flag
+
+
+@_verb(GONE := b"GONE", TO_NODE)
+class Gone(NamedTuple):
+    """A session has ended for good."""
+
+    name: Name
+    session: Id
+    reason: Word
+
+
+# Messages
+
+
+@_verb(SEND := b"SEND", TO_PROXY)
+class Send(NamedTuple):
+    """A message, as its sender writes it."""
+
+    id: Id
+    to: To
+    session: OptionalId
+    sender: Sender
+    meta: MetaJson
+    body: Body
+
+
+@_verb(DELIVER := b"DELIVER", TO_NODE)
+class Deliver(NamedTuple):
+    """A message, as its holder gets it."""
+
+    id: Id
+    session: Id
+    to: To
+    sender: Sender
+    back: Back
+    meta: MetaJson
+    body: Body
+
+
+@_verb(GOT := b"GOT", TO_PROXY)
+class Got(NamedTuple):
+    """The message is in the holder's inbox."""
+
+    id: Id
+    session: Id
+    back: Back
+
+
+@_verb(REFUSED := b"REFUSED", TO_PROXY)
+class RefusedByHolder(NamedTuple):
+    """The holder does not accept the message."""
+
+    id: Id
+    session: Id
+    back: Back
+    code: Word
+    detail: Facts
+
+
+@_verb(ACK := b"ACK", TO_NODE)
+class Ack(NamedTuple):
+    """Number of holders that accepted the message; for a query to all nodes, number of nodes asked."""
+
+    id: Id
+    delivered: Number
+
+
+@_verb(REPLY := b"REPLY", TO_PROXY)
+class Reply(NamedTuple):
+    """The handler's return value for a request, or its exception."""
+
+    id: Id
+    back: Back
+    meta: ReplyMetaJson
+    body: Body
+
+
+@_verb(REPLIED := b"REPLIED", TO_NODE)
+class Replied(NamedTuple):
+    """A REPLY, as the requester gets it."""
+
+    id: Id
+    meta: ReplyMetaJson
+    body: Body
+
+
+# Queries between nodes
+
+
+@_verb(ASK := b"ASK", TO_PROXY)
+class Ask(NamedTuple):
+    """A query to the node of that origin, or to all other nodes (`*`)."""
+
+    id: Id
+    origin: OriginOrAll
+    body: Body
+
+
+@_verb(ASK, TO_NODE)
+class Asking(NamedTuple):
+    """An ASK, as the queried node gets it."""
+
+    id: Id
+    back: Back
+    body: Body
+
+
+@_verb(TELL := b"TELL", TO_PROXY)
+class Tell(NamedTuple):
+    """The answer to an ASK."""
+
+    id: Id
+    back: Back
+    body: Body
+
+
+@_verb(TELL, TO_NODE)
+class Telling(NamedTuple):
+    """A TELL, as the asking node gets it. `origin` is the answering node's."""
+
+    id: Id
+    origin: Origin
+    body: Body
+
+
+# Queries to the proxy
+
+
+@_verb(LIST := b"LIST", TO_PROXY)
+class List(NamedTuple):
+    """Ask for the endpoints and nodes that are present."""
+
+    id: Id
+    query: Facts
+
+
+@_verb(LISTED := b"LISTED", TO_NODE)
+class Listed(NamedTuple):
+    """The answer to LIST."""
+
+    id: Id
+    listing: Listing
+
+
+@_verb(LAST := b"LAST", TO_PROXY)
+class Last(NamedTuple):
+    """Ask for the retained events of the topics that `pattern` matches. See `proxy.events.retained`."""
+
+    id: Id
+    query: Facts
+
+
+@_verb(KEPT := b"KEPT", TO_NODE)
+class Kept(NamedTuple):
+    """The answer to LAST: one page of events."""
+
+    id: Id
+    kept: Listing
+
+
+@_verb(STATS := b"STATS", TO_PROXY)
+class Stats(NamedTuple):
+    """Ask for the proxy's record. `topics`, `nodes` in the query: how many of each to include; none if left out."""
+
+    id: Id
+    query: Facts
+
+
+@_verb(RECORD := b"RECORD", TO_NODE)
+class Record(NamedTuple):
+    """The answer to STATS: the state of the proxy and of its fabric."""
+
+    id: Id
+    record: Listing
+
+
+@_verb(STOP := b"STOP", TO_PROXY)
+class Stop(NamedTuple):
+    """Ask the proxy to end."""
+
+    id: Id

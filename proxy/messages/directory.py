@@ -48,6 +48,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fabric.errors import WireError
+from fabric.protocol.json_fields import Terms
 from fabric.protocol.node_report import decode_report
 from fabric.protocol.verbs import (
     ASK,
@@ -71,7 +72,6 @@ from fabric.protocol.verbs import (
     Hello,
     List,
     Ping,
-    Terms,
     Welcome,
     decode_for_proxy,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from fabric.protocol.verbs import Identity
+from fabric.protocol.json_fields import Identity
 
 #: Effects, which the shell carries out in order: (peer, frames) to send, and (topic, payload) to publish.
 Outgoing = deque[tuple[bytes, list[bytes]]]

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from fabric.protocol.verbs import BYE, REGISTERED, Find, Identity, Register, Unregister, Welcome, encode
+from fabric.protocol.json_fields import Identity
+from fabric.protocol.verbs import BYE, REGISTERED, Find, Register, Unregister, Welcome, encode
 from proxy.messages.records import Announcements, Holders, NodeRecord, Outgoing, Refusal, RegistrationRecord
 from proxy.messages.sessions import Sessions
 

@@ -20,14 +20,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from fabric.errors import WireError
+from fabric.protocol.fields import MAX_ID, is_id
+from fabric.protocol.names import ANONYMOUS, EVERYBODY, check_claim
 from fabric.protocol.verbs import (
     ACK,
-    ANONYMOUS,
     ASK,
     DELIVER,
     ERROR,
-    EVERYBODY,
-    MAX_ID,
     REPLIED,
     SEND,
     TELL,
@@ -35,9 +34,7 @@ from fabric.protocol.verbs import (
     RefusedByHolder,
     Send,
     Tell,
-    check_claim,
     decode_for_proxy,
-    is_id,
 )
 from proxy.messages import broadcasts
 from proxy.messages.broadcasts import Broadcasts

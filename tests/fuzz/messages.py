@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from fabric.protocol import verbs
 from fabric.protocol.events import PROBE, encode_topic
-from fabric.protocol.fields import Identity, Meta, ReplyMeta, Terms
+from fabric.protocol.fields import POLICIES
+from fabric.protocol.json_fields import Identity, Meta, ReplyMeta, Terms
 from tests.fuzz.mutations import JSON
 
 #: What a node may say that it has sent and lost.
@@ -35,7 +36,7 @@ def to_proxy(origin: bytes, endpoint: str, session: str, others: Sequence[bytes]
     identity = Identity("fuzzer", origin, 7, "host", "program")
     messages = [
         verbs.Hello(verbs.VERSION, 1, identity),
-        *(verbs.Register(key, f"fuzz-{policy}", policy) for key, policy in enumerate(verbs.POLICIES, 1)),
+        *(verbs.Register(key, f"fuzz-{policy}", policy) for key, policy in enumerate(POLICIES, 1)),
         verbs.Register(9, "fuzz-back", "reject", "boot-1", "fuzz-back"),
         verbs.Unregister(1),
         verbs.Find(endpoint),

@@ -7,6 +7,7 @@ import zmq
 import fabric
 from fabric.config.settings import parse_address
 from fabric.protocol import verbs
+from fabric.protocol.json_fields import Identity
 from fabric.testing import ProxyProcess, wait_until
 from proxy import client
 
@@ -83,7 +84,7 @@ def test_a_heartbeat_with_a_malformed_report_is_refused_and_counted(address):
     dealer = context.socket(zmq.DEALER)
     try:
         dealer.connect(address.messages)
-        identity = verbs.Identity("liar", b"12345678", 1, "host", "program")
+        identity = Identity("liar", b"12345678", 1, "host", "program")
         dealer.send_multipart(verbs.encode(verbs.Hello(verbs.VERSION, 1, identity)))
         dealer.send_multipart([b"PING", b"p", b'{"sent":-1}'])
         answers = []

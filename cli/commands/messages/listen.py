@@ -26,7 +26,7 @@ from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
 from fabric.messages.endpoint import Endpoint, Message, NotAnswered
 from fabric.node.node import Node
-from fabric.protocol.verbs import POLICIES
+from fabric.protocol.fields import POLICIES
 from fabric.rules.reading.file import Rules
 from fabric.rules.running.apply import Applier
 from fabric.rules.running.host import Handed, Host

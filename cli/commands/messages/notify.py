@@ -10,8 +10,8 @@ import click
 
 from cli.commands.messages.send import EndpointParam, body_of, deliver
 from fabric import tmux
+from fabric.protocol.fields import MAX_TTL
 from fabric.protocol.names import check_name
-from fabric.protocol.verbs import MAX_TTL
 
 
 @click.command(short_help="Send a message, with the options of notify-hermes.")

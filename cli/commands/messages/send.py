@@ -17,7 +17,8 @@ from cli.options import joined, note, proxy_options
 from cli.terminal.text import safe, to_json
 from fabric.errors import NameTaken
 from fabric.node.node import Node
-from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
+from fabric.protocol.fields import MAX_TTL
+from fabric.protocol.names import EVERYBODY, check_name
 
 if TYPE_CHECKING:
     _Text = click.ParamType[str, Any]

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fabric.protocol import verbs
+from fabric.protocol.json_fields import Identity, Terms
 
 NEW, CONNECTING, WELCOMED, CLOSED = "new", "connecting", "welcomed", "closed"
 
@@ -27,7 +28,7 @@ HELLO_EVERY = 1.0
 #: The first heartbeat comes early: what the node reports should not be missing for long.
 FIRST_PING = 1.0
 #: Until a WELCOME says otherwise.
-DEFAULT_TERMS = verbs.Terms("", 5.0, 15.0, 10 * 1024 * 1024)
+DEFAULT_TERMS = Terms("", 5.0, 15.0, 10 * 1024 * 1024)
 #: What must not reach a proxy that has not welcomed us; it is said anew after the WELCOME.
 _ONLY_WELCOMED = frozenset(
     (verbs.HELLO, verbs.REGISTER, verbs.UNREGISTER, verbs.FIND, verbs.SEND, verbs.ASK, verbs.LIST, verbs.PING)
@@ -37,9 +38,7 @@ _ONLY_WELCOMED = frozenset(
 class Handshake:
     """The state of one session towards its proxy. Frames go to `outgoing`; `report` makes what a heartbeat carries."""
 
-    def __init__(
-        self, identity: verbs.Identity, outgoing: deque[list[bytes]], report: Callable[[], bytes] = bytes
-    ) -> None:
+    def __init__(self, identity: Identity, outgoing: deque[list[bytes]], report: Callable[[], bytes] = bytes) -> None:
         self.state = NEW
         self.terms = DEFAULT_TERMS
         self.identity = identity

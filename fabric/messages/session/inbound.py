@@ -24,7 +24,9 @@ import orjson
 
 from fabric.errors import WireError
 from fabric.messages.session.outcomes import Arrived
-from fabric.protocol.verbs import GOT, MAX_TTL, REFUSED, REPLY, Deliver, decode_for_node, encode_text
+from fabric.protocol.fields import MAX_TTL
+from fabric.protocol.json_fields import encode_text
+from fabric.protocol.verbs import GOT, REFUSED, REPLY, Deliver, decode_for_node
 
 #: Ids remembered. At the limit new messages are refused as `busy`: to forget an id early could run a handler twice.
 MAX_REMEMBERED = 500_000

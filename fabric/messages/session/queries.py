@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected, Refused
+from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected, Refused, WireError
 from fabric.messages.session.outbound import refusal
 from fabric.messages.session.outcomes import CallFailed, Listing, QueryFailed, QueryReply, QuerySent, RetainedPage
 from fabric.protocol import verbs
@@ -112,7 +112,7 @@ class Queries:
             return
         endpoints, nodes = message.listing.get("endpoints"), message.listing.get("nodes")
         if not isinstance(endpoints, list) or not isinstance(nodes, list):
-            raise verbs.WireError("a listing has endpoints and nodes")
+            raise WireError("a listing has endpoints and nodes")
         self._end(message.id, Listing(message.id, endpoints, nodes, message.listing.get("truncated") is True))
 
     def kept(self, message: verbs.Kept) -> None:
@@ -123,10 +123,10 @@ class Queries:
         facts = message.kept
         events, after, mark = facts.get("events"), facts.get("after"), facts.get("mark")
         if not isinstance(events, list) or type(after) is not int or not (mark is None or type(mark) is int):
-            raise verbs.WireError("a page of last events has events, after and mark")
+            raise WireError("a page of last events has events, after and mark")
         for event in events:
             if not isinstance(event, list) or [type(part) for part in event] != [str, str, int, dict]:
-                raise verbs.WireError("a last event is [topic, origin, number, envelope]")
+                raise WireError("a last event is [topic, origin, number, envelope]")
         self._end(message.id, RetainedPage(message.id, events, facts.get("more") is True, after, mark))
 
     def refused(self, error: verbs.Error) -> None:
@@ -145,7 +145,7 @@ class Queries:
         try:
             origin = bytes.fromhex(str(error.detail.get("origin", "")))
         except ValueError:
-            raise verbs.WireError("an origin is hexadecimal") from None
+            raise WireError("an origin is hexadecimal") from None
         self._outcomes.append(QueryFailed(error.subject, origin, error.code))
 
     def _begin(self, id: str, frames: list[bytes], deadline: float, now: float) -> None:

@@ -20,6 +20,8 @@ from fabric.errors import NotConnected
 from fabric.messages.session.outbound import refusal
 from fabric.messages.session.outcomes import NameLost, NameRefused, NameRegistered
 from fabric.protocol import verbs
+from fabric.protocol.fields import POLICIES
+from fabric.protocol.names import check_name
 
 #: Names given back that are given back again after a WELCOME.
 MAX_RELEASED = 1_000
@@ -62,9 +64,9 @@ class Registrations:
     def register(self, name: str, policy: str, deadline: float, now: float) -> int:
         """Ask for a name; the key is what to give it back with."""
         self._serial += 1
-        wanted = Registration(self._serial, verbs.check_name(name), policy, now, deadline)
-        if policy not in verbs.POLICIES:
-            raise ValueError(f"policy {policy!r} is none of {', '.join(verbs.POLICIES)}")
+        wanted = Registration(self._serial, check_name(name), policy, now, deadline)
+        if policy not in POLICIES:
+            raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
         self._names[wanted.key] = self._waiting[wanted.key] = wanted
         if self._up:
             self._ask(wanted)

@@ -29,7 +29,8 @@ from collections.abc import Iterable
 
 import orjson
 
-from fabric.protocol.verbs import EVERYBODY, FIND, SEND
+from fabric.protocol.names import EVERYBODY
+from fabric.protocol.verbs import FIND, SEND
 
 _EVERYBODY = EVERYBODY.encode()
 #: Names whose sessions are remembered. The idle ones are forgotten past it, and asked for again.

@@ -35,6 +35,9 @@ from fabric.messages.session.queries import Queries
 from fabric.messages.session.registrations import Registrations
 from fabric.messages.session.send_queue import OutboundMessage
 from fabric.protocol import verbs
+from fabric.protocol.fields import MAX_TTL, check_id, check_word, encode_to
+from fabric.protocol.json_fields import Identity, Terms, encode_error
+from fabric.protocol.names import ANONYMOUS, EVERYBODY, check_name
 
 
 class Session:
@@ -54,10 +57,10 @@ class Session:
     ) -> None:
         self.outgoing: deque[list[bytes]] = deque()
         self.outcomes: deque[Any] = deque()
-        self.node = verbs.check_name(node, "node")
+        self.node = check_name(node, "node")
         self.origin = origin
-        self._handshake = Handshake(verbs.Identity(node, origin, pid, host, program), self.outgoing, report)
-        self._anonymous = f"{verbs.ANONYMOUS}{node}".encode()
+        self._handshake = Handshake(Identity(node, origin, pid, host, program), self.outgoing, report)
+        self._anonymous = f"{ANONYMOUS}{node}".encode()
         self._registrations = Registrations(self.outgoing, self.outcomes)
         self._outbound = Outbound(self.outgoing, self.outcomes)
         self._inbound = Inbound(self.outgoing, self.outcomes)
@@ -88,7 +91,7 @@ class Session:
         return self._handshake.state
 
     @property
-    def terms(self) -> verbs.Terms:
+    def terms(self) -> Terms:
         """What the proxy has told of itself; defaults before the first WELCOME."""
         return self._handshake.terms
 
@@ -187,11 +190,11 @@ class Session:
             raise SenderNotOwned(sender, to=to)
         if len(body) > self.terms.max_bytes:
             raise MessageTooLarge(to, len(body), self.terms.max_bytes)
-        if request and to == verbs.EVERYBODY:
+        if request and to == EVERYBODY:
             raise ValueError("a request to everybody would have many answers: ask one endpoint")
-        deadline = min(deadline, now + verbs.MAX_TTL)
+        deadline = min(deadline, now + MAX_TTL)
         from_ = sender.encode() if sender else self._anonymous
-        message = OutboundMessage(verbs.check_id(id).encode(), verbs.encode_to(to), from_, body, ts, now, deadline)
+        message = OutboundMessage(check_id(id).encode(), encode_to(to), from_, body, ts, now, deadline)
         message.request, message.redeliver = request, redeliver
         self._outbound.send(message, now)
         self._counts["sent"] += 1
@@ -206,7 +209,7 @@ class Session:
 
     def refuse(self, arrived: Arrived, code: str, text: str = "") -> None:
         """The message is not taken: `busy`, `closing`, or another word, and a sentence."""
-        self._inbound.refuse(arrived, verbs.check_word(code), text)
+        self._inbound.refuse(arrived, check_word(code), text)
 
     def reply(self, arrived: Arrived, value: bytes) -> bool:
         """Answer a request with JSON (from `encode_value`). False if it was answered, or is too old."""
@@ -214,7 +217,7 @@ class Session:
 
     def reply_error(self, arrived: Arrived, type: str, text: str) -> bool:
         """Answer a request with what its handler raised."""
-        return self._inbound.reply(arrived, verbs.encode_error(type, text), b"null")
+        return self._inbound.reply(arrived, encode_error(type, text), b"null")
 
     # Other nodes
 

@@ -16,8 +16,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from fabric.protocol.fields import MAX_TTL
+from fabric.protocol.names import EVERYBODY, check_name
 from fabric.protocol.topics import check_topic, is_reserved
-from fabric.protocol.verbs import EVERYBODY, MAX_TTL, check_name
 from fabric.rules.model import (
     KINDS,
     PRINT_LIMIT,

@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import Any
 
 from fabric.config.schema import similar
+from fabric.protocol.names import check_name
 from fabric.protocol.topics import DEEP
-from fabric.protocol.verbs import check_name
 from fabric.rules.conditions import NAMES, Conditions, FieldCondition, ValuePattern, pattern
 from fabric.rules.model import DEFAULT, KINDS, Rule, RuleSet
 from fabric.rules.reading.actions import read_actions

@@ -10,9 +10,10 @@ from fabric.messages.dealer import Dealer
 from fabric.messages.session.outcomes import Welcomed
 from fabric.messages.session.session import Session
 from fabric.protocol import verbs
+from fabric.protocol.json_fields import Terms
 from fabric.testing import wait_until
 
-TERMS = verbs.Terms("boot", 5.0, 15.0, 1_000_000)
+TERMS = Terms("boot", 5.0, 15.0, 1_000_000)
 
 
 class Router:

@@ -14,7 +14,8 @@ from typing import Any
 
 from fabric.messages.session.outcomes import Arrived, CallFailed, Delivered
 from fabric.messages.session.session import Session
-from fabric.protocol.verbs import BYE, SEND, encode_body
+from fabric.protocol.bodies import encode_body
+from fabric.protocol.verbs import BYE, SEND
 from proxy.messages.directory import Directory
 
 TIMEOUT = 15.0

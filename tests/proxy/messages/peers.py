@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fabric.protocol import verbs
-from fabric.protocol.verbs import Identity, Meta
+from fabric.protocol.json_fields import Identity, Meta
 from proxy.messages.directory import Directory
 
 EPOCH = 1_700_000_000.0

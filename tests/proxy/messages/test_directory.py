@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.protocol import verbs
-from fabric.protocol.verbs import Identity, Meta, ReplyMeta
+from fabric.protocol.json_fields import Identity, Meta, ReplyMeta
 from tests.proxy.messages.peers import EPOCH, Proxy, hello, origin, send
 
 # Nodes

@@ -9,6 +9,7 @@ import zmq
 from fabric.config.settings import parse_address
 from fabric.errors import ProxyError
 from fabric.protocol import verbs
+from fabric.protocol.json_fields import Identity, Meta
 from fabric.testing import wait_until
 from proxy.messages.plane import MessagePlane
 
@@ -80,7 +81,7 @@ def hear(socket):
 
 
 def join(socket, name, origin):
-    say(socket, verbs.Hello(verbs.VERSION, 1, verbs.Identity(name, origin, 1, "host", "program")))
+    say(socket, verbs.Hello(verbs.VERSION, 1, Identity(name, origin, 1, "host", "program")))
     assert isinstance(hear(socket), verbs.Welcome)
 
 
@@ -90,7 +91,7 @@ def test_a_message_reaches_its_holder_and_its_acknowledgement_the_sender(plane, 
     join(holder, "holder", b"holder--")
     say(holder, verbs.Register(1, "worker", "reject"))
     session = hear(holder).session
-    say(sender, verbs.Send("id-1", "worker", session, "anonymous:sender", verbs.Meta(1.0, 5.0, False, False), b"{}"))
+    say(sender, verbs.Send("id-1", "worker", session, "anonymous:sender", Meta(1.0, 5.0, False, False), b"{}"))
     message = hear(holder)
     assert (message.id, message.sender) == ("id-1", "anonymous:sender")
     say(holder, verbs.Got("id-1", message.session, message.back))
@@ -109,7 +110,7 @@ def test_a_routed_message_is_handed_to_the_hooks(plane, peer):
     join(holder, "holder", b"holder--")
     say(holder, verbs.Register(1, "worker", "reject"))
     session = hear(holder).session
-    say(holder, verbs.Send("id-1", "worker", session, "anonymous:holder", verbs.Meta(1.0, 5.0, False, False), b"{}"))
+    say(holder, verbs.Send("id-1", "worker", session, "anonymous:holder", Meta(1.0, 5.0, False, False), b"{}"))
     wait_until(lambda: plane.seen)
     assert plane.seen[0].id == b"id-1"
 

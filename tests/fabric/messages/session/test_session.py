@@ -26,7 +26,7 @@ from fabric.messages.session.outcomes import (
 )
 from fabric.messages.session.session import Session
 from fabric.protocol import verbs
-from fabric.protocol.verbs import Meta, ReplyMeta, Terms
+from fabric.protocol.json_fields import Identity, Meta, ReplyMeta, Terms
 
 ORIGIN = b"12345678"
 OTHER = b"abcdefgh"
@@ -117,7 +117,7 @@ def sent(node):
 def test_it_says_hello_with_who_it_is():
     node = Node()
     node.session.start(node.now)
-    assert node.said() == [verbs.Hello(1, 1, verbs.Identity("app", ORIGIN, 7, "host", "app.py"))]
+    assert node.said() == [verbs.Hello(1, 1, Identity("app", ORIGIN, 7, "host", "app.py"))]
 
 
 def test_it_says_nothing_before_it_is_started():
