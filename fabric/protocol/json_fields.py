@@ -107,12 +107,13 @@ def _number(facts: dict[str, Any], key: str, largest: float) -> float:
 
 def _read_identity(frame: bytes) -> Identity:
     facts = _object(frame)
-    origin = _str(facts, "origin")
-    if len(origin) != 2 * ORIGIN_BYTES:
+    digits = _str(facts, "origin")
+    origin = bytes.fromhex(digits)  # skips white space, so both lengths count
+    if len(origin) != ORIGIN_BYTES or len(digits) != 2 * ORIGIN_BYTES:
         raise ValueError(f"an origin is {2 * ORIGIN_BYTES} hexadecimal digits")
     node = check_name(_str(facts, "node"), "node")
     pid = int(_number(facts, "pid", 2**32))
-    return Identity(node, bytes.fromhex(origin), pid, _str(facts, "host"), _str(facts, "program", 1_024))
+    return Identity(node, origin, pid, _str(facts, "host"), _str(facts, "program", 1_024))
 
 
 def _write_identity(value: Identity) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,12 @@ def test_whatever_the_json_it_is_read_or_refused(facts, verb):
         (verbs.decode_for_node if verb in ("WELCOME", "REPLIED") else verbs.decode_for_proxy)(frames)
     except WireError:
         pass
+
+
+@pytest.mark.parametrize("origin", ["", " " * 16, "31 32 33 34 35 3", "3132333435363738 ", "zz" * 8])
+def test_an_origin_that_is_not_eight_bytes_is_refused(origin):
+    with pytest.raises(WireError):
+        verbs.decode_for_proxy([b"HELLO", b"1", b"1", orjson.dumps({"node": "n", "origin": origin})])
 
 
 def test_what_a_handler_raised_can_be_sent_whatever_its_text():
