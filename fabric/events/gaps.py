@@ -35,7 +35,7 @@ from fabric.errors import WireError
 from fabric.events.origin_age import OriginAges
 from fabric.events.recovery import Key, Recovery
 from fabric.protocol.events import Event
-from fabric.protocol.sequence import DUPLICATE, LEDGER, Ledger
+from fabric.protocol.sequence import DUPLICATE, LEDGER_SIZE, Ledger
 from fabric.protocol.topics import PatternTable, check_topic
 
 #: Seconds after subscribing before holes are reported as gaps.
@@ -174,7 +174,7 @@ class GapDetector:
             self._sources.clear()
         self._sources[origin] = (envelope or {}).get("src") or topic.partition(".")[0]
         ready = self._ready(subscribers)
-        if ready > now and len(self._began_joining) < LEDGER:
+        if ready > now and len(self._began_joining) < LEDGER_SIZE:
             self._began_joining.add(key)
         before = number if envelope is None else number - 1
         if before <= 0 or self.ledger.evicted:  # after an eviction it may have been seen, and forgotten

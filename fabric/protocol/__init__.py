@@ -1,6 +1,6 @@
-"""The words that fabric and proxy share: topics and patterns, envelopes, and the frames of both planes.
+"""The protocol that fabric and proxy share: topics and patterns, names, envelopes, and the frames of both planes.
 
-Everything here is pure: values in, values out. Encoders are strict; decoders raise `WireError` (or `BadMessage`) and
-nothing else, whatever the bytes. This room knows neither sockets nor nodes nor the proxy. Start reading in `topics`, then
-`events` (the event plane's frames) and `verbs` (the message plane's).
+Pure functions and values. Encoders are strict; decoders raise `WireError` and nothing else, whatever the bytes. This room
+does not know sockets, nodes or the proxy. Start reading in `topics`, then `events` (the frames of the event plane) and
+`verbs` (those of the message plane; `fields` and `json_fields` are the kinds of frames in it).
 """

@@ -21,7 +21,7 @@ import orjson
 
 from fabric.errors import BadMessage, MessageTooLarge
 
-#: Levels a body may nest. orjson writes 254; the message around it, and what a program puts around that, need some.
+#: Levels a body may nest. orjson writes 254; the message around the body, and a program's object around that, need some.
 MAX_DEPTH = 250
 
 
@@ -52,7 +52,7 @@ def encode_value(value: Any, limit: int, to: str = "") -> bytes:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """What is directly inside `value`, the way orjson sees it."""
+    """The values directly inside `value`, as orjson serializes it."""
     if isinstance(value, dict):
         yield from value.values()
     elif isinstance(value, list | tuple):
@@ -60,7 +60,7 @@ def _parts(value: Any) -> Iterator[Any]:
     elif isinstance(value, enum.Enum):
         yield value.value
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # By hand, not asdict(): that copies deeply and calls whatever __deepcopy__ it meets.
+        # Not asdict(): it makes deep copies, and calls the __deepcopy__ of any object inside.
         for field in dataclasses.fields(value):
             yield getattr(value, field.name, None)
 

@@ -1,13 +1,13 @@
-"""Stamping: what a subscriber gets for what a publisher gave.
+"""The envelope: the dict that a subscriber gets for a published payload.
 
 An envelope is one flat dict: `type`, `ts`, `src`, and the payload's own keys beside them.
 
     type   str     the topic, unless the payload has a `type` of its own
-    ts     float   seconds since the epoch, when it was published
-    src    str     who published it: the bus's source name, else the topic's first segment
+    ts     float   seconds since the epoch, at publishing
+    src    str     the publisher: the bus's source name, else the topic's first segment
 
-The three are filled only where the payload lacks them (or has None), so that a relay's values survive it. Routing
-never looks at them: an event goes where its *topic* says.
+The three are filled in only where the payload lacks them (or has None), so that the values of a relayed event survive.
+Routing does not read them: it depends on the *topic* alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Envelope = dict[str, Any]
 
 
 def stamp(topic: str, payload: Mapping[str, Any] | None, source: str, now: float) -> Envelope:
-    """A new envelope. `source` stands in for a missing `src`, `now` (unix seconds) for a missing `ts`.
+    """A new envelope: a shallow copy of the payload, with `source` for a missing `src`, `now` (unix seconds) for `ts`.
 
-    The payload is copied one level deep and not changed. TypeError if it is no mapping.
+    TypeError if the payload is no mapping.
     """
     if payload is None:
         return {"type": topic, "ts": now, "src": source}

@@ -2,24 +2,26 @@
 
 Two ZeroMQ frames a message.
 
-    frame 1   topic ␀ header            the bytes that subscriptions are matched with
+    frame 1   topic ␀ header            the bytes that subscriptions are matched against
               header, 10 bytes:  version u8 = 1 │ hops u8 │ origin 8 bytes
     frame 2   JSON array of events, each  [topic, sequence, envelope]
 
-The NUL ends the topic, so that the byte prefixes of ZeroMQ's filters respect segments:
+The NUL ends the topic, so that ZeroMQ's filters, which are byte prefixes, respect segments:
 
     pattern      subscribes           because
     a.b          a.b␀                 exactly this topic
-    a.**         a␀  and  a.          the topic itself, and whatever is below it
-    a.*  a.*.c   a.                   below it; the exact pattern is applied on arrival
+    a.**         a␀  and  a.          the topic itself, and all topics below it
+    a.*  a.*.c   a.                   all topics below it; the exact pattern is applied on arrival
     *    **      (empty)              anything
 
-An event whose envelope is `null` is a **mark**: it carries nothing, and says that `sequence` is the last number its
-origin has sent on that topic. Whoever saw less has lost the rest, also when nothing more is ever published.
+An event whose envelope is `null` is a **mark**: it carries no payload, and says that `sequence` is the last number that
+its origin has sent on that topic. A receiver that has seen a lower number has lost the rest, also if nothing more is ever
+published.
 
 Reserved frames start with NUL and are never packed with events: `␀up` (the link is up; the proxy always subscribes it,
-and greets a subscriber with it) and `␀probe…` (a barrier on its way round). The single byte `\\xff`, which no UTF-8
-topic contains, is subscribed by the proxy, too: it sorts last and so ends a replay of subscriptions.
+and sends it to each new subscriber) and `␀probe…` (a barrier on its way from a node through the proxy and back). The proxy
+also subscribes the single byte `\\xff`, which no UTF-8 topic contains: it sorts last and so ends a replay of
+subscriptions.
 
 Encoders are strict, decoders total: they raise `WireError` and nothing else, whatever the bytes.
 """
@@ -35,13 +37,13 @@ from fabric.protocol.topics import DEEP, MAX_BYTES, ONE
 
 VERSION = 1
 ORIGIN_BYTES = 8
-#: A frame that has been over this many bridges is dropped.
+#: Events that have crossed this many bridges are dropped.
 MAX_HOPS = 4
 #: NUL + version + hops + origin.
 TAIL_BYTES = 3 + ORIGIN_BYTES
 #: The longest first frame there can be.
 MAX_TOPIC_FRAME = MAX_BYTES + TAIL_BYTES
-#: The longest prefix that can match a topic: one of the longest, and the NUL that ends it.
+#: The longest prefix that can match a topic: a topic of the greatest length, and the NUL that ends it.
 MAX_PREFIX = MAX_BYTES + 1
 
 SUBSCRIBE = b"\x01"
@@ -58,7 +60,7 @@ Event = tuple[str, int, dict[str, Any] | None]
 
 
 class TopicFrame(NamedTuple):
-    """The first frame, taken apart."""
+    """The first frame, decoded."""
 
     topic: str
     hops: int
@@ -66,7 +68,7 @@ class TopicFrame(NamedTuple):
 
 
 def prefixes(pattern: str) -> tuple[bytes, ...]:
-    """What to subscribe at ZeroMQ so that everything `pattern` (checked) matches arrives, and little else."""
+    """The ZeroMQ subscriptions by which all topics that `pattern` (checked) matches arrive, and few others."""
     segments = pattern.split(".")
     literal = 0
     while literal < len(segments) and segments[literal] not in (ONE, DEEP):
@@ -87,7 +89,7 @@ def encode_topic(topic: str, origin: bytes, hops: int = 0) -> bytes:
 
 
 def decode_topic(frame: bytes) -> TopicFrame:
-    """Take a first frame apart. WireError if it is none of ours."""
+    """Decode a first frame. WireError if it is invalid."""
     if not TAIL_BYTES < len(frame) <= MAX_TOPIC_FRAME or frame[-TAIL_BYTES]:
         raise WireError(f"{len(frame)} bytes that are no topic frame: {frame[:40]!r}")
     if frame[1 - TAIL_BYTES] != VERSION:
@@ -100,7 +102,7 @@ def decode_topic(frame: bytes) -> TopicFrame:
 
 
 def encode_event_head(topic: str) -> bytes:
-    """The part of an event that is the same for all of its topic; see `encode_event`."""
+    """The first bytes of an event, which are the same for all events of one topic; see `encode_event`."""
     return b"[%b," % orjson.dumps(topic)
 
 
@@ -115,7 +117,7 @@ def encode_pack(events: list[bytes]) -> bytes:
 
 
 def decode_events(frame: bytes) -> list[Event]:
-    """Take a second frame apart. WireError if it is none of ours. Topics are str, but not checked for grammar."""
+    """Decode a second frame. WireError if it is invalid. Topics are str, but their grammar is not checked."""
     try:
         events = orjson.loads(frame)
     except orjson.JSONDecodeError as error:
@@ -128,7 +130,7 @@ def decode_events(frame: bytes) -> list[Event]:
         topic, sequence, envelope = event
         if topic.__class__ is not str or sequence.__class__ is not int or envelope.__class__ not in _ENVELOPES:
             raise WireError("an event is [topic: string, sequence: integer, envelope: object or null]")
-    return events  # checked just now; lists stand in for the tuples
+    return events  # checked above; the events are lists, not tuples
 
 
 _ENVELOPES = (dict, type(None))

@@ -1,18 +1,18 @@
-"""What a node tells the proxy of itself, with every heartbeat: so that one place knows of every loss.
+"""The report of a node: its counts, sent to the proxy with every heartbeat, so that one place knows of every loss.
 
-All counts are since the node's link was opened, and only grow. `dropped` names what was lost, by cause:
+All counts start when the node's link is opened, and only grow. `dropped` counts lost events, by cause:
 
     outbox       dropped from the outbox, which was full
-    expired      waited there for too long
-    abandoned    left over there when the node was closed
-    unencodable  a payload that is no JSON
-    missed       left another node and never arrived here: the events behind this node's gaps
+    expired      waited in the outbox for too long
+    abandoned    left in the outbox when the node was closed
+    unencodable  the payload is no JSON
+    missed       left another node and never arrived here: the events in this node's gaps
     inbox        dropped before they were handled: too many bytes waited (policy `drop_oldest`)
-    handlers     an async subscriber without a loop, or with one that is stuck or closed
+    handlers     an async subscriber had no loop, or a blocked or closed one
 
-Other keys of `dropped` may follow. What is no loss has its own count: `unwanted` left nobody who wanted it, `superseded`
-made way for a later event of its topic (policy `latest`), `joining` came before a subscription was ready, `duplicates`
-and `rejected` (bytes that are not our protocol) were never news.
+Later versions may add keys to `dropped`. Events that are no losses have counts of their own: `unwanted` (no subscriber
+outside), `superseded` (replaced in the outbox by a later event of its topic, policy `latest`), `joining` (sent before a
+subscription was ready), `duplicates`, and `rejected` (bytes that are not our protocol).
 
 Encoders are strict, decoders total: `WireError` and nothing else, whatever the bytes.
 """
@@ -27,23 +27,24 @@ import orjson
 
 from fabric.errors import WireError
 
-#: Causes that one report may name. A node has a handful; a stranger may invent them.
+#: Causes in one report. A node has a handful; an untrusted peer may invent them.
 MAX_CAUSES = 32
 _MAX_CAUSE = 40
-#: The largest count there is: JSON readers tell it from its neighbours. A stranger can claim to have sent as many, and
-#: then whoever was told misses all of them; two such counts added up would be more than orjson writes.
+#: The largest count. JSON readers can tell it from its neighbours (a double holds integers up to 2⁵³ exactly). An untrusted
+#: peer can claim to have sent as many events, and then a receiver misses all of them; the sum of two larger counts would be
+#: more than orjson writes.
 MAX_COUNT = 2**53
 
 
 class Report(NamedTuple):
-    """One node's counts. Events, unless it says otherwise."""
+    """One node's counts. They count events unless a comment says otherwise."""
 
-    #: Accepted for other processes, and how many of them have left.
+    #: Accepted for other processes; sent by now.
     published: int = 0
     sent: int = 0
     #: From other processes, handed to subscribers here.
     delivered: int = 0
-    #: In the outbox now, and their bytes; messages (packs of events) read and not delivered yet.
+    #: In the outbox now, and their bytes; packs of events that were read and not delivered yet.
     waiting: int = 0
     waiting_bytes: int = 0
     backlog: int = 0
@@ -51,14 +52,14 @@ class Report(NamedTuple):
     lag: float = 0.0
     #: Holes found in what arrived; `dropped["missed"]` says how many events they were.
     gaps: int = 0
-    #: Missing at first, and had from their origin.
+    #: Missing at first, then recovered from their origin.
     recovered: int = 0
     unwanted: int = 0
     superseded: int = 0
     joining: int = 0
     duplicates: int = 0
     rejected: int = 0
-    #: Of the bus, and prefixes that others want of it.
+    #: Subscriptions of the bus; prefixes that other nodes subscribe to.
     subscriptions: int = 0
     prefixes: int = 0
     #: Lost, by cause.
@@ -71,14 +72,14 @@ class Report(NamedTuple):
 
 
 def encode_report(report: Report) -> bytes:
-    """As JSON; a cause that has counted nothing is left out. Counts end at `MAX_COUNT`."""
+    """The report as JSON, without causes that are 0. Counts are capped at `MAX_COUNT`."""
     facts = {name: min(value, MAX_COUNT) for name, value in report._asdict().items() if name != "dropped"}
     dropped = {cause: min(count, MAX_COUNT) for cause, count in report.dropped.items() if count}
     return orjson.dumps({**facts, "dropped": dropped})
 
 
 def decode_report(data: bytes) -> Report:
-    """What `encode_report` wrote; unknown keys are a newer version's, and skipped. WireError if it is none."""
+    """The report that `encode_report` wrote. Keys of newer versions are skipped. WireError if it is invalid."""
     try:
         facts = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -87,7 +88,7 @@ def decode_report(data: bytes) -> Report:
 
 
 def report_from(facts: Any) -> Report:
-    """A report from a JSON object. WireError if it is none."""
+    """A report from a decoded JSON object. WireError if it is invalid."""
     if not isinstance(facts, dict):
         raise WireError("a report is a JSON object")
     known: dict[str, Any] = {name: facts[name] for name in Report._fields if name in facts}

@@ -1,6 +1,6 @@
 """The long row where nothing goes wrong: and nothing may be reported."""
 
-from fabric.protocol.sequence import COUNTED
+from fabric.protocol.sequence import COUNTER_SIZE
 from fabric.testing import wait_until
 from tests.acceptance.loads import Load
 from tests.acceptance.rows import full, record, row
@@ -15,7 +15,7 @@ def test_no_gap_is_ever_reported_when_nothing_is_lost(fabric_proxy, program):
     subscriber = load.subscriber("subscriber")
     total, expected, number = full(80_000, 10_000_000), 0, 0
     # Four phases: few topics; resubscribing; publishers that come and go; more topics than are counted.
-    few, many = [f"load.t{n}" for n in range(8)], [f"load.m{n}" for n in range(COUNTED + COUNTED // 5)]
+    few, many = [f"load.t{n}" for n in range(8)], [f"load.m{n}" for n in range(COUNTER_SIZE + COUNTER_SIZE // 5)]
     for phase, topics in (("few", few), ("resubscribing", few), ("publishers", few), ("topics", many)):
         publisher = load.publisher(f"publisher-{phase}", topics, 0)
         for turn in range(total // 4 // ROUND):
