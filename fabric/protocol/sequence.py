@@ -82,6 +82,10 @@ class TailMarks:
                 plans[topic] = (number, now + delay if delay <= LAST_MARK else inf, 4 * delay)
         return found
 
+    def __len__(self) -> int:
+        """Number of topics in the schedule."""
+        return len(self._plans)
+
     def restart(self) -> None:
         """There is a new subscriber, which may lack the last events: all topics are due again."""
         self._plans.clear()
@@ -145,6 +149,10 @@ class Ledger:
     def topics(self) -> set[str]:
         """All topics with an entry."""
         return {topic for seen in self._seen.values() for topic in seen}
+
+    def stats(self) -> dict[str, int]:
+        """Number of origins with an entry, and of their topics."""
+        return {"origins": len(self._seen), "topics": sum(map(len, self._seen.values()))}
 
     def _admit(self, seen: dict[str, int]) -> None:
         self._size += 1
