@@ -265,6 +265,7 @@ PARTS = {
     "fabric.messages.session.outcomes": "fabric.messages.session.session",
     "fabric.messages.session.inbound": "fabric.messages.session.session",
     "fabric.messages.session.outbound": "fabric.messages.session.session",
+    "fabric.messages.session.refusals": "fabric.messages.session.session",
     "proxy.messages.broadcasts": "proxy.messages.directory",
     "proxy.messages.records": "proxy.messages.directory",
     "proxy.messages.registry": "proxy.messages.directory",

@@ -1,4 +1,4 @@
-"""Whether the proxy knows us, and how we find out.
+"""The handshake with the proxy (HELLO, WELCOME) and the heartbeats after it: the state of a session.
 
     new ──start──▸ connecting ──WELCOME of the last HELLO──▸ welcomed ──close, BYE replaced──▸ closed
                     ▴   │  ▴                                    │
@@ -6,11 +6,11 @@
           HELLO each second   link_lost · link_back of another proxy · silence for the timeout ·
                               PONG or ERROR saying that it does not know us · BYE timeout, shutdown, …
 
-A HELLO has a number, and WELCOME repeats it: between a HELLO and *its* WELCOME nothing leaves that must be in order, so
-that whatever a dying link swallowed or a DEALER kept comes before the HELLO, and everything sent again after it.
+A HELLO has a number, and WELCOME repeats it: between a HELLO and *its* WELCOME nothing leaves that must be in order. So
+all frames that a dying link swallowed or a DEALER kept come before the HELLO, and all that are sent again after it.
 
-All times are monotonic. A tick that finds itself late by more than a heartbeat (stopped, starved) begins to count the
-proxy's silence anew: the proxy may have spoken all the while.
+All times are monotonic. A tick that is late by more than a heartbeat (the process was stopped or starved) starts the
+count of the proxy's silence anew: the proxy may have sent frames meanwhile that were not read yet.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from fabric.protocol.json_fields import Identity, Terms
 
 NEW, CONNECTING, WELCOMED, CLOSED = "new", "connecting", "welcomed", "closed"
 
-#: A HELLO that is not answered is repeated. It waits in the DEALER's pipe meanwhile, so this is for those that got lost.
-HELLO_EVERY = 1.0
-#: The first heartbeat comes early: what the node reports should not be missing for long.
-FIRST_PING = 1.0
-#: Until a WELCOME says otherwise.
+#: Seconds until a HELLO without an answer is repeated. It waits in the DEALER's pipe while the link is down, so a repeat
+#: is needed only for a HELLO that was lost.
+HELLO_INTERVAL = 1.0
+#: Seconds until the first heartbeat. Less than the interval, so that the node's report is not missing for long.
+FIRST_PING_DELAY = 1.0
+#: Terms before the first WELCOME.
 DEFAULT_TERMS = Terms("", 5.0, 15.0, 10 * 1024 * 1024)
-#: What must not reach a proxy that has not welcomed us; it is said anew after the WELCOME.
-_ONLY_WELCOMED = frozenset(
+#: Verbs that must not reach a proxy before its WELCOME. They are sent anew after it.
+_AFTER_WELCOME = frozenset(
     (verbs.HELLO, verbs.REGISTER, verbs.UNREGISTER, verbs.FIND, verbs.SEND, verbs.ASK, verbs.LIST, verbs.PING)
 )
 
 
 class Handshake:
-    """The state of one session towards its proxy. Frames go to `outgoing`; `report` makes what a heartbeat carries."""
+    """The state of one session towards its proxy. Frames go to `outgoing`; `report` makes the payload of a heartbeat."""
 
     def __init__(self, identity: Identity, outgoing: deque[list[bytes]], report: Callable[[], bytes] = bytes) -> None:
         self.state = NEW
@@ -46,50 +47,52 @@ class Handshake:
         self._outgoing = outgoing
         self._report = report
         self._attempt = 0
-        self._hello_at = self._ping_at = self._heard = self._due = 0.0
+        self._hello_at = self._ping_at = self._last_received = 0.0
+        #: `tick` is late after this, plus a heartbeat.
+        self._tick_by = 0.0
 
     def connect(self, now: float) -> None:
-        """Say HELLO, and take back what has not left yet and must not come before the WELCOME."""
+        """Send HELLO, and remove from `outgoing` the frames that must not arrive before the WELCOME."""
         if self.state == NEW:
-            self._due = now + self.terms.heartbeat
+            self._tick_by = now + self.terms.heartbeat
         self.state = CONNECTING
         self._attempt += 1
         outgoing = self._outgoing
-        # Turned once round, not rebuilt: a shell may be taking from the left meanwhile.
+        # Rotated once, not rebuilt: another thread may be taking frames from the left meanwhile.
         for _ in range(len(outgoing)):
             try:
                 frames = outgoing.popleft()
             except IndexError:
                 break
-            if frames[0] not in _ONLY_WELCOMED:
+            if frames[0] not in _AFTER_WELCOME:
                 outgoing.append(frames)
         outgoing.append(verbs.encode(verbs.Hello(verbs.VERSION, self._attempt, self.identity)))
-        self._heard, self._hello_at = now, now + HELLO_EVERY
+        self._last_received, self._hello_at = now, now + HELLO_INTERVAL
 
     def welcome(self, welcome: verbs.Welcome, now: float) -> bool:
-        """WELCOME. False if it does not answer our last HELLO."""
-        if self.state != CONNECTING or welcome.attempt != self._attempt or welcome.version != verbs.VERSION:
+        """Accept a WELCOME. False if it is not the answer to our last HELLO."""
+        if welcome.attempt != self._attempt or welcome.version != verbs.VERSION:
             return False
         self.state, self.terms = WELCOMED, welcome.terms
-        self._ping_at = now + min(self.terms.heartbeat, FIRST_PING)
+        self._ping_at = now + min(self.terms.heartbeat, FIRST_PING_DELAY)
         self.connects += 1
         return True
 
-    def heard(self, now: float) -> None:
-        """The proxy has said something."""
-        self._heard = now
+    def received(self, now: float) -> None:
+        """Record that a frame has come from the proxy."""
+        self._last_received = now
 
-    def turned_away(self, now: float) -> None:
-        """It will not have us. To ask again each second would not change its mind."""
+    def rejected(self, now: float) -> None:
+        """The proxy rejected our HELLO (`full`, `version`). Retry after a full timeout, not every second."""
         self._hello_at = now + self.terms.timeout
 
     def tick(self, now: float) -> bool:
-        """Do what is due. False if the proxy has been silent for too long."""
+        """Send what is due: a HELLO or a heartbeat. False if the proxy has been silent for its timeout."""
         if self.is_late(now):
-            self._heard = now
-        self._due = now + self.terms.heartbeat
+            self._last_received = now
+        self._tick_by = now + self.terms.heartbeat
         if self.state == WELCOMED:
-            if now - self._heard >= self.terms.timeout:
+            if now - self._last_received >= self.terms.timeout:
                 return False
             if now >= self._ping_at:
                 self.ping()
@@ -99,17 +102,17 @@ class Handshake:
         return True
 
     def ping(self) -> None:
-        """A heartbeat, with what the node reports of itself."""
+        """Send a heartbeat, with the node's report."""
         self._outgoing.append([verbs.PING, b"ping-%d" % self._attempt, self._report()])
 
     def is_late(self, now: float) -> bool:
-        """Whether the tick of now comes so late that nobody may be judged by it."""
-        return now - self._due > self.terms.heartbeat
+        """Whether a tick at `now` is so late that the silence of a peer proves nothing."""
+        return now - self._tick_by > self.terms.heartbeat
 
     def next_deadline(self) -> float:
-        """When `tick` is due."""
+        """The time at which `tick` is due."""
         if self.state == CONNECTING:
-            return min(self._due, self._hello_at)
+            return min(self._tick_by, self._hello_at)
         if self.state == WELCOMED:
-            return min(self._due, self._ping_at, self._heard + self.terms.timeout)
-        return self._due
+            return min(self._tick_by, self._ping_at, self._last_received + self.terms.timeout)
+        return self._tick_by

@@ -1,14 +1,16 @@
-"""What a session has to tell its shell: values in a list, read in order, each about one thing that has happened.
+"""The outcomes of a session: values for its shell, to be handled in order. Each reports one thing that has happened.
 
-    of our link      Welcomed   Disconnected
-    of our names     Registered   NotRegistered   Lost
-    of what we sent  Delivered   Replied   Failed
-    of what came     Arrived
-    of other nodes   Asked   AskedAll   Told   Untold   Listed
-    of past events   Kept
+    link                       Welcomed   Disconnected
+    registrations              NameRegistered   NameRefused   NameLost
+    messages and requests      Delivered   RequestReplied   CallFailed
+    incoming messages          Arrived
+    queries of other nodes     QueryArrived
+    queries to other nodes     QuerySent   QueryReply   QueryFailed
+    queries to the proxy       Listing   RetainedPage   CallFailed
 
-Every id handed to the session ends in exactly one of: Delivered (a message), Replied (a request, after its Delivered),
-Listed (a list), Kept (last events), or Failed; unless it was cancelled.
+Every id given to the session ends in exactly one of: Delivered (a message), RequestReplied (a request, after its
+Delivered), Listing, RetainedPage (a query to the proxy), QueryFailed without an origin (a query to other nodes that its
+caller did not cancel), or CallFailed; unless it was cancelled.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from fabric.errors import FabricError, MessageError
 
 
 class Welcomed(NamedTuple):
-    """The proxy knows us; our names are being registered and what was not acknowledged is sent again."""
+    """The proxy knows us. Our names are being registered; messages without an acknowledgement are sent again."""
 
     proxy: str
     heartbeat: float
@@ -28,13 +30,13 @@ class Welcomed(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The proxy is gone, or does not know us any more. The session goes on trying by itself."""
+    """The proxy is gone, or does not know us any more. The session goes on sending HELLO by itself."""
 
     reason: str
 
 
 class NameRegistered(NamedTuple):
-    """A name is ours, at first or again. After a reconnect the session, and with `suffix` the name, may be another."""
+    """A name is ours, for the first time or again. After a reconnect the session may differ, and with `suffix` the name."""
 
     key: int
     name: str
@@ -42,7 +44,7 @@ class NameRegistered(NamedTuple):
 
 
 class NameRefused(NamedTuple):
-    """A name could not be had; `key` is of no more use."""
+    """A name was not granted. `key` is invalid from now on."""
 
     key: int
     name: str
@@ -50,7 +52,7 @@ class NameRefused(NamedTuple):
 
 
 class NameLost(NamedTuple):
-    """A name that was ours is somebody else's: `replaced`, or `taken` while we were away. `key` is of no more use."""
+    """A name that was ours belongs to another node: `replaced`, or `taken` while we were away. `key` is invalid now."""
 
     key: int
     name: str
@@ -59,40 +61,40 @@ class NameLost(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """So many holders have the message in their inbox: one, or for a broadcast any number."""
+    """`holders` have the message in their inbox: one, or for a broadcast any number."""
 
     id: str
     holders: int
 
 
 class RequestReplied(NamedTuple):
-    """What the handler of a request returned."""
+    """The return value of a request's handler."""
 
     id: str
     value: Any
 
 
 class CallFailed(NamedTuple):
-    """A message, request or list has come to nothing."""
+    """A message, a request or a query to the proxy has failed."""
 
     id: str
     error: FabricError
 
 
 class Arrived(NamedTuple):
-    """A message for one of our endpoints, never seen before. The shell answers `accept` or `refuse`."""
+    """A new message for one of our endpoints. The shell calls `accept` or `refuse`."""
 
     key: int
     endpoint: str
     id: str
     message: dict[str, Any]
     request: bool
-    #: Until then its sender waits (on our clock).
+    #: Its sender waits until then (on our clock).
     deadline: float
 
 
 class QueryArrived(NamedTuple):
-    """Another node asks us something. The shell answers `tell(asked, …)`, any number of times."""
+    """A query of another node. The shell calls `tell(query, …)`, any number of times."""
 
     id: str
     back: bytes
@@ -100,14 +102,14 @@ class QueryArrived(NamedTuple):
 
 
 class QuerySent(NamedTuple):
-    """A question to all other nodes has gone out to so many: that many Told or Untold follow."""
+    """A query to all other nodes has gone to `nodes` of them: that many QueryReply or QueryFailed follow."""
 
     id: str
     nodes: int
 
 
 class QueryReply(NamedTuple):
-    """An answer of the node of that origin. There may be more: the shell says `cancel` when it has enough."""
+    """The answer of the node of that origin. There may be more: the shell calls `cancel` when it has enough."""
 
     id: str
     origin: bytes
@@ -115,7 +117,7 @@ class QueryReply(NamedTuple):
 
 
 class QueryFailed(NamedTuple):
-    """No answer: `gone`, `busy`, `disconnected`, `timeout`. Without an origin nothing more will come."""
+    """No answer: `gone`, `busy`, `disconnected`, `timeout`. Without an origin no more answers follow."""
 
     id: str
     origin: bytes
@@ -123,7 +125,7 @@ class QueryFailed(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """`truncated`: there are more than fit into one message."""
+    """The endpoints and nodes that are present. `truncated`: there are more than fit into one message."""
 
     id: str
     endpoints: list[dict[str, Any]]
@@ -132,7 +134,7 @@ class Listing(NamedTuple):
 
 
 class RetainedPage(NamedTuple):
-    """A page of the last events of topics: `[topic, origin, number, envelope]` each; see `fabric.events.retained`."""
+    """A page of retained events, each `[topic, origin, number, envelope]`; see `fabric.events.retained`."""
 
     id: str
     events: list[list[Any]]

@@ -1,15 +1,18 @@
-"""What a session asks: other nodes (ASK, answered by TELL), and the proxy (LIST, answered by LISTED; LAST by KEPT).
+"""The queries of a session: to other nodes (ASK, answered by TELL), and to the proxy (LIST by LISTED, LAST by KEPT).
 
-    ask  ──▸ open ──TELL──▸ Told, and open still: there may be more answers
-              ├─ ACK ─────▸ AskedAll (of all nodes: so many)
-              ├─ ERROR ───▸ Untold gone, busy: of one node
-              ├─ link lost, deadline ──▸ Untold without an origin: nothing more comes
+    ask  ──▸ open ──TELL──▸ QueryReply, and open still: there may be more answers
+              ├─ ACK ─────▸ QuerySent (of a query to all nodes: their number)
+              ├─ ERROR ───▸ QueryFailed gone, busy: of one node
+              ├─ link lost, deadline ──▸ QueryFailed without an origin: no more answers follow
               └─ cancel
-    endpoints ──▸ open ──LISTED──▸ Listed
-                   └─ deadline ──▸ Failed      a lost link does not end it: it is asked again
-    last ──▸ open ──KEPT──▸ Kept               else the same
+    endpoints ──▸ open ──LISTED──▸ Listing
+                   └─ deadline ──▸ CallFailed      a lost link does not end it: it is asked again
+    last ──▸ open ──KEPT──▸ RetainedPage           else the same
 
-What the answer to a question is worth after a reconnect only its asker knows; who is there is worth asking anew.
+A query to other nodes is not repeated after a reconnect: only its caller knows what an answer is worth then. A query to
+the proxy is.
+
+Queries of other nodes arrive as QueryArrived, and are answered by `tell`.
 """
 
 from __future__ import annotations
@@ -18,107 +21,133 @@ from collections import deque
 from typing import Any
 
 from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, FabricError, NotConnected, Refused, WireError
-from fabric.messages.session.outbound import refusal
-from fabric.messages.session.outcomes import CallFailed, Listing, QueryFailed, QueryReply, QuerySent, RetainedPage
+from fabric.messages.session.outcomes import (
+    CallFailed,
+    Listing,
+    QueryArrived,
+    QueryFailed,
+    QueryReply,
+    QuerySent,
+    RetainedPage,
+)
+from fabric.messages.session.refusals import refusal
 from fabric.protocol import verbs
 
-MAX_OPEN = 10_000
+#: Open queries.
+MAX_QUERIES = 10_000
 
 
-class _Question:
-    __slots__ = ("began", "deadline", "frames", "to_proxy", "verb")
+class _Query:
+    __slots__ = ("asked_at", "deadline", "frames", "to_proxy", "verb")
 
-    def __init__(self, frames: list[bytes], began: float, deadline: float) -> None:
+    def __init__(self, frames: list[bytes], asked_at: float, deadline: float) -> None:
         self.frames = frames
-        self.began = began
+        self.asked_at = asked_at
         self.deadline = deadline
         self.verb = frames[0]
         self.to_proxy = self.verb != verbs.ASK
 
 
 class Queries:
-    """Questions that wait for answers. Frames go to `outgoing`, answers to `outcomes`."""
+    """The open queries of a session. Frames go to `outgoing`, results to `outcomes`."""
 
-    def __init__(self, outgoing: deque[list[bytes]], outcomes: deque[Any]) -> None:
+    def __init__(self, outgoing: deque[list[bytes]], outcomes: deque[Any], *, max_queries: int = MAX_QUERIES) -> None:
         self._outgoing = outgoing
         self._outcomes = outcomes
+        self._max_queries = max_queries
         self._up = False
-        self._open: dict[str, _Question] = {}
+        self._open: dict[str, _Query] = {}
+
+    # Called by the session
 
     def ask(self, id: str, origin: bytes, body: bytes, deadline: float, now: float) -> None:
-        """Ask a node, or all others (`b"*"`)."""
+        """Query a node, or all others (`b"*"`)."""
         frames = verbs.encode(verbs.Ask(id, origin, body))
         if self._up:
             self._begin(id, frames, deadline, now)
         else:
             self._outcomes.append(QueryFailed(id, b"", "disconnected"))
 
+    def tell(self, query: QueryArrived, body: bytes) -> None:
+        """Answer a query of another node."""
+        self._outgoing.append([verbs.TELL, query.id.encode(), query.back, body])
+
     def endpoints(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
-        """Ask the proxy who is there."""
+        """Ask the proxy for the endpoints and nodes that are present."""
         self._begin(id, verbs.encode(verbs.List(id, query)), deadline, now)
 
     def last(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
-        """Ask the proxy for the last events of topics."""
+        """Ask the proxy for retained events."""
         self._begin(id, verbs.encode(verbs.Last(id, query)), deadline, now)
 
     def cancel(self, id: str) -> bool:
-        """Nobody wants to know any more."""
+        """End a query without an outcome. False if the id is not open."""
         return self._open.pop(id, None) is not None
 
     def up(self) -> None:
-        """There is a proxy (again)."""
+        """The proxy has welcomed us: repeat the open queries."""
         self._up = True
-        self._outgoing.extend(question.frames for question in self._open.values())
+        self._outgoing.extend(query.frames for query in self._open.values())
 
     def down(self) -> None:
-        """The link is lost."""
+        """The link is lost: queries to other nodes fail."""
         self._up = False
-        for id_, question in list(self._open.items()):
-            if not question.to_proxy:
+        for id_, query in list(self._open.items()):
+            if not query.to_proxy:
                 self._end(id_, QueryFailed(id_, b"", "disconnected"))
 
     def close(self) -> None:
-        """Nothing more comes: what is open fails with Closed."""
+        """All open queries fail: those to other nodes as when the link is lost, those to the proxy with Closed."""
         self.down()
         for id_ in list(self._open):
             self._end(id_, CallFailed(id_, Closed("the node was closed before the proxy answered")))
 
     def next_deadline(self) -> float | None:
-        """When `tick` has something to do; None: never."""
-        return min((question.deadline for question in self._open.values()), default=None)
+        """The time at which `tick` is due; None: never."""
+        return min((query.deadline for query in self._open.values()), default=None)
 
     def tick(self, now: float) -> None:
-        """End what has waited long enough."""
-        for id_, question in [item for item in self._open.items() if item[1].deadline <= now]:
-            if question.to_proxy:
-                self._end(id_, CallFailed(id_, self._overdue(question, now)))
+        """End the queries that have reached their deadline."""
+        for id_, query in [item for item in self._open.items() if item[1].deadline <= now]:
+            if query.to_proxy:
+                self._end(id_, CallFailed(id_, self._overdue(query, now)))
             else:
                 self._end(id_, QueryFailed(id_, b"", "timeout"))
 
-    def asked_all(self, id: str, nodes: int) -> None:
-        """ACK: so many nodes were asked."""
-        if id in self._open:
-            self._outcomes.append(QuerySent(id, nodes))
+    def leftovers(self) -> dict[str, int]:
+        """See `Session.leftovers`."""
+        return {"queries": len(self._open)}
 
-    def told(self, message: verbs.Telling) -> None:
-        """TELL: one answer."""
+    # Verbs of the proxy
+
+    def arrived(self, message: verbs.Asking, now: float) -> None:
+        """ASK: another node queries us."""
+        self._outcomes.append(QueryArrived(*message))
+
+    def sent(self, ack: verbs.Ack) -> None:
+        """ACK: the number of nodes that a query to all has gone to."""
+        if ack.id in self._open:
+            self._outcomes.append(QuerySent(ack.id, ack.delivered))
+
+    def told(self, message: verbs.Telling, now: float) -> None:
+        """TELL: the answer of one node."""
         if message.id in self._open:
             self._outcomes.append(QueryReply(message.id, message.origin, message.body))
 
-    def listed(self, message: verbs.Listed) -> None:
-        """LISTED: who is there. WireError if it does not say."""
-        question = self._open.get(message.id)
-        if question is None or question.verb != verbs.LIST:
+    def listed(self, message: verbs.Listed, now: float) -> None:
+        """LISTED: the answer to LIST. WireError if it is malformed."""
+        query = self._open.get(message.id)
+        if query is None or query.verb != verbs.LIST:
             return
         endpoints, nodes = message.listing.get("endpoints"), message.listing.get("nodes")
         if not isinstance(endpoints, list) or not isinstance(nodes, list):
             raise WireError("a listing has endpoints and nodes")
         self._end(message.id, Listing(message.id, endpoints, nodes, message.listing.get("truncated") is True))
 
-    def kept(self, message: verbs.Kept) -> None:
-        """KEPT: a page of last events. WireError if it is none."""
-        question = self._open.get(message.id)
-        if question is None or question.verb != verbs.LAST:
+    def retained(self, message: verbs.Kept, now: float) -> None:
+        """KEPT: the answer to LAST. WireError if it is malformed."""
+        query = self._open.get(message.id)
+        if query is None or query.verb != verbs.LAST:
             return
         facts = message.kept
         events, after, mark = facts.get("events"), facts.get("after"), facts.get("mark")
@@ -129,18 +158,13 @@ class Queries:
                 raise WireError("a last event is [topic, origin, number, envelope]")
         self._end(message.id, RetainedPage(message.id, events, facts.get("more") is True, after, mark))
 
-    def refused(self, error: verbs.Error) -> None:
+    def refused(self, error: verbs.Error, now: float) -> None:
         """ERROR about ASK, LIST or LAST, or about a verb that the proxy does not know."""
-        question = self._open.get(error.subject)
-        if question is None:
+        query = self._open.get(error.subject)
+        if query is None:
             return
-        if error.code == "unknown_verb" and question.to_proxy:
-            verb = question.verb.decode()
-            fault = Refused("the proxy", error.code, f"it is of a version that does not know {verb}")
-            self._end(error.subject, CallFailed(error.subject, fault))
-            return
-        if question.to_proxy:
-            self._end(error.subject, CallFailed(error.subject, refusal("", error.code, error.detail)))
+        if query.to_proxy:
+            self._end(error.subject, CallFailed(error.subject, _refusal(query, error)))
             return
         try:
             origin = bytes.fromhex(str(error.detail.get("origin", "")))
@@ -151,9 +175,9 @@ class Queries:
     def _begin(self, id: str, frames: list[bytes], deadline: float, now: float) -> None:
         if id in self._open:
             raise ValueError(f"id {id!r} is being asked already: ids are used once")
-        if len(self._open) >= MAX_OPEN:
-            raise EndpointBusy(f"{MAX_OPEN:,} questions wait for an answer, no more are asked")
-        self._open[id] = _Question(frames, now, deadline)
+        if len(self._open) >= self._max_queries:
+            raise EndpointBusy(f"{self._max_queries:,} questions wait for an answer, no more are asked")
+        self._open[id] = _Query(frames, now, deadline)
         if self._up:
             self._outgoing.append(frames)
 
@@ -161,9 +185,15 @@ class Queries:
         del self._open[id]
         self._outcomes.append(outcome)
 
-    def _overdue(self, question: _Question, now: float) -> FabricError:
-        waited = round(now - question.began, 3)
+    def _overdue(self, query: _Query, now: float) -> FabricError:
+        waited = round(now - query.asked_at, 3)
         if self._up:
             return DeliveryTimeout("the proxy", waited)
-        asked = "who is there" if question.verb == verbs.LIST else "what came last"
+        asked = "who is there" if query.verb == verbs.LIST else "what came last"
         return NotConnected(f"no proxy was there for {waited:g} s to say {asked}")
+
+
+def _refusal(query: _Query, error: verbs.Error) -> FabricError:
+    if error.code == "unknown_verb":
+        return Refused("the proxy", error.code, f"it is of a version that does not know {query.verb.decode()}")
+    return refusal("", error.code, error.detail)

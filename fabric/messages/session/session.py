@@ -1,48 +1,66 @@
-"""Our half of the message plane, sans I/O: frames, calls and `now` in, frames and outcomes out.
+"""A node's half of the message plane, sans I/O: frames, calls and `now` in, frames and outcomes out.
 
     register  send  ask  reply …  ──▸ ┌─────────┐ ──▸ outgoing    frames for the DEALER, to be sent in order
-    receive(frames, now)          ──▸ │ Session │ ──▸ outcomes    what the shell does next
-    (`fabric.messages.session.outcomes`)
-    tick(now)                     ──▸ └─────────┘
+    receive(frames, now)          ──▸ │ Session │ ──▸ outcomes    values for the shell, to be handled in order
+    tick(now)                     ──▸ └─────────┘                 (`fabric.messages.session.outcomes`)
     link_lost, link_back
 
-The protocol is `fabric.protocol.verbs`. `membership` says whether the proxy knows us, `holding` has our names,
-`sending` what we sent, `receiving` what we got, `asking` what we want to know; here is what a shell calls, and what
-each verb does.
+The protocol is `fabric.protocol.verbs`. Each part of a session handles its own verbs: `handshake` (HELLO, WELCOME, PING),
+`registrations` (our names), `outbound` (messages we send), `inbound` (messages we get) and `queries`. The table in
+`Session.__init__` says which part handles a verb, and in which states the verb is legal; elsewhere it is ignored. Here
+are the calls of the shell, and the verbs that concern several parts:
 
-    WELCOME   our names, then what is pinned to a session, then what waits, leave in that order
-    BYE       of one session: that name is lost. Of all, `replaced`: the end. Any other reason: HELLO again
-    ERROR     goes to whoever said what it is about; `unknown_peer`: HELLO again
+    WELCOME   sent after it, in this order: our names, messages pinned to a session, waiting messages, queries
+    BYE       of one session: its name is lost. Of the node: `replaced` is the end, any other reason leads to HELLO
+    ACK       of a message, or of a query to all nodes
+    PONG      with `known` 0: HELLO again
+    ERROR     to the part that sent what it is about; `unknown_peer`: HELLO again
 
-All times are monotonic; `now` never goes backwards. The shell hands in what has arrived before it calls `tick`.
+All times are monotonic; `now` never decreases. The shell passes the frames that have arrived before it calls `tick`.
 
-Calls come from one thread at a time: there are no locks here. `outgoing` and `outcomes` are deques, which another
-thread may take from at the left meanwhile.
+Calls come from one thread at a time: there are no locks here. `outgoing` and `outcomes` are deques, from which another
+thread may take at the left meanwhile.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 from fabric.errors import Closed, MessageTooLarge, SenderNotOwned, WireError
 from fabric.messages.session.handshake import CLOSED, CONNECTING, NEW, WELCOMED, Handshake
-from fabric.messages.session.inbound import Inbound
-from fabric.messages.session.outbound import Outbound
+from fabric.messages.session.inbound import MAX_REPLY_BYTES, MAX_SEEN, Inbound
+from fabric.messages.session.outbound import MAX_OPEN, MAX_OPEN_BYTES, Outbound
 from fabric.messages.session.outcomes import Arrived, Disconnected, QueryArrived, Welcomed
-from fabric.messages.session.queries import Queries
-from fabric.messages.session.registrations import Registrations
-from fabric.messages.session.send_queue import OutboundMessage
+from fabric.messages.session.queries import MAX_QUERIES, Queries
+from fabric.messages.session.registrations import MAX_RELEASED, Registrations
+from fabric.messages.session.send_queue import MAX_QUEUES, OutboundMessage
 from fabric.protocol import verbs
 from fabric.protocol.fields import MAX_TTL, check_id, check_word, encode_to
 from fabric.protocol.json_fields import Identity, Terms, encode_error
 from fabric.protocol.names import ANONYMOUS, EVERYBODY, check_name
 
+#: A verb's handler, called with the decoded message (DELIVER: with its frames) and the time.
+_Handler = Callable[[Any, float], None]
+
+
+class Limits(NamedTuple):
+    """How much one session keeps; see the constants."""
+
+    open_messages: int = MAX_OPEN
+    open_bytes: int = MAX_OPEN_BYTES
+    send_queues: int = MAX_QUEUES
+    seen_ids: int = MAX_SEEN
+    reply_bytes: int = MAX_REPLY_BYTES
+    queries: int = MAX_QUERIES
+    released_names: int = MAX_RELEASED
+
 
 class Session:
-    """One node's membership in the message plane. `report()` makes what its heartbeats carry
-    (`fabric.protocol.node_report`).
+    """One node's membership in the message plane.
+
+    `report()` makes the payload of its heartbeats (`fabric.protocol.node_report`).
     """
 
     def __init__(
@@ -54,33 +72,52 @@ class Session:
         host: str = "",
         program: str = "",
         report: Callable[[], bytes] = bytes,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self.outgoing: deque[list[bytes]] = deque()
         self.outcomes: deque[Any] = deque()
         self.node = check_name(node, "node")
         self.origin = origin
-        self._handshake = Handshake(Identity(node, origin, pid, host, program), self.outgoing, report)
         self._anonymous = f"{ANONYMOUS}{node}".encode()
-        self._registrations = Registrations(self.outgoing, self.outcomes)
-        self._outbound = Outbound(self.outgoing, self.outcomes)
-        self._inbound = Inbound(self.outgoing, self.outcomes)
-        self._queries = Queries(self.outgoing, self.outcomes)
-        self._counts = dict.fromkeys(("sent", "received", "malformed", "strays"), 0)
-        self._handlers: dict[bytes, Callable[[list[bytes], float], None]] = {
-            verbs.DELIVER: self._deliver,
-            verbs.ACK: self._ack,
-            verbs.REPLIED: self._replied,
-            verbs.FOUND: self._found,
-            verbs.GONE: self._gone,
-            verbs.ERROR: self._error,
-            verbs.WELCOME: self._welcome,
-            verbs.REGISTERED: self._registered,
-            verbs.ASK: self._asked,
-            verbs.TELL: self._telling,
-            verbs.LISTED: self._listed,
-            verbs.KEPT: self._kept,
-            verbs.PONG: self._pong,
-            verbs.BYE: self._bye,
+        self._counts = dict.fromkeys(("sent", "malformed", "strays"), 0)
+        effects = self.outgoing, self.outcomes
+        self._handshake = Handshake(Identity(node, origin, pid, host, program), self.outgoing, report)
+        registrations = self._registrations = Registrations(*effects, max_released=limits.released_names)
+        outbound = self._outbound = Outbound(
+            *effects, max_open=limits.open_messages, max_bytes=limits.open_bytes, max_queues=limits.send_queues
+        )
+        inbound = self._inbound = Inbound(
+            *effects, registrations.by_session, max_seen=limits.seen_ids, max_reply_bytes=limits.reply_bytes
+        )
+        queries = self._queries = Queries(*effects, max_queries=limits.queries)
+
+        connecting, welcomed, open_ = {CONNECTING}, {WELCOMED}, {NEW, CONNECTING, WELCOMED}
+        #: Verb → its handler, and the states in which it is legal.
+        self._handlers: dict[bytes, tuple[_Handler, Collection[str]]] = {
+            verbs.DELIVER: (inbound.deliver, open_),
+            verbs.ACK: (self._acknowledged, open_),
+            verbs.REPLIED: (outbound.replied, open_),
+            verbs.FOUND: (outbound.found, welcomed),
+            verbs.GONE: (outbound.gone, welcomed),
+            verbs.ERROR: (self._failed, open_),
+            verbs.WELCOME: (self._welcomed, connecting),
+            verbs.REGISTERED: (registrations.registered, welcomed),
+            verbs.ASK: (queries.arrived, open_),
+            verbs.TELL: (queries.told, open_),
+            verbs.LISTED: (queries.listed, open_),
+            verbs.KEPT: (queries.retained, open_),
+            verbs.PONG: (self._pong, welcomed),
+            verbs.BYE: (self._bye, open_),
+        }
+        #: The verb that an ERROR is about → its handler, while welcomed.
+        self._error_handlers: dict[bytes, _Handler] = {
+            verbs.SEND: outbound.refused,
+            verbs.DELIVER: outbound.refused,
+            verbs.FIND: outbound.not_found,
+            verbs.REGISTER: registrations.refused,
+            verbs.ASK: queries.refused,
+            verbs.LIST: queries.refused,
+            verbs.LAST: queries.refused,
         }
 
     # The link
@@ -92,49 +129,52 @@ class Session:
 
     @property
     def terms(self) -> Terms:
-        """What the proxy has told of itself; defaults before the first WELCOME."""
+        """The proxy's terms; defaults before the first WELCOME."""
         return self._handshake.terms
 
     def start(self, now: float) -> None:
-        """There is a socket: say HELLO."""
+        """There is a socket: send HELLO."""
         if self.state == NEW:
             self._handshake.connect(now)
 
     def link_lost(self, now: float) -> None:
-        """The shell has seen the link go down. Without it the silence of the proxy says so, later."""
+        """The shell has seen the link go down. Without this call the proxy's silence shows it, later."""
         if self.state == WELCOMED:
             self._disconnect("link", now)
 
     def link_back(self, now: float, proxy: str = "") -> None:
-        """The shell has seen the link come up, to the proxy of that boot id if it knows it."""
+        """The shell has seen the link come up; `proxy`: the boot id of the proxy, if known."""
         if self.state == CONNECTING:
             self._handshake.connect(now)
         elif self.state == WELCOMED and proxy != self.terms.proxy:
             self._disconnect("link", now)
 
     def close(self, now: float, reason: str = "close") -> None:
-        """Say BYE. What is not acknowledged fails with Closed; names are free at once."""
+        """Send BYE. Messages without an acknowledgement fail with Closed; names are free at once."""
         if self.state == CLOSED:
             return
         if self.state == WELCOMED:
-            self._handshake.ping()  # the last report: what a short life lost is known, too
+            self._handshake.ping()  # the last report: the losses of a short life are counted, too
             self.outgoing.append(verbs.encode(verbs.Bye(reason)))
         self._end()
 
     def receive(self, frames: list[bytes], now: float) -> None:
-        """One message from the proxy. Whatever the bytes, it never raises."""
-        handler = self._handlers.get(frames[0]) if frames else None
-        if handler is None or self.state == CLOSED:
+        """One message from the proxy. It never raises, whatever the bytes."""
+        row = self._handlers.get(frames[0]) if frames else None
+        if row is None or self._handshake.state == CLOSED:
             self._counts["strays"] += 1
             return
-        self._handshake.heard(now)
+        self._handshake.received(now)
+        handler, states = row
         try:
-            handler(frames, now)
+            message = frames if frames[0] == verbs.DELIVER else verbs.decode_for_node(frames)
+            if self._handshake.state in states:
+                handler(message, now)
         except WireError:
             self._counts["malformed"] += 1
 
     def tick(self, now: float) -> None:
-        """Whatever is due by the clock. To be called at `next_deadline`, after `receive` of what has arrived."""
+        """Do what is due. To be called at `next_deadline`, after `receive` of all frames that have arrived."""
         if self.state == CLOSED:
             return
         self._inbound.tick(now, self._handshake.is_late(now), self.terms.timeout)
@@ -145,7 +185,7 @@ class Session:
             self._disconnect("silence", now)
 
     def next_deadline(self) -> float:
-        """When `tick` wants to be called next, at the latest."""
+        """The time by which `tick` is to be called next."""
         due = (
             self._handshake.next_deadline(),
             self._outbound.next_deadline(),
@@ -157,13 +197,18 @@ class Session:
     # Names
 
     def register(self, name: str, policy: str, deadline: float, now: float) -> int:
-        """Ask for an endpoint's name. The key returned is what Registered, Lost and Arrived tell it by."""
+        """Ask for an endpoint's name. Returns the key that NameRegistered, NameRefused, NameLost and Arrived carry."""
         self._check_open()
         return self._registrations.register(name, policy, deadline, now)
 
     def unregister(self, key: int) -> None:
-        """Give a name back. What arrives for it from now on is refused as `gone`."""
+        """Release a name. Messages that arrive for it from now on are refused as `gone`."""
         self._registrations.unregister(key)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Key → granted name (empty while it is not granted) of every registration."""
+        return self._registrations.names()
 
     # Messages
 
@@ -180,10 +225,10 @@ class Session:
         request: bool = False,
         redeliver: bool = False,
     ) -> None:
-        """Send `body` (from `encode_body`) to an endpoint, or `*`; with `request` its handler's answer is wanted.
+        """Send `body` (from `encode_body`) to an endpoint, or `*`; a `request` ends with its handler's answer.
 
-        Without a `sender` it is from `anonymous:` and the node's name. At most MAX_TTL seconds until the deadline.
-        Raises SenderNotOwned, MessageTooLarge, Closed, ValueError, and NotConnected or EndpointBusy when too many wait.
+        Without a `sender` it is from `anonymous:` and the node's name. The deadline is at most MAX_TTL seconds from now.
+        Raises SenderNotOwned, MessageTooLarge, Closed, ValueError, and NotConnected or EndpointBusy if too many are open.
         """
         self._check_open()
         if sender and sender not in self._registrations.owned:
@@ -200,7 +245,7 @@ class Session:
         self._counts["sent"] += 1
 
     def cancel(self, id: str, now: float) -> bool:
-        """Nobody waits for this message, question or list any more: no outcome follows."""
+        """End a message or query without an outcome. False if the id is not open."""
         return self._queries.cancel(id) or self._outbound.cancel(id.encode(), now)
 
     def accept(self, arrived: Arrived) -> None:
@@ -208,7 +253,7 @@ class Session:
         self._inbound.accept(arrived)
 
     def refuse(self, arrived: Arrived, code: str, text: str = "") -> None:
-        """The message is not taken: `busy`, `closing`, or another word, and a sentence."""
+        """The endpoint does not accept the message: `busy`, `closing`, or another word, and a sentence."""
         self._inbound.refuse(arrived, check_word(code), text)
 
     def reply(self, arrived: Arrived, value: bytes) -> bool:
@@ -216,25 +261,25 @@ class Session:
         return self._inbound.reply(arrived, b"", value)
 
     def reply_error(self, arrived: Arrived, type: str, text: str) -> bool:
-        """Answer a request with what its handler raised."""
+        """Answer a request with its handler's exception. False as for `reply`."""
         return self._inbound.reply(arrived, encode_error(type, text), b"null")
 
-    # Other nodes
+    # Queries
 
     def ask(self, id: str, origin: bytes, body: bytes, deadline: float, now: float) -> None:
-        """Ask the node of that origin, or all others (`b"*"`). Told, Untold and AskedAll follow, until `cancel`.
+        """Query the node of that origin, or all others (`b"*"`). QuerySent, QueryReply, QueryFailed follow, until `cancel`.
 
-        It is not asked again after a reconnect: Untold `disconnected` says so.
+        The query is not repeated after a reconnect: it ends as QueryFailed `disconnected`.
         """
         self._check_open()
         self._queries.ask(id, origin, body, deadline, now)
 
-    def tell(self, asked: QueryArrived, body: bytes) -> None:
-        """Answer a question of another node."""
-        self.outgoing.append([verbs.TELL, asked.id.encode(), asked.back, body])
+    def tell(self, query: QueryArrived, body: bytes) -> None:
+        """Answer a query of another node."""
+        self._queries.tell(query, body)
 
     def endpoints(self, id: str, deadline: float, now: float, *, name: str = "", nodes: bool = True) -> None:
-        """Ask who is there; Listed follows. `name` narrows it to the holders of one."""
+        """Ask for the endpoints and nodes that are present; Listing follows. With `name` only its holders."""
         self._check_open()
         query: dict[str, Any] = {} if nodes else {"nodes": False}
         if name:
@@ -242,113 +287,79 @@ class Session:
         self._queries.endpoints(id, query, deadline, now)
 
     def last(self, id: str, query: dict[str, Any], deadline: float, now: float) -> None:
-        """Ask for the last events of topics, as `proxy.events.retained` says; Kept follows."""
+        """Ask for retained events, with a query as in `proxy.events.retained`; RetainedPage follows."""
         self._check_open()
         self._queries.last(id, query, deadline, now)
 
     @property
     def pending(self) -> int:
-        """Messages that are not acknowledged (or answered) yet: what a drain waits for."""
+        """Number of messages that are not acknowledged (or answered) yet: a drain waits for them."""
         return len(self._outbound)
 
     def stats(self) -> dict[str, int]:
-        """What was counted, and what is waiting."""
+        """Counts, and sizes of what is kept."""
         return {
             "pending": len(self._outbound),
             "endpoints": len(self._registrations),
             "remembered": len(self._inbound),
             "repeats": self._inbound.repeats,
             "connects": self._handshake.connects,
-            **self._counts,
+            "sent": self._counts["sent"],
+            "received": self._inbound.received,
+            "malformed": self._counts["malformed"],
+            "strays": self._counts["strays"],
         }
 
-    # What the proxy says
+    def leftovers(self) -> dict[str, int]:
+        """Sizes of all state that ends with its message, query or registration; only those that are not 0.
 
-    def _deliver(self, frames: list[bytes], now: float) -> None:
-        self._counts["received"] += 1
-        name = self._registrations.by_session.get(frames[2]) if len(frames) == 8 else None
-        if name is None:
-            self._inbound.not_ours(frames)
-        else:
-            self._inbound.delivered(name.key, name.held, frames, now)
+        It is empty once all of these have ended and the times for which ids are remembered are over.
+        """
+        parts = (self._registrations, self._outbound, self._inbound, self._queries)
+        return {name: size for part in parts for name, size in part.leftovers().items() if size}
 
-    def _ack(self, frames: list[bytes], now: float) -> None:
-        ack: verbs.Ack = verbs.decode_for_node(frames)
-        if not self._outbound.acknowledged(frames[1], ack.delivered):
-            self._queries.asked_all(ack.id, ack.delivered)
+    # Verbs that concern several parts
 
-    def _replied(self, frames: list[bytes], now: float) -> None:
-        self._outbound.replied(verbs.decode_for_node(frames))
+    def _welcomed(self, welcome: verbs.Welcome, now: float) -> None:
+        if self._handshake.welcome(welcome, now):
+            self.outcomes.append(Welcomed(*self.terms))
+            self._registrations.up()
+            self._outbound.up(now)
+            self._queries.up()
 
-    def _found(self, frames: list[bytes], now: float) -> None:
-        if self.state == WELCOMED:
-            self._outbound.found(verbs.decode_for_node(frames), now)
-
-    def _gone(self, frames: list[bytes], now: float) -> None:
-        if self.state == WELCOMED:
-            self._outbound.gone(verbs.decode_for_node(frames), now)
-
-    def _registered(self, frames: list[bytes], now: float) -> None:
-        if self.state == WELCOMED:
-            self._registrations.registered(verbs.decode_for_node(frames))
-
-    def _asked(self, frames: list[bytes], now: float) -> None:
-        self.outcomes.append(QueryArrived(*verbs.decode_for_node(frames)))
-
-    def _telling(self, frames: list[bytes], now: float) -> None:
-        self._queries.told(verbs.decode_for_node(frames))
-
-    def _listed(self, frames: list[bytes], now: float) -> None:
-        self._queries.listed(verbs.decode_for_node(frames))
-
-    def _kept(self, frames: list[bytes], now: float) -> None:
-        self._queries.kept(verbs.decode_for_node(frames))
-
-    def _error(self, frames: list[bytes], now: float) -> None:
-        error: verbs.Error = verbs.decode_for_node(frames)
-        about = error.about.encode()
-        if self.state != WELCOMED:
-            # About something that left before the HELLO: it is said again after the WELCOME. Or about the HELLO.
-            if about == verbs.HELLO and error.code != "unknown_peer":
-                self._handshake.turned_away(now)
-                self.outcomes.append(Disconnected(error.code))
-        elif error.code == "unknown_peer":
-            self._disconnect("unknown", now)
-        elif about in (verbs.SEND, verbs.DELIVER):
-            self._outbound.refused(error, now)
-        elif about == verbs.FIND:
-            self._outbound.not_found(error, now)
-        elif about == verbs.REGISTER:
-            self._registrations.refused(error)
-        elif about in (verbs.ASK, verbs.LIST, verbs.LAST) or error.code == "unknown_verb":
-            self._queries.refused(error)
-
-    def _pong(self, frames: list[bytes], now: float) -> None:
-        pong: verbs.Pong = verbs.decode_for_node(frames)
-        if self.state != WELCOMED:
-            return
-        if pong.known:
-            self._outbound.pong(frames[1], now)
-        else:
-            self._disconnect("unknown", now)
-
-    def _bye(self, frames: list[bytes], now: float) -> None:
-        bye: verbs.Bye = verbs.decode_for_node(frames)
+    def _bye(self, bye: verbs.Bye, now: float) -> None:
         if bye.session:
             self._registrations.replaced(bye.session.encode(), bye.reason)
         elif bye.reason == "replaced":
-            # Another connection with our origin has taken over. To say HELLO would throw it out, and so on for ever.
+            # Another connection with our origin has taken over. A HELLO would replace it in turn, and so on for ever.
             self.outcomes.append(Disconnected("replaced"))
             self._end()
         elif self.state == WELCOMED:
             self._disconnect(bye.reason, now)
 
-    def _welcome(self, frames: list[bytes], now: float) -> None:
-        if self._handshake.welcome(verbs.decode_for_node(frames), now):
-            self.outcomes.append(Welcomed(*self.terms))
-            self._registrations.up()
-            self._outbound.up(now)
-            self._queries.up()
+    def _acknowledged(self, ack: verbs.Ack, now: float) -> None:
+        if not self._outbound.acknowledged(ack):
+            self._queries.sent(ack)
+
+    def _pong(self, pong: verbs.Pong, now: float) -> None:
+        if pong.known:
+            self._outbound.pong(pong, now)
+        else:
+            self._disconnect("unknown", now)
+
+    def _failed(self, error: verbs.Error, now: float) -> None:
+        about = error.about.encode()
+        if self.state != WELCOMED:
+            # It is about frames that left before the HELLO, which are sent again after the WELCOME; or about the HELLO.
+            if about == verbs.HELLO and error.code != "unknown_peer":
+                self._handshake.rejected(now)
+                self.outcomes.append(Disconnected(error.code))
+        elif error.code == "unknown_peer":
+            self._disconnect("unknown", now)
+        elif about in self._error_handlers:
+            self._error_handlers[about](error, now)
+        elif error.code == "unknown_verb":
+            self._queries.refused(error, now)
 
     # Changes of state
 

@@ -184,7 +184,7 @@ class MessageMachine(RuleBasedStateMachine):
     ) -> None:
         if (node := self.alive(who)) is None:
             return
-        owned = sorted(node.session._registrations.owned)
+        owned = sorted(filter(None, node.session.names.values()))
         id_ = self.new_id()
         self.messages[id_] = Waiting(node, self.fabric.now + wait, to=to, request=request, redeliver=redeliver)
         node.send(id_, to, wait=wait, request=request, redeliver=redeliver, sender=owned[0] if named and owned else "")
@@ -466,7 +466,7 @@ class MessageMachine(RuleBasedStateMachine):
 
     def _everybody_can_be_reached(self, there: list[Handling]) -> None:
         fabric = self.fabric
-        held = {(name.key, node) for node in there for name in node.session._registrations._names.values()}
+        held = {(key, node) for node in there for key in node.session.names}
         known = {
             (member.key, fabric.peers[member.node.peer])
             for holders in fabric.proxy.registry.names.values()
@@ -483,20 +483,8 @@ class MessageMachine(RuleBasedStateMachine):
 
     def _nothing_is_left(self, there: list[Handling]) -> None:
         for node in there:
-            session = node.session
-            sending, lines, receiving = session._outbound, session._outbound._send_queues, session._inbound
-            left = {
-                "sending": [*sending._open, *sending._barriers, *[sending._bytes] * bool(sending._bytes)],
-                "lines": [*lines._pinned, *lines._waiting, *lines._broadcasts],
-                # A group's turn that was found for a message which expired meanwhile is the next one's.
-                "queues": [line.name for line in lines._send_queues.values() if line.queue or line.asking],
-                "receiving": [*receiving._memory, *receiving._forget_at, *receiving._replies],
-                "replies": [receiving._reply_bytes] * bool(receiving._reply_bytes),
-                "asking": [*session._queries._open],
-                "holding": [*session._registrations._waiting],
-                "pipes": [*node.pipe, *node.inbox, *node.up, *node.down],
-            }
-            assert {name: what for name, what in left.items() if what} == {}
+            assert node.session.leftovers() == {}
+            assert [*node.pipe, *node.inbox, *node.up, *node.down] == []
         directory = self.fabric.proxy
         assert (directory.registry.sessions.recovering, directory.leftovers()) == (False, {})
         assert {node.peer for node in there} == set(directory.registry.nodes)

@@ -24,7 +24,7 @@ from fabric.messages.session.outcomes import (
     RetainedPage,
     Welcomed,
 )
-from fabric.messages.session.session import Session
+from fabric.messages.session.session import Limits, Session
 from fabric.protocol import verbs
 from fabric.protocol.json_fields import Identity, Meta, ReplyMeta, Terms
 
@@ -73,14 +73,26 @@ class Node:
         return self.session.register(name, policy, self.now + 5, self.now)
 
 
-@pytest.fixture
-def node():
-    """Welcomed; it has said and heard nothing else."""
-    node = Node()
+def welcomed(limits):
+    node = Node(limits=limits)
     node.session.start(node.now)
     node.welcome()
     node.outcomes()
     return node
+
+
+def holder(node):
+    node.register()
+    node.hear(verbs.Registered(1, "inbox", "i-1"))
+    node.said()
+    node.outcomes()
+    return node
+
+
+@pytest.fixture
+def node():
+    """Welcomed; it has said and heard nothing else."""
+    return welcomed(Limits())
 
 
 @pytest.fixture
@@ -96,11 +108,7 @@ def found(node):
 @pytest.fixture
 def inbox(node):
     """It holds `inbox`, key 1, at session i-1."""
-    node.register()
-    node.hear(verbs.Registered(1, "inbox", "i-1"))
-    node.said()
-    node.outcomes()
-    return node
+    return holder(node)
 
 
 def deliver(id="m1", session="i-1", to="inbox", sender="lead", back=OTHER, meta=Meta(1.5, 2.0), body=b'{"n":1}'):  # noqa: B008
@@ -478,15 +486,15 @@ def test_a_body_over_the_proxys_limit_is_refused_at_once(node):
         node.session.send("m1", "worker", b"x" * 1_001, ts=1.0, deadline=node.now + 1, now=node.now)
 
 
-def test_more_than_can_be_kept_is_refused_at_once(node, monkeypatch):
-    monkeypatch.setattr("fabric.messages.session.outbound.MAX_OPEN", 1)
+def test_more_than_can_be_kept_is_refused_at_once():
+    node = welcomed(Limits(open_messages=1))
     node.send("m1")
     with pytest.raises(errors.EndpointBusy):
         node.send("m2")
 
 
-def test_more_than_can_be_kept_without_a_proxy_is_not_connected(node, monkeypatch):
-    monkeypatch.setattr("fabric.messages.session.outbound.MAX_OPEN", 1)
+def test_more_than_can_be_kept_without_a_proxy_is_not_connected():
+    node = welcomed(Limits(open_messages=1))
     node.session.link_lost(node.now)
     node.send("m1")
     with pytest.raises(errors.NotConnected):
@@ -833,8 +841,8 @@ def test_a_process_that_was_stopped_forgets_nothing_yet(inbox):
     assert inbox.outcomes(Arrived) == []
 
 
-def test_more_than_can_be_remembered_is_refused(inbox, monkeypatch):
-    monkeypatch.setattr("fabric.messages.session.inbound.MAX_REMEMBERED", 1)
+def test_more_than_can_be_remembered_is_refused():
+    inbox = holder(welcomed(Limits(seen_ids=1)))
     inbox.hear(deliver("m1"), deliver("m2"))
     assert [(message.id, message.code) for message in inbox.of(verbs.RefusedByHolder)] == [("m2", "busy")]
 
@@ -889,8 +897,8 @@ def test_a_repeated_request_is_answered_again_from_memory(inbox):
     assert inbox.of(verbs.Reply) == [verbs.Reply("m1", OTHER, ReplyMeta(), b"1")]
 
 
-def test_the_oldest_answers_are_dropped_when_too_many_are_kept(inbox, monkeypatch):
-    monkeypatch.setattr("fabric.messages.session.inbound.MAX_REPLY_BYTES", 10)
+def test_the_oldest_answers_are_dropped_when_too_many_are_kept():
+    inbox = holder(welcomed(Limits(reply_bytes=10)))
     request = Meta(1.5, 2.0, request=True)
     inbox.hear(deliver("m1", meta=request), deliver("m2", meta=request))
     for arrived in inbox.outcomes():
