@@ -257,15 +257,7 @@ def test_every_name_of_the_public_surface_is_there_and_sorted():
 #: Parts that are only ever used through a whole, and tested as that.
 PARTS = {
     "fabric.protocol.fields": "fabric.protocol.verbs",
-    "fabric.protocol.bodies": "fabric.protocol.verbs",
-    "fabric.messages.session.queries": "fabric.messages.session.session",
-    "fabric.messages.session.registrations": "fabric.messages.session.session",
-    "fabric.messages.session.send_queue": "fabric.messages.session.session",
-    "fabric.messages.session.handshake": "fabric.messages.session.session",
     "fabric.messages.session.outcomes": "fabric.messages.session.session",
-    "fabric.messages.session.inbound": "fabric.messages.session.session",
-    "fabric.messages.session.outbound": "fabric.messages.session.session",
-    "fabric.messages.session.refusals": "fabric.messages.session.session",
     "proxy.messages.broadcasts": "proxy.messages.directory",
     "proxy.messages.records": "proxy.messages.directory",
     "proxy.messages.registry": "proxy.messages.directory",
