@@ -87,7 +87,7 @@ class Drain:
         timeout = max(deadline - monotonic(), 0.0)
         try:
             # Answers come in the order of what was asked, so this one is behind all that we gave back.
-            self._messaging.listing(timeout, name=name, nodes=False).result(timeout)
+            self._messaging.queries.listing(timeout, name=name, nodes=False).result(timeout)
         except (TimeoutError, FutureTimeout, FabricError):
             pass
 

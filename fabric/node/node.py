@@ -111,9 +111,9 @@ class Node(NodeLifecycle):
             subscription.wait_ready(HISTORY_TIMEOUT)
             if history:
                 left = max(deadline - monotonic(), 0.001)
-                members = present(subscription.pattern, self._messages().listing(left).result(left))
+                members = present(subscription.pattern, self._messages().queries.listing(left).result(left))
             if replay is not None:
-                events = [each.envelope for each in replay.fetch(self._messages().last, deadline)]
+                events = [each.envelope for each in replay.fetch(self._messages().queries.last, deadline)]
         except (FabricError, TimeoutError, FutureTimeout) as error:
             # Without a proxy nobody is there, and nothing is kept; what comes later is announced, and live.
             logger.info("nothing from before the subscription to %r: %s", subscription.pattern, error)
@@ -135,11 +135,11 @@ class Node(NodeLifecycle):
         deadline = monotonic() + timeout
         try:
             if not live:
-                fetch(pages, self._messages().last, deadline)
+                fetch(pages, self._messages().queries.last, deadline)
                 return pages.found
             with RetainedFetch(self.bus, pattern) as replay:
                 self.wait_ready(timeout)
-                return replay.fetch(self._messages().last, deadline)
+                return replay.fetch(self._messages().queries.last, deadline)
         except (TimeoutError, FutureTimeout, NotConnected):
             raise NotReady(f"what came last on {pattern!r}", url=self.url, waited=timeout) from None
 
@@ -253,7 +253,7 @@ class Node(NodeLifecycle):
         link = self._reopen()
         link.may_block()
         try:
-            return self._messages().listing(timeout).result(timeout + 1.0)
+            return self._messages().queries.listing(timeout).result(timeout + 1.0)
         except (TimeoutError, FutureTimeout, NotConnected):
             raise NotReady("the list of endpoints", url=self.url, waited=timeout) from None
 
@@ -262,6 +262,6 @@ class Node(NodeLifecycle):
         import asyncio
 
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self._messages().listing(timeout)), timeout + 1.0)
+            return await asyncio.wait_for(asyncio.wrap_future(self._messages().queries.listing(timeout)), timeout + 1.0)
         except (TimeoutError, NotConnected):
             raise NotReady("the list of endpoints", url=self.url, waited=timeout) from None

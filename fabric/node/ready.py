@@ -46,7 +46,7 @@ class Readiness:
         self._link = link
         self._messaging = messaging
         self._opened = monotonic()  # as old as the origin
-        messaging.answer_questions(self._answer)
+        messaging.queries.answer_with(self._answer)
         link.receiver.delivery.ask = self._ask_origin
 
     def wait(self, what: str, timeout: float, live: Subscription | None = None, *, everyone: bool = False) -> None:
@@ -89,17 +89,17 @@ class Readiness:
             raise self._not_ready(what, timeout) from None
 
     def _not_ready(self, what: str, waited: float) -> NotReady:
-        return NotReady(what, url=self._url, waited=waited, reason=self._messaging.turned_away)
+        return NotReady(what, url=self._url, waited=waited, reason=self._messaging.rejection)
 
     def _ask_everyone(self, subscription: Subscription, deadline: float) -> Future[list[Any]]:
         question = {"interest": [prefix.decode("latin-1") for prefix in prefixes(subscription.pattern)]}
-        return self._messaging.ask_all(question, max(_left(deadline), 0.001))
+        return self._messaging.queries.ask_all(question, max(_left(deadline), 0.001))
 
     def trace(self, topic: str, timeout: float) -> Trace:
         """See `Node.trace`. Nodes that are silent cost half of `timeout`."""
         self.wait(f"the trace of {topic!r}", timeout)
-        asked = self._messaging.ask_all({"trace": topic}, timeout / 2, partial=True)
-        listed = self._messaging.listing(timeout)
+        asked = self._messaging.queries.ask_all({"trace": topic}, timeout / 2, partial=True)
+        listed = self._messaging.queries.listing(timeout)
         try:
             replies = [self._trace_here(topic), *asked.result(timeout)]
             nodes = listed.result(timeout).nodes
@@ -118,7 +118,7 @@ class Readiness:
             answered(None if future.exception() is not None else future.result()[0])
 
         try:
-            self._messaging.ask(origin, question, ANSWER_TIMEOUT).add_done_callback(done)
+            self._messaging.queries.ask(origin, question, ANSWER_TIMEOUT).add_done_callback(done)
         except FabricError:  # closed meanwhile, or too many questions are open
             answered(None)
 

@@ -264,5 +264,5 @@ def test_who_subscribes_with_history_hears_of_those_present_first(pair):
 )
 def test_a_question_that_makes_no_sense_is_answered_all_the_same(pair, caplog, question):
     asker, holder = pair
-    assert asker._messaging.ask(holder.origin, question, 5).result(5) == [None]
+    assert asker._messaging.queries.ask(holder.origin, question, 5).result(5) == [None]
     assert caplog.records == []
