@@ -116,11 +116,14 @@ class Messaging:
         body: Mapping[str, Any],
         *,
         request: bool = False,
+        type: str | None = None,
+        channel: str | None = None,
         sender: str = "",
         timeout: float = 5.0,
         redeliver: bool = False,
     ) -> Receipt:
         """See `Node.send` and `Node.request`."""
+        body = _with_keys(body, type=type, channel=channel)
         encoded = encode_body(body, self._session.terms.max_bytes, to)
         receipt = Receipt(self._next_id(), to, request=request, may_block=self.may_block)
         with self._lock:
@@ -254,7 +257,7 @@ class Messaging:
             endpoint.lost(error, state)
 
 
-def with_keys(body: Mapping[str, Any], **conventional: str | None) -> Mapping[str, Any]:
+def _with_keys(body: Mapping[str, Any], **conventional: str | None) -> Mapping[str, Any]:
     """`body` with the keys that were given as arguments. ValueError if it has another value for one of them."""
     given = {key: value for key, value in conventional.items() if value is not None}
     if not given or not isinstance(body, Mapping):

@@ -26,7 +26,6 @@ from fabric.events.catch_up import GatedSubscription, SnapshotGate, present
 from fabric.events.interest import NOBODY
 from fabric.events.retained import RetainedEvent, RetainedFetch, RetainedPages, fetch
 from fabric.messages.endpoint import Endpoint, Handler
-from fabric.messages.messaging import with_keys
 from fabric.messages.receipt import Receipt
 from fabric.messages.session.outcomes import Listing
 from fabric.node.lifecycle import NodeLifecycle
@@ -209,7 +208,7 @@ class Node(NodeLifecycle):
         a body that cannot be carried, SenderNotOwned, EndpointBusy when too many wait.
         """
         return self._messages().send(
-            to, with_keys(body, type=type, channel=channel), sender=sender, timeout=timeout, redeliver=redeliver
+            to, body, type=type, channel=channel, sender=sender, timeout=timeout, redeliver=redeliver
         )
 
     def request(
@@ -225,12 +224,7 @@ class Node(NodeLifecycle):
     ) -> Receipt:
         """As `send`, but the receipt is done when the handler has answered, with what it returned."""
         return self._messages().send(
-            to,
-            with_keys(body, type=type, channel=channel),
-            request=True,
-            sender=sender,
-            timeout=timeout,
-            redeliver=redeliver,
+            to, body, request=True, type=type, channel=channel, sender=sender, timeout=timeout, redeliver=redeliver
         )
 
     def trace(self, topic: str, timeout: float = 5.0) -> Trace:
