@@ -38,7 +38,8 @@ from fabric.errors import (
     WireError,
 )
 from fabric.log_events import LogEvents, logging_handler
-from fabric.messages.endpoint import Endpoint, Message
+from fabric.messages.endpoint import Endpoint
+from fabric.messages.message import Message
 from fabric.messages.receipt import Receipt
 from fabric.node.connect import connect, default_bus, send_once
 from fabric.node.drain import Drained

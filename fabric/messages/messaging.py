@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from fabric.bus.loop_queue import running_loop
 from fabric.errors import Closed, FabricError, MessageError
-from fabric.messages.endpoint import Endpoint, Handler, Message
+from fabric.messages.endpoint import Endpoint
+from fabric.messages.message import Handler, Message
 from fabric.messages.queries import QueryFutures
 from fabric.messages.receipt import Receipt
 from fabric.messages.session import outcomes

@@ -24,7 +24,8 @@ from cli.terminal.output import Output
 from cli.terminal.text import safe, to_json
 from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
-from fabric.messages.endpoint import Endpoint, Message, NotAnswered
+from fabric.messages.endpoint import Endpoint
+from fabric.messages.message import Message, NotAnswered
 from fabric.node.node import Node
 from fabric.protocol.fields import POLICIES
 from fabric.rules.reading.file import Rules
