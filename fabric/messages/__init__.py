@@ -1,5 +1,5 @@
-"""A node's half of the message plane: endpoints, sending, receipts, and the DEALER towards the proxy.
+"""A node's half of the message plane: endpoints, messages, receipts, queries, and the DEALER towards the proxy.
 
-What is said on the wire, and what follows from it, is decided in `session/`, without sockets. This room does not know
-events. Start reading in `messaging`.
+The protocol is in `session/`, a state machine without sockets. This room does not know events. Start reading in
+`messaging`.
 """

@@ -1,12 +1,12 @@
-"""Messages in and out: the session's socket. Owns the DEALER towards the proxy.
+"""The session's socket: owns the DEALER towards the proxy.
 
-    any thread       calls the session, under `_state`, and sends what it answers if nobody else is sending
+    any thread       calls the session, under `_state`, and sends its frames unless another thread is sending
     control thread   (in `link`) is woken by the descriptor and by timers: receives, ticks, hands out the outcomes
 
-Two locks. `_state` is around the session, which computes and never waits (it is re-entrant: a signal handler or a
-finaliser may send while this very thread does); `_wire` is around the socket, and is only
-tried for, except by the control thread: whoever holds it looks at the outgoing frames again after letting go, so
-nothing is left behind, and nobody waits for somebody else's GIL.
+Two locks. `_state` is around the session, which computes and never waits. It is re-entrant: a signal handler or a
+finaliser may send while the same thread does. `_wire` is around the socket. Threads only try for it, except for the
+control thread when it receives: its holder checks the outgoing frames again after releasing it, so that no frame is left
+behind and no thread waits for a holder that waits for the GIL.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ class Dealer:
         self._wake = wake
         self._state = threading.RLock()
         self._wire = threading.Lock()
-        self._planned = 0.0  # when the control thread comes back by itself
+        self._planned = 0.0  # the time at which the control thread calls `service` without being woken
         self._closed = False
 
     def call(self, function: Callable[..., _Result], *arguments: Any, **keywords: Any) -> _Result:
-        """Call a method of the session, and send what it wants sent. Any thread."""
+        """Call a method of the session, and send the frames that it leaves. Any thread."""
         with self._state:
             result = function(*arguments, **keywords)
             due = self.session.next_deadline()
         self._pump()
         if self.session.outcomes or due < self._planned:
-            self._wake()  # outcomes are handed out by one thread only, in order
+            self._wake()  # only the control thread hands out outcomes: in order
         return result
 
     def service(self, now: float) -> float:
-        """Receive, tick, hand out outcomes. The control thread; returns when it wants to be called next."""
+        """Receive, tick, hand out outcomes. Returns the time of the next call, at the latest. The control thread only."""
         session = self.session
         while True:
             batch = self._receive()
@@ -112,7 +112,7 @@ class Dealer:
         socket = self._socket
         while outgoing and not self._closed:
             if not self._wire.acquire(blocking=False):
-                return  # its holder looks again
+                return  # its holder checks `outgoing` again
             try:
                 while not self._closed:
                     try:
@@ -122,13 +122,13 @@ class Dealer:
                     try:
                         _send(socket, frames[0], _MORE_NOBLOCK if len(frames) > 1 else _NOBLOCK)
                     except zmq.Again:
-                        outgoing.appendleft(frames)  # the pipe is full: the control thread comes back to it
+                        outgoing.appendleft(frames)  # the pipe is full: the control thread tries again
                         return
                     for frame in frames[1:-1]:
                         _send(socket, frame, _MORE_NOBLOCK)
                     if len(frames) > 1:
                         _send(socket, frames[-1], _NOBLOCK)
-                # Sending may have taken in the news that the descriptor would have told about.
+                # A send can consume the readiness edge of ZMQ_FD, so check ZMQ_EVENTS here.
                 if not self._closed and _get(socket, zmq.EVENTS) & zmq.POLLIN:
                     self._wake()
             finally:
@@ -136,13 +136,13 @@ class Dealer:
 
     @property
     def held_up(self) -> bool:
-        """Whether something waits for a full pipe."""
+        """Whether frames wait because the pipe is full."""
         return bool(self.session.outgoing)
 
     def close(self, linger: float) -> bool:
-        """Close the socket; what was sent last may take `linger` seconds to leave.
+        """Close the socket. Frames that were sent last may take `linger` seconds to leave.
 
-        False, and it stays open, for a signal handler that interrupts the sending.
+        False, and it stays open, if this is a signal handler that interrupts a holder of the socket's lock.
         """
         self._pump()
         self._closed = True
@@ -155,10 +155,10 @@ class Dealer:
         return True
 
     def forked(self) -> None:
-        """We are a fork's child: the socket is the parent's."""
+        """This process is a fork's child: the socket is the parent's."""
         self._closed = True
         self._state, self._wire = threading.RLock(), threading.Lock()
 
 
-#: What holds `_wire`; see `fabric.system.interrupts`.
+#: The code that holds `_wire`; see `fabric.system.interrupts`.
 _HOLDERS = frozenset((Dealer._pump.__code__, Dealer._receive.__code__))

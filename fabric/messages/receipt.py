@@ -1,4 +1,4 @@
-"""What the sender of a message waits on.
+"""The receipt: the sender of a message waits on it.
 
     receipt = node.send("worker", {"text": "hi"})
     receipt.wait()                        # or: await receipt
@@ -7,7 +7,7 @@
     waiting ──GOT──▸ delivered ──the handler's answer (requests only)──▸ replied
        └──────────────┴──▸ failed       with a typed error, at the message's deadline at the latest
 
-Delivered means that the holder's node has the message in its inbox; no more and no less (see `docs/guarantees.md`).
+Delivered means that the message is in the inbox of its holder; no more and no less (see `docs/guarantees.md`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fabric.errors import FabricError
 
 
 class Receipt:
-    """Waitable, on any thread but that of a running event loop, and awaitable, on any loop."""
+    """Waitable on any thread but that of a running event loop; awaitable on any loop."""
 
     def __init__(self, id: str, to: str, *, request: bool, may_block: Callable[[], None]) -> None:
         self.id = id
         self.to = to
         #: `waiting`, `delivered`, `replied`, or `failed`.
         self.state = "waiting"
-        #: How many endpoints have it: one, or for a broadcast any number.
+        #: Number of endpoints that have it: one, or for a broadcast any number.
         self.holders = 0
         self._request = request
         self._future: Future[Any] = Future()
@@ -36,20 +36,20 @@ class Receipt:
 
     @property
     def error(self) -> FabricError | None:
-        """Why it failed."""
+        """The error that it failed with, if it did."""
         error = self._future.exception() if self._future.done() else None
         return error if isinstance(error, FabricError) else None
 
     @property
     def done(self) -> bool:
-        """Whether waiting would return at once."""
+        """Whether `wait` would return at once."""
         return self._future.done()
 
     def wait(self, timeout: float | None = None) -> Any:
-        """Block until the message is delivered, or for a request answered: the number of holders, or the answer.
+        """Block until the message is delivered, or the request answered. Returns the number of holders, or the answer.
 
-        Raises what the message failed with (see `fabric.errors`), by its deadline. TimeoutError when `timeout` seconds
-        are over before: the message goes on. RuntimeError on the thread of a running event loop (`await` it there).
+        Raises the error that the message failed with (see `fabric.errors`), by its deadline. TimeoutError if `timeout`
+        seconds are over before: the message goes on. RuntimeError on the thread of a running event loop (`await` there).
         """
         if not self._future.done():
             self._may_block()
@@ -63,11 +63,11 @@ class Receipt:
     def __await__(self) -> Generator[Any, None, Any]:
         import asyncio
 
-        # Shielded: who stops waiting does not take the message back.
+        # Shielded: a task that stops waiting does not cancel the message.
         return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
 
     def delivered(self, holders: int) -> None:
-        """For the session's shell: it is in so many inboxes."""
+        """For the session's shell: it is in the inboxes of `holders`."""
         self.holders = holders
         self.state = "delivered"
         if not self._request:
@@ -79,7 +79,7 @@ class Receipt:
         self._settle(lambda: self._future.set_result(value))
 
     def failed(self, error: FabricError) -> None:
-        """For the session's shell: it has come to nothing."""
+        """For the session's shell: it has failed."""
         self.state = "failed"
         self._settle(lambda: self._future.set_exception(error))
 

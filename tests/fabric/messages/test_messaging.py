@@ -1,4 +1,4 @@
-"""Endpoints, receipts and lists of one node, against a real proxy."""
+"""Endpoints, receipts and queries of nodes at a real proxy."""
 
 import asyncio
 import re
@@ -43,7 +43,7 @@ def test_a_name_that_is_not_the_senders_own_is_refused(pair):
         asker.send("mine", {}, sender="mine")
 
 
-def test_a_request_is_answered_by_what_the_handler_returns(pair):
+def test_a_request_is_answered_by_the_return_value_of_the_handler(pair):
     asker, holder = pair
     holder.endpoint("adder", lambda m: m.body["a"] + m.body["b"])
     assert asker.request("adder", {"a": 1, "b": 2}).wait(5) == 3
@@ -57,7 +57,7 @@ def test_a_request_can_be_answered_from_the_inbox(pair):
     assert receipt.wait(5) == {"at": "last"}
 
 
-def test_what_the_handler_raises_is_raised_at_the_asker(pair):
+def test_an_exception_of_the_handler_is_raised_at_the_requester(pair):
     asker, holder = pair
 
     def handler(m):
@@ -69,7 +69,7 @@ def test_what_the_handler_raises_is_raised_at_the_asker(pair):
     assert (caught.value.type, caught.value.text) == ("LookupError", "no such row")
 
 
-def test_an_unknown_name_fails_at_once_and_names_similar_ones(pair):
+def test_a_message_to_an_unknown_name_fails_at_once_with_similar_names(pair):
     asker, holder = pair
     holder.endpoint("worker-seven")
     with pytest.raises(fabric.NoSuchEndpoint) as caught:
@@ -77,7 +77,7 @@ def test_an_unknown_name_fails_at_once_and_names_similar_ones(pair):
     assert "worker-seven" in caught.value.similar
 
 
-def test_a_full_inbox_makes_the_sender_wait_for_nothing_and_say_busy(pair):
+def test_a_message_to_a_full_inbox_fails_as_busy(pair):
     asker, holder = pair
     holder.endpoint("tiny", max_inbox=1)
     asker.send("tiny", {}).wait(5)
@@ -99,14 +99,14 @@ def test_an_empty_receiver_is_an_error(pair):
         pair[0].send("", {})
 
 
-def test_a_taken_name_is_refused_and_says_who_has_it(pair):
+def test_the_error_about_a_taken_name_names_its_holder(pair):
     asker, holder = pair
     holder.endpoint("taken")
     with pytest.raises(fabric.NameTaken, match="holder"):
         asker.endpoint("taken").wait_ready(5)
 
 
-def test_a_replaced_holder_is_told(pair):
+def test_a_replaced_holder_has_lost_its_name(pair):
     asker, holder = pair
     old = holder.endpoint("throne")
     asker.endpoint("throne", policy="replace").wait_ready(5)
@@ -140,7 +140,7 @@ def test_a_closed_name_is_free_again(pair):
     asker.endpoint("brief").wait_ready(5)
 
 
-def test_the_list_says_who_has_which_name(pair):
+def test_the_list_of_endpoints_has_their_nodes_and_sessions(pair):
     asker, holder = pair
     inbox = holder.endpoint("listed")
     entry = next(entry for entry in asker.endpoints() if entry["endpoint"] == "listed")
@@ -158,11 +158,10 @@ def test_everything_can_be_awaited(pair):
 
         endpoint = holder.endpoint("doubler", handler)
         await endpoint.ready(5)
-        answer = await asker.request("doubler", {"n": 21})
-        await asyncio.sleep(0)
-        endpoint.close()
-        await asyncio.sleep(0)
-        return answer
+        try:
+            return await asker.request("doubler", {"n": 21})
+        finally:
+            endpoint.close()
 
     assert asyncio.run(main()) == 42
 
@@ -218,7 +217,7 @@ def test_a_type_given_twice_must_be_the_same(pair):
         pair[0].send("anybody", {"type": "ack"}, type="nack")
 
 
-def test_closing_a_node_fails_what_it_still_waits_for(fabric_node, shared_proxy):
+def test_closing_a_node_fails_its_open_receipts(fabric_node, shared_proxy):
     asker, holder = fabric_node("asker", url=shared_proxy.url), fabric_node("holder", url=shared_proxy.url)
     holder.endpoint("silent")
     receipt = asker.request("silent", {}, timeout=60)
@@ -247,7 +246,7 @@ def test_members_are_announced_as_they_come_and_go(pair):
     assert (joined["node"], joined["origin"]) == ("holder", holder.origin.hex())
 
 
-def test_who_subscribes_with_history_hears_of_those_present_first(pair):
+def test_a_subscription_with_history_gets_the_present_members_first(pair):
     asker, holder = pair
     holder.endpoint("here-before")
     seen = []
@@ -262,7 +261,7 @@ def test_who_subscribes_with_history_hears_of_those_present_first(pair):
 @pytest.mark.parametrize(
     "question", [{"interest": [1]}, {"interest": None}, {"recover": [1]}, {"trace": []}, 5, None, "trace"]
 )
-def test_a_question_that_makes_no_sense_is_answered_all_the_same(pair, caplog, question):
+def test_a_query_that_makes_no_sense_is_answered_all_the_same(pair, caplog, question):
     asker, holder = pair
     assert asker._messaging.queries.ask(holder.origin, question, 5).result(5) == [None]
     assert caplog.records == []

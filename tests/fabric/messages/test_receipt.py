@@ -1,3 +1,5 @@
+"""Receipts: waited on, awaited, and what they raise."""
+
 import asyncio
 
 import pytest
@@ -24,7 +26,7 @@ def test_a_request_is_done_when_it_is_answered_and_not_before():
     assert (one.wait(0), one.state) == ({"sum": 3}, "replied")
 
 
-def test_what_it_failed_with_is_raised_and_can_be_looked_at():
+def test_its_error_is_raised_and_can_be_read():
     one = receipt()
     error = NoSuchEndpoint("worker", ["worker-2"])
     one.failed(error)
@@ -33,14 +35,14 @@ def test_what_it_failed_with_is_raised_and_can_be_looked_at():
         one.wait()
 
 
-def test_to_stop_waiting_is_no_failure_of_the_message():
+def test_a_wait_that_times_out_does_not_fail_the_message():
     one = receipt()
     with pytest.raises(TimeoutError, match="still waiting"):
         one.wait(0)
     assert one.state == "waiting"
 
 
-def test_a_delivery_timeout_is_not_taken_for_the_end_of_the_wait():
+def test_a_delivery_timeout_is_not_taken_for_a_timeout_of_the_wait():
     one = receipt()
     one.failed(DeliveryTimeout("worker", 5))
     with pytest.raises(DeliveryTimeout):
@@ -56,7 +58,7 @@ def test_it_can_be_awaited():
     assert asyncio.run(main()) == "yes"
 
 
-def test_who_stops_awaiting_does_not_take_the_message_back():
+def test_a_task_that_stops_awaiting_does_not_cancel_the_message():
     async def main():
         one = receipt()
         with pytest.raises(TimeoutError):
