@@ -17,9 +17,9 @@ back as `ERROR gone`, in order, before the PONG to a PING sent now. So: send PIN
 PONG are in doubt.
 
 **A message in doubt** may have been handled by a session that has ended. It ends as DeliveryUnknown, or is sent to the
-next holder if its sender said `redeliver`. So does a message that the *proxy* refuses the second time, whatever the
-reason: it may have delivered it the first time. A message that the *holder* refuses was never handled, because holders
-remember the ids they have seen.
+next holder if its sender set `redeliver`. A message that the *proxy* refuses the second time ends as DeliveryUnknown,
+whatever the reason: it may have been delivered the first time. A message that the *holder* refuses was never handled,
+because holders remember the ids they have seen.
 """
 
 from __future__ import annotations
