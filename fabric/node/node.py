@@ -25,7 +25,8 @@ from fabric.errors import FabricError, NotConnected, NotReady
 from fabric.events.catch_up import GatedSubscription, SnapshotGate, present
 from fabric.events.interest import NOBODY
 from fabric.events.retained import RetainedEvent, RetainedFetch, RetainedPages, fetch
-from fabric.messages.endpoint import Endpoint, Handler
+from fabric.messages.endpoint import Endpoint
+from fabric.messages.message import Handler
 from fabric.messages.receipt import Receipt
 from fabric.messages.session.outcomes import Listing
 from fabric.node.lifecycle import NodeLifecycle

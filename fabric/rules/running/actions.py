@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from fabric.errors import FabricError
-from fabric.messages.endpoint import Message
+from fabric.messages.message import Message
 from fabric.messages.receipt import Receipt
 from fabric.rules.match import Planned
 from fabric.rules.model import (

@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from fabric.bus.bus import Bus
-from fabric.messages.endpoint import Message
-from fabric.messages.message import NotAnswered
+from fabric.messages.message import Message, NotAnswered
 from fabric.protocol.envelope import Envelope
 from fabric.rules.item import Item, event_item, message_item
 from fabric.rules.match import Decision, decide

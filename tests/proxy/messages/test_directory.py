@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabric.protocol import verbs
-from fabric.protocol.json_fields import Identity, Meta, ReplyMeta
+from fabric.protocol.json_fields import Identity, Meta, ReplyMeta, Terms
 from tests.proxy.messages.peers import EPOCH, Proxy, hello, origin, send
 
 # Nodes
@@ -15,7 +15,7 @@ from tests.proxy.messages.peers import EPOCH, Proxy, hello, origin, send
 
 def test_hello_is_answered_with_the_terms_and_its_number():
     (welcome,) = Proxy(timeout=9.0, max_bytes=1_000).say(b"a", hello(b"a", attempt=4)).heard(b"a")
-    assert welcome == verbs.Welcome(1, 4, verbs.Terms("boot", 3.0, 9.0, 1_000))
+    assert welcome == verbs.Welcome(1, 4, Terms("boot", 3.0, 9.0, 1_000))
 
 
 def test_another_version_is_refused_with_ours(proxy):
