@@ -78,9 +78,9 @@ class Commands(click.Group):
 
 def _show_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        import fabric as library
+        from fabric._version import __version__
 
-        click.echo(f"fabric {library.__version__} (event-fabric)")
+        click.echo(f"fabric {__version__} (event-fabric)")
         ctx.exit()
 
 

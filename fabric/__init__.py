@@ -9,6 +9,7 @@
 The public names are the ones below; `docs/` says what they promise.
 """
 
+from fabric._version import __version__ as __version__
 from fabric.bus.bus import Bus
 from fabric.bus.capture import Capture
 from fabric.bus.stream import EventStream
@@ -45,8 +46,6 @@ from fabric.node.connect import connect, default_bus, send_once
 from fabric.node.drain import Drained
 from fabric.node.node import Node
 from fabric.protocol.envelope import Envelope
-
-__version__ = "0.1.0"
 
 publish = default_bus.publish
 subscribe = default_bus.subscribe

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from fabric import __version__
+from fabric._version import __version__
 from proxy.client import libraries
 from proxy.events.plane import EventPlane
 from proxy.messages.directory import Directory

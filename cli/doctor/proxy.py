@@ -15,7 +15,7 @@ from cli.doctor.installation import version_numbers
 from cli.terminal import numbers
 from cli.views.losses import losses
 from cli.views.status import is_silent
-from fabric import __version__
+from fabric._version import __version__
 from fabric.config.settings import Address, default_url, parse_address
 from fabric.errors import FabricError
 from proxy import client
