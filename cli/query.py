@@ -10,7 +10,8 @@ import click
 
 from cli.exits import FAILED, NO_PROXY, Failure
 from cli.terminal.text import safe, to_json
-from fabric.config.settings import Address, Settings, load
+from fabric.config.address import Address
+from fabric.config.settings import Settings, load
 from proxy import client
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

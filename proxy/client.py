@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import orjson
 import zmq
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from fabric.errors import ProxyError, WireError
 from fabric.protocol import verbs
 from proxy.stats import ProxyStats, stats_from

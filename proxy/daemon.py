@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
-from fabric.config.settings import Address, default_url, parse_address
+from fabric.config.address import Address, default_url, parse_address
 from fabric.errors import ProxyError
 from fabric.system.autostart import LOG_NAME, START_TIMEOUT, private_directory, spawn
 from proxy import client

@@ -27,7 +27,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from fabric.errors import AddressInUse, ProxyError
 from fabric.system.autostart import answers, private_directory
 from proxy import client

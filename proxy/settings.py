@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
+from fabric.config.address import Address, default_url, parse_address, read_url
 from fabric.config.schema import setting, settings_of, to_text
-from fabric.config.settings import Address, default_url, parse_address, read_url
 from fabric.protocol.topics import RESERVED, check_pattern, is_reserved
 
 #: A hook: a program and its arguments.

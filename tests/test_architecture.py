@@ -21,7 +21,8 @@ SOURCES = {
 
 #: Above the line: modules that may do I/O, start threads and read clocks. All others of fabric and proxy are pure.
 SHELL = {
-    "fabric.__init__", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream", "fabric.config.endpoint_name",
+    "fabric.__init__", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream", "fabric.config.address",
+    "fabric.config.endpoint_name",
     "fabric.config.settings", "fabric.events.catch_up", "fabric.events.delivery", "fabric.events.receiver",
     "fabric.events.retained", "fabric.events.retained_fetch", "fabric.events.sender", "fabric.log_events",
     "fabric.messages.dealer", "fabric.messages.endpoint", "fabric.messages.messaging", "fabric.messages.queries",
@@ -61,6 +62,7 @@ SHARED = (
     "fabric.protocol",
     "fabric.errors",
     "fabric._version",
+    "fabric.config.address",
     "fabric.config.settings",
     "fabric.config.schema",
     "fabric.system.autostart",

@@ -11,16 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cli.doctor.findings import Finding, ok, warning, wrong
+from fabric.config.address import Address, default_url, parse_address
 from fabric.config.schema import settings_of, similar
-from fabric.config.settings import (
-    Address,
-    Settings,
-    config_path,
-    default_url,
-    parse_address,
-    resolve,
-    unknown_variables,
-)
+from fabric.config.settings import Settings, config_path, resolve, unknown_variables
 from fabric.errors import SettingsError
 from proxy.settings import ProxySettings
 

@@ -16,7 +16,7 @@ from cli.terminal import numbers
 from cli.views.losses import losses
 from cli.views.status import is_silent
 from fabric._version import __version__
-from fabric.config.settings import Address, default_url, parse_address
+from fabric.config.address import Address, default_url, parse_address
 from fabric.errors import FabricError
 from proxy import client
 from proxy.daemon import lock_says

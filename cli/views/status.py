@@ -22,7 +22,7 @@ from cli.terminal import numbers
 from cli.terminal.table import RedCell, grid, red, wrapped
 from cli.terminal.text import cells, fit, safe
 from cli.views.losses import Loss, losses
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from proxy.client import Status
 from proxy.stats import NodeStats, PlaneStats, ProxyStats
 

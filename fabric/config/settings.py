@@ -4,23 +4,17 @@ Each is looked for in this order: the argument (a keyword of `connect`, an optio
 `FABRIC_<NAME>`, the settings file's table, the default. The file is TOML, at `$FABRIC_CONFIG` or else
 `~/.config/fabric/fabric.toml`; `[fabric]` is for nodes, `[proxy]` for the proxy.
 
-One address names a proxy:
-
-    tcp://host:7400      messages on 7400, events in on 7401, events out on 7402
-    ipc:///run/fabric    the sockets `messages`, `events-in`, `events-out` in that directory
-
-Without one it is the **embedded default**, one per user: the folder `fabric` in `$FABRIC_RUNTIME_DIR` if that is set,
-else in `/run/user/$UID` where that exists, else in `$XDG_RUNTIME_DIR`, else `fabric-$UID` in the temporary directory.
+What the setting `url` may be, and which address is used without it: `fabric.config.address`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from fabric.config.address import Address, default_url, parse_address, read_url
 from fabric.config.schema import Setting, setting, settings_of, similar, to_text
 from fabric.errors import SettingsError
 from fabric.protocol.names import check_name
@@ -28,44 +22,13 @@ from fabric.protocol.names import check_name
 if TYPE_CHECKING:
     from pathlib import Path  # imported where it is used: `import fabric` costs little more than `import zmq`
 
-DEFAULT_PORT = 7400
-#: sockaddr_un.sun_path holds 108 bytes with its NUL.
-_MAX_IPC_PATH = 107
 _MIB = 1024 * 1024
-
-
-class Address(NamedTuple):
-    """Where a proxy is: the three ZeroMQ endpoints that one URL stands for."""
-
-    url: str
-    messages: str
-    events_in: str
-    events_out: str
-    #: The directory of an ipc address.
-    directory: Path | None
-    #: Host and first port of a tcp address.
-    host: str = ""
-    port: int = 0
 
 
 #: The tables of the settings file. Who reads one checks what is in it; a table with another name is a mistake.
 TABLES = ("fabric", "proxy", "rules", "routes")
 #: Variables that are no settings: where the file and the embedded default are, and tracebacks.
 OTHER_VARIABLES = ("FABRIC_CONFIG", "FABRIC_RUNTIME_DIR", "FABRIC_DEBUG")
-
-
-def read_url(value: Any) -> str:
-    """A proxy's address as it was written; empty: the embedded default. ValueError or TypeError if it is neither."""
-    try:
-        text = to_text(value)
-    except TypeError:
-        raise TypeError(f"{value!r} is not text") from None
-    try:
-        if text:
-            _take_apart(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r}: {error}") from None
-    return text
 
 
 def read_endpoint(value: Any) -> str:
@@ -313,62 +276,3 @@ def _wrong_keys(file: _File, name: str, known: list[str]) -> list[SettingsError]
             hint = similar(key, known) or f"; known are {', '.join(sorted(known))}"
             problems.append(SettingsError(key, file.where(name, key), f"there is no such setting in [{name}]{hint}"))
     return problems
-
-
-# Addresses
-
-
-def default_url() -> str:
-    """The embedded default's address: one proxy per user."""
-    from pathlib import Path
-
-    uid = os.getuid()
-    if named := os.environ.get("FABRIC_RUNTIME_DIR"):
-        return f"ipc://{Path(named).absolute() / 'fabric'}"
-    if (run := Path(f"/run/user/{uid}")).is_dir():
-        return f"ipc://{run / 'fabric'}"
-    if run_dir := os.environ.get("XDG_RUNTIME_DIR"):
-        return f"ipc://{Path(run_dir) / 'fabric'}"
-    import tempfile  # the last resort only
-
-    return f"ipc://{Path(tempfile.gettempdir()) / f'fabric-{uid}'}"
-
-
-def parse_address(url: str) -> Address:
-    """Take `tcp://host[:port]` or `ipc:///absolute/directory` apart. SettingsError if it is neither."""
-    try:
-        return _take_apart(url)
-    except ValueError as error:
-        raise SettingsError("url", repr(url), str(error)) from None
-
-
-def _take_apart(url: str) -> Address:
-    def wrong(problem: str) -> ValueError:
-        return ValueError(f"{problem}; addresses look like tcp://127.0.0.1:7400 or ipc:///run/fabric")
-
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("tcp", "ipc"):
-        raise wrong("no such kind of address")
-    if scheme == "ipc":
-        from pathlib import Path
-
-        directory = Path(rest)
-        if not directory.is_absolute():
-            raise wrong("the directory must be absolute")
-        if len(os.fsencode(directory / "events-out")) > _MAX_IPC_PATH:
-            raise wrong(f"the path is too long for a socket ({_MAX_IPC_PATH} bytes with /events-out)")
-        base = f"ipc://{directory}"
-        return Address(base, f"{base}/messages", f"{base}/events-in", f"{base}/events-out", directory)
-    host, colon, port_text = rest.rpartition(":")
-    if not colon or rest.endswith("]"):
-        host, port_text = rest, str(DEFAULT_PORT)
-    if not host or not port_text.isdecimal() or not 1 <= int(port_text) <= 65_533:
-        raise wrong("host or port is missing or wrong (the port and the two above it are used)")
-    port = int(port_text)
-    base = f"tcp://{host}"
-    return Address(f"{base}:{port}", f"{base}:{port}", f"{base}:{port + 1}", f"{base}:{port + 2}", None, host, port)
-
-
-def replace(settings: Settings, **changes: Any) -> Settings:
-    """`settings` with some of them changed."""
-    return dataclasses.replace(settings, **changes)

@@ -31,7 +31,8 @@ import zmq
 from fabric.bus.bus import Bus
 from fabric.bus.loop_queue import running_loop
 from fabric.bus.subscription import Subscription
-from fabric.config.settings import Address, Settings
+from fabric.config.address import Address
+from fabric.config.settings import Settings
 from fabric.errors import Closed
 from fabric.events.offline_queue import OutboxLimits
 from fabric.events.receiver import Receiver

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic, sleep
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from fabric.errors import ProxyError
 
 logger = logging.getLogger("fabric.link")

@@ -14,7 +14,7 @@ import os
 import socket
 import stat
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 
 #: Options of our tcp sockets (see `link`), by which they are told from other people's to the same port of another host.
 KEEPALIVE = {socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}

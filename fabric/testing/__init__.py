@@ -38,7 +38,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 
 from fabric.bus.bus import Bus
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.node.connect import connect
 from fabric.node.node import Node
 from fabric.testing.memory import InMemoryFabric

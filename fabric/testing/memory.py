@@ -30,7 +30,8 @@ from typing import Any
 
 from fabric.bus.bus import Bus
 from fabric.bus.loop_queue import running_loop
-from fabric.config.settings import Address, Settings
+from fabric.config.address import Address
+from fabric.config.settings import Settings
 from fabric.node.connect import default_bus
 from fabric.node.node import Node
 from fabric.protocol.topics import check_pattern

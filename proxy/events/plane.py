@@ -28,7 +28,7 @@ from typing import Any
 import orjson
 import zmq
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from fabric.errors import ProxyError
 from fabric.protocol.envelope import stamp
 from fabric.protocol.events import END, SUBSCRIBE, UP, encode_event, encode_event_head, encode_pack, encode_topic

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import zmq
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from fabric.errors import WireError
 from fabric.protocol import verbs
 from fabric.protocol.events import PROBE

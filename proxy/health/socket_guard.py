@@ -31,7 +31,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 
 logger = logging.getLogger("fabric.proxy")
 

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from proxy.health.self_check import CheckResult, SelfCheck
 from proxy.health.systemd import SystemdNotifier
 

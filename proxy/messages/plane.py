@@ -26,7 +26,7 @@ from typing import Any
 import zmq
 from zmq.backend import Socket as _Backend
 
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from fabric.errors import ProxyError, WireError
 from fabric.protocol.verbs import BYE, KEPT, LAST, RECORD, STATS, STOP, decode_for_proxy
 from proxy.events.plane import MAX_OVERHEAD, Announcer, set_common_options

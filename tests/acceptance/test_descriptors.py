@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 import fabric
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import wait_until
 from proxy import client
 from tests.acceptance.rows import full, record, row

@@ -14,7 +14,7 @@ import socket
 import threading
 from typing import NamedTuple
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from tests.chaos.world import SOCKETS
 
 #: Seconds until the proxy has noticed that its limit was lowered: it looks once a second while there is room.

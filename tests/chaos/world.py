@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from time import monotonic
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from tests.chaos.network import HERE, Far
 from tests.system.running import Program

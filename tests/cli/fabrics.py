@@ -8,7 +8,7 @@ import threading
 
 import zmq
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import wait_until
 from proxy import client
 

@@ -13,7 +13,7 @@ import time
 import orjson
 import zmq
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.protocol.events import encode_event, encode_event_head, encode_pack, encode_topic
 from fabric.testing import DEADLINE, wait_until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import wait_until
 from proxy.health.self_check import SelfCheck
 from tests.deploy.frozen import RUNNER, Frozen

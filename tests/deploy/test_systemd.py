@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric.config.settings import default_url, parse_address
+from fabric.config.address import default_url, parse_address
 from tests.deploy.sandbox import UNSUPPORTED, read
 from tests.ports import free_port
 

@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 import fabric
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.protocol import verbs
 from fabric.protocol.events import END, SUBSCRIBE, UNSUBSCRIBE, UP, prefixes
 from fabric.testing import ProxyProcess, wait_until

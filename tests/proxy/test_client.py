@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.errors import AddressInUse, ProxyError
 from fabric.testing import ProxyProcess, wait_until
 from proxy import client

@@ -5,7 +5,7 @@ import pytest
 import zmq
 
 import fabric
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.protocol import verbs
 from fabric.protocol.json_fields import Identity
 from fabric.testing import ProxyProcess, wait_until

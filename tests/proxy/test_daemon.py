@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fabric.config.settings import default_url, parse_address
+from fabric.config.address import default_url, parse_address
 from fabric.errors import ProxyError
 from fabric.testing import wait_until
 from proxy import client, daemon

@@ -9,8 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from fabric.config.address import default_url
 from fabric.config.schema import settings_of
-from fabric.config.settings import default_url, load
+from fabric.config.settings import load
 from fabric.errors import ProxyError, SettingsError
 from fabric.testing import ProxyProcess, wait_until
 from proxy import __main__ as entry

@@ -2,7 +2,7 @@
 
 import socket
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 
 #: Signature, version 3.0, mechanism NULL, no server, filler.
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)

@@ -364,7 +364,7 @@ def test_a_child_forked_while_a_proxy_is_started_does_not_keep_the_lock(tmp_path
         import fcntl
         from pathlib import Path
         from fabric.system import autostart as embedded
-        from fabric.config.settings import parse_address
+        from fabric.config.address import parse_address
         address, started, pids = parse_address(url), [], []
         def spawn(*_, **__):
             pids.append(os.fork())

@@ -5,7 +5,7 @@ import random
 import pytest
 import zmq
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.protocol import verbs
 
 

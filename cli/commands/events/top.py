@@ -17,7 +17,7 @@ from cli.terminal.output import Output
 from cli.terminal.screen import Screen
 from cli.views.top import Snapshot, frame, plain
 from cli.views.top_keys import FIRST, NODES, SORTS, TOPICS, TopView, keys_of, pressed
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from fabric.errors import ProxyError
 from proxy import client
 from proxy.stats import ProxyStats

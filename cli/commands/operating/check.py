@@ -20,7 +20,7 @@ from cli.doctor.verdict import FORMATS, Level, Verdict, exit_code, judged
 from cli.exits import ended_by
 from cli.query import address_of
 from cli.terminal.output import Output
-from fabric.config.settings import Address
+from fabric.config.address import Address
 from fabric.errors import FabricError, SettingsError
 from proxy import client
 from proxy.health.self_check import CheckResult, SelfCheck

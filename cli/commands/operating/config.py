@@ -10,8 +10,9 @@ import click
 from cli.exits import DONE, USAGE, complain
 from cli.terminal.text import safe, to_json
 from cli.views.endpoints import table
+from fabric.config.address import default_url
 from fabric.config.schema import settings_of, similar
-from fabric.config.settings import FoundSetting, Settings, config_path, default_url, resolve, unknown_variables
+from fabric.config.settings import FoundSetting, Settings, config_path, resolve, unknown_variables
 from fabric.errors import SettingsError
 from proxy.settings import ProxySettings
 

@@ -14,7 +14,8 @@ from cli.query import answered, hint
 from cli.tap.event_line import bare
 from cli.terminal.text import safe, to_json
 from cli.views import endpoints
-from fabric.config.settings import Address, load
+from fabric.config.address import Address
+from fabric.config.settings import load
 from proxy import client, daemon
 from proxy.settings import ProxySettings
 

@@ -7,7 +7,7 @@ import pytest
 
 from cli.terminal.text import cells
 from cli.views.status import SILENT, is_silent, overview
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.protocol.node_report import Report
 from proxy.client import Status
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats, TopicStats

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fabric
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.errors import ProxyError
 from fabric.system.autostart import answers, ensure_proxy, private_directory
 from fabric.testing import wait_until

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.system.inherited_sockets import KEEPALIVE, let_go
 
 

@@ -4,7 +4,7 @@ import pytest
 import zmq
 
 import fabric
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import wait_until
 from proxy import client
 from proxy.events.observer import QUEUE_LENGTH

@@ -8,7 +8,7 @@ import orjson
 import pytest
 import zmq
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.errors import ProxyError
 from fabric.protocol.events import decode_events, decode_topic
 from fabric.testing import wait_until

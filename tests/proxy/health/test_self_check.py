@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from fabric.config.settings import load, parse_address
+from fabric.config.address import parse_address
+from fabric.config.settings import load
 from fabric.testing import ProxyProcess, wait_until
 from proxy.health.self_check import CheckResult, SelfCheck
 from proxy.server import Server

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fabric
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy.health.socket_guard import (
     MAX_ACCEPT_RATE,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fabric.config.settings import load, parse_address
+from fabric.config.address import parse_address
+from fabric.config.settings import load
 from fabric.testing import wait_until
 from proxy.health.systemd import SystemdNotifier
 from proxy.health.watchdog import CHECK_INTERVAL, MAX_WAIT, STARTUP_INTERVAL, Watchdog

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import zmq
 
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.errors import ProxyError
 from fabric.protocol import verbs
 from fabric.protocol.json_fields import Identity, Meta

@@ -6,7 +6,7 @@ import pytest
 
 from cli.main import run
 from cli.terminal.text import cells
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import client
 

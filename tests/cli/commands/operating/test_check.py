@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from cli.main import run
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import ProxyProcess
 from proxy.events.plane import EventPlane
 from proxy.stats import ProxyStats

@@ -4,8 +4,9 @@ import orjson
 import pytest
 
 from cli.terminal.text import cells
+from fabric.config.address import default_url
 from fabric.config.schema import settings_of
-from fabric.config.settings import Settings, default_url
+from fabric.config.settings import Settings
 from proxy.settings import ProxySettings
 
 

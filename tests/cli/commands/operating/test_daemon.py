@@ -36,7 +36,7 @@ def fabric(address, capfd):
 
 
 def status(address):
-    from fabric.config.settings import parse_address
+    from fabric.config.address import parse_address
 
     return client.status(parse_address(address)).stats.as_json()
 

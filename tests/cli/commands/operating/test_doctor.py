@@ -16,7 +16,7 @@ from cli.doctor import proxy as examination
 from cli.doctor.findings import OK, WARNING, WRONG, Finding
 from cli.doctor.proxy import Answered
 from cli.main import run
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import client
 from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats
