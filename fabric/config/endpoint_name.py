@@ -1,12 +1,19 @@
-"""What a program's endpoint is called, where nobody says it at the place.
+"""The default name of a program's endpoint, for callers that pass none.
 
     node.endpoint(fabric.endpoint_name(), policy="suffix")                # lead, or lead-2 if lead is taken
     node.endpoint(fabric.endpoint_name(role="gateway"), policy="suffix")  # lead-gateway
 
-The first of these that says something: `FABRIC_ENDPOINT`; what the program was configured with; `endpoint` in [fabric] of
-the settings file; its profile; `<program>-<host>`. The role comes after it. Of two programs that come to the same name, the
-proxy gives the second `-2` (policy `suffix`): whoever asks first who is there, and registers then, meets another who does
-the same.
+The first of these that is not empty, with the role appended:
+
+    1. the environment variable FABRIC_ENDPOINT
+    2. the program's own configuration (argument `configured`)
+    3. `endpoint` in [fabric] of the settings file
+    4. the program's profile (argument `profile`)
+    5. the program's default (argument `default`)
+    6. <program>-<host>
+
+Two programs may derive the same name. With policy `suffix` the proxy then names the second one `-2`. A list of the
+registered names, read before registering, would be no substitute: two programs can read it at the same time.
 """
 
 from __future__ import annotations
@@ -20,12 +27,12 @@ from fabric.protocol.names import check_name
 VARIABLE = "FABRIC_ENDPOINT"
 
 
-def choose_name(*said: str | None, role: str = "") -> str:
-    """The first of `said` that says something, with the role after it, unless it ends with that already. Pure.
+def choose_name(*candidates: str | None, role: str = "") -> str:
+    """The first candidate that is not blank, with `-<role>` appended unless it ends with that. Pure.
 
-    ValueError for what no endpoint can be called, and where nobody says anything.
+    ValueError if the result is no valid name of an endpoint, or if all candidates are blank.
     """
-    name = next((each.strip() for each in said if each and each.strip()), "")
+    name = next((each.strip() for each in candidates if each and each.strip()), "")
     role = role.strip()
     if name and role and name != role and not name.endswith(f"-{role}"):
         name = f"{name}-{role}"
@@ -33,18 +40,17 @@ def choose_name(*said: str | None, role: str = "") -> str:
 
 
 def endpoint_name(*, configured: str = "", profile: str = "", default: str = "", role: str = "") -> str:
-    """The name for this program's endpoint; see above for the order.
+    """The name for this program's endpoint; the module's docstring gives the order of the arguments.
 
-    `configured` is what its own configuration says, `profile` the one it runs with, if it has such, `default` stands in for
-    `<program>-<host>`. SettingsError for a wrong setting, ValueError for a wrong argument.
+    SettingsError for a wrong setting, ValueError for a wrong argument.
     """
     variable = os.environ.get(VARIABLE, "").strip()
     settings = load(Settings, "fabric", {"endpoint": configured.strip() or None} if configured and not variable else {})
-    return choose_name(settings.endpoint, profile, default, _own_name(), role=role)
+    return choose_name(settings.endpoint, profile, default, _program_and_host(), role=role)
 
 
-def _own_name() -> str:
-    """The program and the host, without what a name cannot have."""
+def _program_and_host() -> str:
+    """`<program>-<host>`, with `-` for characters that no name may contain."""
     path, _ = os.path.splitext(sys.argv[0] if sys.argv else "")
     program = os.path.basename(path)
     program = os.path.basename(os.path.dirname(path)) if program == "__main__" else program

@@ -1,14 +1,14 @@
-"""One setting: what it is called everywhere, what it may be, and why one would change it.
+"""The schema of a setting: its names, its permitted values, its default, its help.
 
-The fields of a settings class are the table of settings. `setting` makes one, `settings_of` reads them, and nothing is said
-of a setting anywhere else: not its default, not what it is for.
+The fields of a settings class are the table of settings: `setting` makes a field, `settings_of` reads all of them. Every
+other text about settings is generated from the table:
 
     Settings, ProxySettings ──settings_of──▸ FABRIC_<NAME>, keys of the file    fabric.config.settings
                                              flags                              proxy.__main__, cli.commands.operating.proxy
                                              fabric config                      cli.commands.operating.config
                                              docs/settings.md                   cli.reference
 
-A value is given as text (environment, flags), as a TOML value, or as a Python object; `convert` takes all three.
+`Setting.convert` takes a value as text (environment, flags), as a TOML value, or as a Python object.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class Setting(NamedTuple):
     name: str
     kind: type
     default: Any
-    #: What it is for, as a phrase; `code` is in backticks.
+    #: Its purpose, as a phrase; `code` is in backticks.
     help: str = ""
-    #: What numbers count (`seconds`, `bytes`, `events`), or what a text is (`URL`, `file`).
+    #: The unit of a number (`seconds`, `bytes`, `events`), or the kind of a text (`URL`, `file`).
     unit: str = ""
-    #: On command lines; empty: it has none there.
+    #: The option of commands; empty: none.
     flag: str = ""
-    #: All that it may be; empty: anything of its kind.
+    #: All permitted values; empty: any value of its kind.
     choices: tuple[str, ...] = ()
-    #: What an empty value means.
+    #: The meaning of an empty value.
     unset: str = ""
-    #: A reader of its own, whose ValueError or TypeError says what is wrong.
+    #: A converter in place of the one of its kind. Its ValueError or TypeError states the problem.
     read: Callable[[Any], Any] | None = None
 
     @property
@@ -48,30 +48,30 @@ class Setting(NamedTuple):
 
     @property
     def no_flag(self) -> str:
-        """The flag that switches it off, if it is a yes or no."""
+        """The flag that switches a boolean setting off."""
         return f"--no-{self.flag.removeprefix('--')}"
 
     @property
     def what(self) -> str:
-        """What its values are, in a word."""
+        """The kind of its values, in a word: the choices, the unit of a text, or the type."""
         return " or ".join(self.choices) or (self.unit if self.kind in (str, tuple) else "") or _WORDS[self.kind]
 
     @property
     def metavar(self) -> str:
-        """What stands for its value on a command line."""
+        """The placeholder for its value in the help of a command."""
         if self.kind is int and self.unit != "bytes":
             return "N"
         return "|".join(self.choices) or (self.unit or _WORDS[self.kind]).upper()
 
     @property
     def plain_help(self) -> str:
-        """`help` for where backticks mean nothing."""
+        """`help` without backticks, for terminals."""
         return self.help.replace("`", "")
 
     def convert(self, value: Any, *, typed: bool = False) -> Any:
-        """`value` as this setting's kind. ValueError says what is wrong with it.
+        """`value` converted to the kind of this setting. ValueError states the problem.
 
-        `typed`: it comes from where numbers are numbers (TOML), so that a number in quotes is a mistake.
+        `typed`: the source has types of its own (TOML), where a number in quotes is an error.
         """
         if self.read is not None:
             try:
@@ -90,7 +90,7 @@ class Setting(NamedTuple):
         return found
 
     def show(self, value: Any) -> str:
-        """`value` for people: `10 MiB`, `0.3 seconds`, `yes`."""
+        """`value` for display: `10 MiB`, `0.3 seconds`, `yes`."""
         if self.kind is bool:
             return "yes" if value else "no"
         if self.kind in (int, float):
@@ -119,13 +119,13 @@ def setting(
     unset: str = "",
     read: Callable[[Any], _Value] | None = None,
 ) -> _Value:
-    """A dataclass field that is a setting. Without `flag` its flag is `--its-name`; see `Setting` for the rest."""
+    """A dataclass field that is a setting. The default of `flag` is `--its-name`; see `Setting` for the other arguments."""
     facts = {"help": help, "unit": unit, "flag": flag, "choices": tuple(choices), "unset": unset, "read": read}
     return dataclasses.field(default=default, metadata=facts)
 
 
 def settings_of(kind: type[Any]) -> list[Setting]:
-    """The settings of a dataclass, in its order."""
+    """The settings of a dataclass, in the order of its fields."""
     found = []
     for field in dataclasses.fields(kind):
         facts = dict(field.metadata)
@@ -136,8 +136,11 @@ def settings_of(kind: type[Any]) -> list[Setting]:
 
 
 def similar(name: str, known: Sequence[str], *, prefix: str = "") -> str:
-    """A question about the name that was probably meant, or nothing. What all begin with makes none of them alike."""
-    import difflib  # only where something is wrong already
+    """`; did you mean …?` with the most similar of the `known` names, or the empty string if none is similar.
+
+    `prefix` is common to all known names, and is ignored in the comparison.
+    """
+    import difflib  # imported here, because only error messages need it
 
     found = difflib.get_close_matches(name.removeprefix(prefix), [each.removeprefix(prefix) for each in known], n=1)
     return f"; did you mean {prefix}{found[0]}?" if found else ""
@@ -147,7 +150,7 @@ def similar(name: str, known: Sequence[str], *, prefix: str = "") -> str:
 
 
 def to_text(value: Any) -> str:
-    """`value` without spaces around it. TypeError if it is no text."""
+    """`value` without surrounding white space. TypeError if it is no text."""
     if not isinstance(value, str):
         raise TypeError(value)
     return value.strip()
@@ -183,7 +186,7 @@ def _to_list(value: Any) -> tuple[Any, ...]:
 
 
 def _is_a(kind: type, value: Any) -> bool:
-    """Whether a TOML value is of this kind."""
+    """Whether the TOML value `value` is of this kind."""
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, {float: (int, float), tuple: (list,)}.get(kind, (kind,)))

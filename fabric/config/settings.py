@@ -1,10 +1,13 @@
-"""Settings: where they come from, what they may be, and where a proxy is when nobody says.
+"""The settings of a node, and the loader of all settings.
 
-Each is looked for in this order: the argument (a keyword of `connect`, an option of a command), the environment variable
-`FABRIC_<NAME>`, the settings file's table, the default. The file is TOML, at `$FABRIC_CONFIG` or else
-`~/.config/fabric/fabric.toml`; `[fabric]` is for nodes, `[proxy]` for the proxy.
+The first source that has a value decides:
 
-What the setting `url` may be, and which address is used without it: `fabric.config.address`.
+    1. argument        a keyword of `connect`, an option of a command
+    2. environment     FABRIC_<NAME>
+    3. settings file   TOML, at $FABRIC_CONFIG, else ~/.config/fabric/fabric.toml; [fabric] for nodes, [proxy] for the proxy
+    4. default         of the dataclass
+
+The values of the setting `url`, and the address without it, are in `fabric.config.address`.
 """
 
 from __future__ import annotations
@@ -23,16 +26,14 @@ if TYPE_CHECKING:
     from pathlib import Path  # imported where it is used: `import fabric` costs little more than `import zmq`
 
 _MIB = 1024 * 1024
-
-
-#: The tables of the settings file. Who reads one checks what is in it; a table with another name is a mistake.
+#: The tables of the settings file; a table of another name is an error. The reader of a table checks its content.
 TABLES = ("fabric", "proxy", "rules", "routes")
-#: Variables that are no settings: where the file and the embedded default are, and tracebacks.
+#: Variables that are no settings: the paths of the file and of the embedded default, and the switch for tracebacks.
 OTHER_VARIABLES = ("FABRIC_CONFIG", "FABRIC_RUNTIME_DIR", "FABRIC_DEBUG")
 
 
 def read_endpoint(value: Any) -> str:
-    """An endpoint's name, or nothing. ValueError or TypeError if it can be none."""
+    """Reader of the setting `endpoint`: a name, or empty. ValueError or TypeError if it is no endpoint's name."""
     try:
         text = to_text(value)
     except TypeError:
@@ -42,7 +43,7 @@ def read_endpoint(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a node can be told. Numbers are at least 0; durations are seconds, sizes bytes."""
+    """The settings of a node. Numbers are at least 0; durations are seconds, sizes are bytes."""
 
     url: str = setting(
         "",
@@ -104,11 +105,11 @@ class Settings:
 
     @property
     def is_default_address(self) -> bool:
-        """Whether nobody named a proxy."""
+        """Whether no source gave a URL."""
         return not self.url
 
     def address(self) -> Address:
-        """The proxy's address, taken apart. SettingsError if it is none."""
+        """The proxy's address, parsed. SettingsError if the URL is no address."""
         return parse_address(self.url or default_url())
 
 
@@ -116,10 +117,10 @@ _Settings = TypeVar("_Settings")
 
 
 class FoundSetting(NamedTuple):
-    """One setting as it is in effect, and where that was said: `argument`, a variable, `file:line` or `default`."""
+    """The effective value of one setting, and its source: `argument`, a variable's name, `file:line` or `default`."""
 
     setting: Setting
-    #: The default if there is a problem.
+    #: The default if the given value is wrong.
     value: Any
     source: str
     problem: SettingsError | None = None
@@ -128,10 +129,10 @@ class FoundSetting(NamedTuple):
 def load(
     kind: type[_Settings], table: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> _Settings:
-    """Make `kind` (a dataclass) of arguments, environment, that table of the file, and defaults.
+    """An instance of the dataclass `kind`, from arguments, environment, the table `table` of the file, and defaults.
 
-    An argument of None counts as not given. `defaults` are others than those of `kind`. SettingsError says what is wrong
-    where.
+    An argument of None counts as not given. `defaults` override those of `kind`. SettingsError for the first problem, with
+    its source.
     """
     found, problems = resolve(kind, table, arguments, defaults)
     if problems:
@@ -142,7 +143,7 @@ def load(
 def resolve(
     kind: type[Any], table: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> tuple[list[FoundSetting], list[SettingsError]]:
-    """Every setting of `kind` with its source, and all that is wrong; else as `load`."""
+    """Every setting of `kind` with its source, and all problems. Arguments as for `load`."""
     rows = settings_of(kind)
     file, problems = _read(config_path())
     from_file: Mapping[str, Any] = {}
@@ -173,7 +174,7 @@ def resolve(
 
 
 def unknown_variables(*kinds: type[Any]) -> list[str]:
-    """`FABRIC_*` of the environment that are no settings of these. Not an error: they may be somebody else's."""
+    """Variables `FABRIC_*` of the environment that are no settings of `kinds`. No error: another program may use them."""
     known = {*OTHER_VARIABLES, *(row.variable for kind in kinds for row in settings_of(kind))}
     return sorted(name for name in os.environ if name.startswith("FABRIC_") and name not in known)
 
@@ -182,7 +183,7 @@ def unknown_variables(*kinds: type[Any]) -> list[str]:
 
 
 def config_path() -> Path:
-    """Where the settings file is looked for."""
+    """The path of the settings file, which need not exist."""
     from pathlib import Path
 
     if named := os.environ.get("FABRIC_CONFIG"):
@@ -191,15 +192,15 @@ def config_path() -> Path:
 
 
 class SettingsTable(NamedTuple):
-    """A table of the settings file that is no settings class: whoever reads it checks what is in it."""
+    """A table of the settings file without a settings class. Its reader checks the content."""
 
     values: dict[str, Any]
-    #: File and line of what is below these keys of it, or of the nearest above that is there; without keys, of itself.
+    #: `file:line` of the item at these keys, or of its nearest ancestor in the file; without keys, of the table.
     where: Callable[..., str]
 
 
 def read_table(name: str) -> SettingsTable:
-    """That table as it is in the file; nothing if there is none. SettingsError if the file cannot be read."""
+    """The content of the table `name`; empty if it is not in the file. SettingsError if the file cannot be read."""
     file, problems = _read(config_path())
     problems += [] if problems else _wrong_tables(file, name)
     if problems:
@@ -222,23 +223,23 @@ class _File(NamedTuple):
     document: dict[str, Any]
 
     def table(self, name: str) -> dict[str, Any]:
-        """What is in that table; nothing if it is none."""
+        """The content of the table; empty if it is absent or no table."""
         found = self.document.get(name)
         return found if isinstance(found, dict) else {}
 
     def where(self, *keys: str) -> str:
-        """File and line of a table or a key; the table, if the line cannot be told."""
-        from fabric.config.toml_lines import line_of  # most processes have no file
+        """`file:line` of a table or a key; `file [table]` if the line is unknown."""
+        from fabric.config.toml_lines import line_of  # imported here, because most processes have no file
 
         line = line_of(self.text, keys)
         return f"{self.path} [{keys[0]}]" if line is None else f"{self.path}:{line}"
 
 
 def _read(path: Path) -> tuple[_File, list[SettingsError]]:
-    nothing = _File(path, "", {})
+    empty = _File(path, "", {})
     if not path.is_file() and not os.environ.get("FABRIC_CONFIG"):
-        return nothing, []
-    import tomllib  # as above
+        return empty, []
+    import tomllib  # imported here, because most processes have no file
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -251,7 +252,7 @@ def _read(path: Path) -> tuple[_File, list[SettingsError]]:
         problem = SettingsError("settings file", str(path), f"is no TOML: {error}")
     except RecursionError:
         problem = SettingsError("settings file", str(path), "is nested too deeply")
-    return nothing, [problem]
+    return empty, [problem]
 
 
 def _wrong_tables(file: _File, name: str) -> list[SettingsError]:

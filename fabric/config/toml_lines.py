@@ -1,4 +1,6 @@
-"""On which line of a TOML file something is: tomllib reads the values, and forgets where they were.
+"""Line numbers of the tables, keys and list items of a TOML text, for error messages: tomllib gives the values only.
+
+    text                        path                          line
 
     [proxy]                     ("proxy",)                    1
     settle = 0.5                ("proxy", "settle")           2
@@ -6,8 +8,8 @@
     match = "a.**"              ("rules", 0, "match")         4
     more = { "x y" = 1 }        ("rules", 0, "more", "x y")   5
 
-For a text that tomllib has accepted: this looks for where keys, values and tables begin and end, and checks nothing.
-What it does not understand ends the search, so that a line may be unknown, and never wrong.
+The text has been accepted by tomllib: the scan finds the beginning and end of keys, values and tables, and validates
+nothing. At a construct that it does not know it stops, so that a line may be missing, and is never wrong. Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ Path = tuple[str | int, ...]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-#: Three quotes before one: an empty string may be what they begin with. Two more may stand before the last three.
+#: Three quotes are tried before one, because an empty string begins like them. Two more quotes may precede the last three.
 _STRING = re.compile(
     r'"""(?:\\.|[^\\])*?"""(?:"{0,2})' r"|'''.*?'''(?:'{0,2})" r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'", re.DOTALL
 )
@@ -29,23 +31,23 @@ _BARE_VALUE = re.compile(r"[^,\]}#\n]+")
 
 
 def line_of(text: str, path: Path) -> int | None:
-    """The line (from 1) where `path` is first mentioned in `text`; None if it is not found."""
+    """The line, from 1, of the first mention of `path` in `text`; None if the scan did not find it."""
     return lines(text).get(path)
 
 
 @lru_cache(maxsize=1)
 def lines(text: str) -> dict[Path, int]:
-    """The line of every table, key and item of a list."""
+    """The line of every table, key and list item of `text`."""
     scan = _Scan(text)
     try:
         scan.document()
-    except (_NotUnderstood, RecursionError):
+    except (_UnknownSyntax, RecursionError):
         pass
     return scan.found
 
 
-class _NotUnderstood(Exception):
-    """Here something else was expected."""
+class _UnknownSyntax(Exception):
+    """The scan met a construct that it does not know."""
 
 
 class _Scan:
@@ -59,27 +61,27 @@ class _Scan:
     def document(self) -> None:
         prefix: Path = ()
         while self._skip():
-            if self._takes("["):
+            if self._accept("["):
                 prefix = self._header()
             else:
                 self._pair(prefix)
 
     def _header(self) -> Path:
         start = self._at - 1
-        is_array = self._takes("[")
+        is_array = self._accept("[")
         keys = self._key()
-        self._must_take("]")
+        self._expect("]")
         if is_array:
-            self._must_take("]")
+            self._expect("]")
         path: Path = ()
         for number, key in enumerate(keys, 1):
             path = (*path, key)
             if is_array and number == len(keys):
                 self._arrays[path] = self._arrays.get(path, -1) + 1
-            self._note(path, start)
+            self._record(path, start)
             if path in self._arrays:
                 path = (*path, self._arrays[path])
-                self._note(path, start)
+                self._record(path, start)
         return path
 
     def _pair(self, prefix: Path) -> None:
@@ -87,25 +89,25 @@ class _Scan:
         path = prefix
         for key in self._key():
             path = (*path, key)
-            self._note(path, start)
-        self._must_take("=")
+            self._record(path, start)
+        self._expect("=")
         self._value(path)
 
     def _value(self, path: Path) -> None:
         self._skip()
-        if self._takes("["):
+        if self._accept("["):
             index = 0
-            while not self._takes("]"):
-                self._note((*path, index), self._at)
+            while not self._accept("]"):
+                self._record((*path, index), self._at)
                 self._value((*path, index))
-                self._takes(",")
+                self._accept(",")
                 index += 1
-        elif self._takes("{"):
-            while not self._takes("}"):
+        elif self._accept("{"):
+            while not self._accept("}"):
                 self._pair(path)
-                self._takes(",")
+                self._accept(",")
         elif self._match(_STRING) is None and self._match(_BARE_VALUE) is None:
-            raise _NotUnderstood
+            raise _UnknownSyntax
 
     def _key(self) -> list[str]:
         keys = []
@@ -116,28 +118,28 @@ class _Scan:
             elif bare := self._match(_BARE_KEY):
                 keys.append(bare)
             else:
-                raise _NotUnderstood
-            if not self._takes("."):
+                raise _UnknownSyntax
+            if not self._accept("."):
                 return keys
 
-    def _note(self, path: Path, at: int) -> None:
+    def _record(self, path: Path, at: int) -> None:
         self.found.setdefault(path, self._text.count("\n", 0, at) + 1)
 
     def _skip(self) -> bool:
-        """Go past what says nothing; whether something is left."""
+        """Skip white space and comments. Whether text is left."""
         self._match(_BLANK)
         return self._at < len(self._text)
 
-    def _takes(self, mark: str) -> bool:
+    def _accept(self, mark: str) -> bool:
         self._skip()
         if not self._text.startswith(mark, self._at):
             return False
         self._at += len(mark)
         return True
 
-    def _must_take(self, mark: str) -> None:
-        if not self._takes(mark):
-            raise _NotUnderstood
+    def _expect(self, mark: str) -> None:
+        if not self._accept(mark):
+            raise _UnknownSyntax
 
     def _match(self, pattern: re.Pattern[str]) -> str | None:
         found = pattern.match(self._text, self._at)
