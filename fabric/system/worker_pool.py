@@ -1,10 +1,12 @@
-"""A bounded queue and the few threads that work it off: whoever puts something in never waits for what is done with it.
+"""A bounded queue of jobs, worked off by a few threads. `put` never waits for a job.
 
-    put ──▸ [ at most `limit` jobs, `max_bytes` bytes ] ──▸ at most `concurrency` threads
-             full: the oldest is dropped, and told so
+    put ──▸ [ at most `limit` jobs, `max_bytes` bytes ] ──▸ at most `concurrency` threads ──▸ job.run()
+             full: the oldest job is dropped ──▸ job.dropped()
 
-Threads are started when there is something to do, and go when there has been nothing for a second: a file of rules may
-have hundreds of actions, most of which sleep.
+A thread is started when a job finds no idle one, and ends after `idle_timeout` seconds without a job (None: not before
+`close`): a program may have hundreds of pools, most of which are idle. With a concurrency of 1 the jobs run one at a time, in order.
+
+The pool does not know what a job does. The actions of rules run on it, and the hooks of the proxy.
 """
 
 from __future__ import annotations
@@ -16,11 +18,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple
 
-logger = logging.getLogger("fabric.rules")
-
 MAX_BYTES = 64 * 1024 * 1024
-#: Seconds that a thread waits for more.
-LINGER = 1.0
+#: Seconds without a job after which a thread ends.
+IDLE_TIMEOUT = 1.0
 
 
 def _nothing() -> None:
@@ -28,16 +28,20 @@ def _nothing() -> None:
 
 
 class Job(NamedTuple):
-    """`run` is called on a thread of the lane; `dropped` instead of it, on whichever, if it never will be."""
+    """`run` is called on a thread of the pool. If it never will be, `dropped` is called instead, on any thread."""
 
     run: Callable[[], None]
     dropped: Callable[[], None] = _nothing
-    #: Bytes that it holds.
+    #: Bytes that the job holds, for the limit `max_bytes`.
     size: int = 0
 
 
 class WorkerPool:
-    """Every method may be called on any thread."""
+    """Every method may be called on any thread.
+
+    `name` is `<part>-<purpose>`: the threads are called `fabric-<part>-<purpose>`, and an exception of a job is logged by
+    the logger `fabric.<part>`.
+    """
 
     def __init__(
         self,
@@ -46,47 +50,41 @@ class WorkerPool:
         limit: int = 1_000,
         concurrency: int = 1,
         max_bytes: int = MAX_BYTES,
-        linger: float | None = LINGER,
-        prefix: str = "fabric-rules",
+        idle_timeout: float | None = IDLE_TIMEOUT,
     ) -> None:
-        """Threads are called `prefix`-`name`. An idle thread ends after `linger` seconds; None: not before `close`."""
-        self._name = f"{prefix}-{name}"
-        self._linger = linger
+        self._name = name
+        self._logger = logging.getLogger(f"fabric.{name.partition('-')[0]}")
         self._limit = limit
         self._concurrency = concurrency
         self._max_bytes = max_bytes
+        self._idle_timeout = idle_timeout
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._bytes = 0
-        #: Threads, those of them with a job, and all that ever were.
         self._threads: set[threading.Thread] = set()
+        #: Jobs that run now, each on one of the threads.
         self._running = 0
-        #: True from `close` on: what runs should end.
+        #: True from `close` on: a job that runs should end.
         self.closing = False
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to do, and nothing being done."""
+        """Whether no job waits, and none runs."""
         return not self._jobs and not self._running
 
-    @property
-    def queued(self) -> int:
-        """Number of jobs that wait for a thread."""
-        return len(self._jobs)
-
-    @property
-    def running(self) -> int:
-        """Number of jobs that run now."""
-        return self._running
+    def stats(self) -> dict[str, int]:
+        """Jobs that are `waiting` and `running` now, and the `threads` that there are."""
+        with self._changed:
+            return {"waiting": len(self._jobs), "running": self._running, "threads": len(self._threads)}
 
     def start(self) -> None:
-        """Start all threads now, so that `put` starts none. RuntimeError if a thread cannot be had."""
+        """Start all threads now, so that `put` starts none. RuntimeError if the process can start no more threads."""
         with self._changed:
             while len(self._threads) < self._concurrency:
                 self._start()
 
     def put(self, job: Job) -> None:
-        """Have it done; when full in place of the oldest."""
+        """Queue a job. A full queue drops its oldest jobs until this one fits; a job of any size fits an empty queue."""
         dropped = []
         with self._changed:
             if self.closing:
@@ -105,11 +103,11 @@ class WorkerPool:
             each.dropped()
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        thread = threading.Thread(target=self._work, name=f"fabric-{self._name}", daemon=True)
         self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError:  # no more threads are to be had; those that there are go on
+        except RuntimeError:  # the process can start no more threads; the existing ones work off the queue
             self._threads.discard(thread)
             if not self._threads:
                 raise
@@ -119,7 +117,7 @@ class WorkerPool:
             try:
                 job.run()
             except Exception:
-                logger.exception("an action failed in a way that it should not")
+                self._logger.exception("an action failed in a way that it should not")
             finally:
                 with self._changed:
                     self._running -= 1
@@ -127,7 +125,8 @@ class WorkerPool:
 
     def _next(self) -> Job | None:
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._jobs) or self.closing, self._linger)
+            # Other jobs that end notify, too.
+            self._changed.wait_for(lambda: bool(self._jobs) or self.closing, self._idle_timeout)
             if not self._jobs:
                 self._threads.discard(threading.current_thread())
                 self._changed.notify_all()
@@ -138,23 +137,23 @@ class WorkerPool:
             return job
 
     def wait(self, until: float) -> bool:
-        """Until all is done, or it is `until` (monotonic); whether all is done."""
+        """Block until the pool is idle, or until the time `until` (monotonic). Whether it is idle."""
         with self._changed:
             return self._changed.wait_for(lambda: self.is_idle, max(until - monotonic(), 0.0))
 
     def close(self) -> None:
-        """Begin nothing more: what waits is dropped, what runs sees `closing`."""
+        """Drop the jobs that wait, and all later ones. Those that run see `closing`. Does not block."""
         with self._changed:
             self.closing = True
-            left = list(self._jobs)
+            jobs = list(self._jobs)
             self._jobs.clear()
             self._bytes = 0
             self._changed.notify_all()
-        for job in left:
+        for job in jobs:
             job.dropped()
 
     def join(self, until: float) -> bool:
-        """After `close`: until its threads have ended, or it is `until`; whether they have."""
+        """After `close`: block until all threads but the caller have ended, or until `until`. Whether they have ended."""
         with self._changed:
             own = threading.current_thread()
             return self._changed.wait_for(lambda: not self._threads - {own}, max(until - monotonic(), 0.0))

@@ -109,12 +109,11 @@ class _Hook:
         self, argv: Argv, url: str, timeout: float, concurrency: int, queue: int, max_queued_bytes: int
     ) -> None:
         self.pool = WorkerPool(
-            os.path.basename(argv[0]),
-            prefix="fabric-hook",
+            f"proxy-hook-{os.path.basename(argv[0])}",
             limit=max(queue, 1),
             concurrency=max(concurrency, 1),
             max_bytes=max_queued_bytes,
-            linger=None,
+            idle_timeout=None,
         )
         self._argv = argv
         self._url = url
@@ -126,7 +125,8 @@ class _Hook:
         self.pool.put(Job(lambda: self._work(message), lambda: self._count("dropped"), len(message.body)))
 
     def stats(self) -> dict[str, int]:
-        return {**self._counts, "queued": self.pool.queued, "running": self.pool.running}
+        pool = self.pool.stats()
+        return {**self._counts, "queued": pool["waiting"], "running": pool["running"]}
 
     def _count(self, outcome: str) -> None:
         with self._lock:

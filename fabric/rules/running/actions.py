@@ -85,8 +85,8 @@ class Actions:
         self._router = router
         self._write = write
         self._colour = colour
-        self._lines = WorkerPool("print")
-        self._receipts = WorkerPool("receipts", concurrency=MAX_RECEIPTS)
+        self._lines = WorkerPool("rules-print")
+        self._receipts = WorkerPool("rules-receipts", concurrency=MAX_RECEIPTS)
 
     def begin(self, planned: Planned, source: Mapping[str, Any]) -> None:
         """Start an action for `source`, a message or the envelope of an event."""

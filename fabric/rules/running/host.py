@@ -78,7 +78,7 @@ class Host:
         self._buffer: Buffer[Handed] | None = None
         if queue or (queue is None and callback is None):
             self._buffer = Buffer("the inbox of the host", limit)
-        self._pool = WorkerPool("inbox", limit=limit)
+        self._pool = WorkerPool("rules-inbox", limit=limit)
 
     # The host's side
 

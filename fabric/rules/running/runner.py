@@ -133,7 +133,7 @@ def _new_state(planned: Planned) -> ActionState:
     command = command_of(action)
     return ActionState(
         action,
-        WorkerPool(f"{planned.kind}-{planned.rule.name}", limit=limit, concurrency=concurrency),
+        WorkerPool(f"rules-{planned.kind}-{planned.rule.name}", limit=limit, concurrency=concurrency),
         CircuitBreaker(command.max_failures, command.cooldown) if command else CircuitBreaker(1, 0.0),
     )
 

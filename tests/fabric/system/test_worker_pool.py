@@ -1,21 +1,20 @@
-"""Queues and their threads: bounded, in order, and nobody who puts something in waits."""
+"""A bounded queue and its threads: jobs run in order, the oldest are dropped, `put` never waits."""
 
 import threading
 from time import monotonic
 
 import pytest
 
-from fabric.system import worker_pool
 from fabric.system.worker_pool import Job, WorkerPool
 from fabric.testing import wait_until
 
 
 @pytest.fixture
-def lane():
+def pool():
     made = []
 
     def make(**options):
-        made.append(WorkerPool("test", **options))
+        made.append(WorkerPool("test-jobs", **options))
         return made[-1]
 
     yield make
@@ -25,34 +24,41 @@ def lane():
 
 
 def threads():
-    return [each for each in threading.enumerate() if each.name == "fabric-rules-test"]
+    return [each for each in threading.enumerate() if each.name == "fabric-test-jobs"]
 
 
-def test_one_at_a_time_they_are_done_in_order(lane):
-    done, one = [], lane()
+def occupied(pool):
+    """Let the pool run a job until the event is set."""
+    gate = threading.Event()
+    pool.put(Job(lambda: gate.wait(10)))
+    wait_until(lambda: pool.stats()["running"] == 1)
+    return gate
+
+
+def test_with_one_thread_jobs_run_in_order(pool):
+    done, one = [], pool()
     for number in range(100):
         one.put(Job(lambda number=number: done.append(number)))
     assert one.wait(monotonic() + 10)
     assert done == list(range(100))
 
 
-def test_at_most_so_many_run_at_a_time(lane):
+def test_no_more_jobs_run_at_a_time_than_the_concurrency_allows(pool):
     gate, running = threading.Event(), []
-    one = lane(concurrency=3)
+    one = pool(concurrency=3)
     for number in range(10):
         one.put(Job(lambda number=number: (running.append(number), gate.wait(10))))
     wait_until(lambda: len(running) == 3)
-    assert len(threads()) == 3
+    assert one.stats() == {"waiting": 7, "running": 3, "threads": 3}
     gate.set()
     assert one.wait(monotonic() + 10)
     assert sorted(running) == list(range(10))
 
 
-def test_when_it_is_full_the_oldest_gives_way_and_is_told(lane):
-    gate, done, dropped = threading.Event(), [], []
-    one = lane(limit=2)
-    one.put(Job(lambda: gate.wait(10)))
-    wait_until(lambda: one._running)
+def test_a_full_queue_drops_the_oldest_job_and_calls_its_dropped(pool):
+    done, dropped = [], []
+    one = pool(limit=2)
+    gate = occupied(one)
     for number in range(5):
         one.put(Job(lambda number=number: done.append(number), lambda number=number: dropped.append(number)))
     assert dropped == [0, 1, 2]
@@ -61,11 +67,10 @@ def test_when_it_is_full_the_oldest_gives_way_and_is_told(lane):
     assert done == [3, 4]
 
 
-def test_it_is_full_of_bytes_too_but_one_job_of_any_size_is_taken(lane):
-    gate, done, dropped = threading.Event(), [], []
-    one = lane(max_bytes=10)
-    one.put(Job(lambda: gate.wait(10)))
-    wait_until(lambda: one._running)
+def test_a_queue_is_full_at_its_limit_of_bytes_but_one_job_of_any_size_fits(pool):
+    done, dropped = [], []
+    one = pool(max_bytes=10)
+    gate = occupied(one)
     for size in (6, 4, 1, 100):
         one.put(Job(lambda size=size: done.append(size), lambda size=size: dropped.append(size), size))
     assert dropped == [6, 4, 1]
@@ -74,28 +79,29 @@ def test_it_is_full_of_bytes_too_but_one_job_of_any_size_is_taken(lane):
     assert done == [100]
 
 
-def test_a_job_that_raises_is_logged_and_the_next_one_is_done(lane, caplog):
-    done, one = [], lane()
+def test_a_job_that_raises_is_logged_by_the_logger_of_its_part_and_the_next_one_runs(pool, caplog):
+    done, one = [], pool()
     one.put(Job(lambda: 1 / 0))
     one.put(Job(lambda: done.append(1)))
     assert one.wait(monotonic() + 10)
     assert done == [1]
     assert "ZeroDivisionError" in caplog.text
+    assert [record.name for record in caplog.records] == ["fabric.test"]
 
 
-def test_threads_go_when_there_is_nothing_to_do_and_come_back(lane, monkeypatch):
-    monkeypatch.setattr(worker_pool, "LINGER", 0.01)
-    done, one = [], lane()
+def test_an_idle_thread_ends_and_a_later_job_starts_one_again(pool):
+    done, one = [], pool(idle_timeout=0.01)
     for number in range(2):
         one.put(Job(lambda number=number: done.append(number)))
         wait_until(lambda number=number: done == list(range(number + 1)))
         wait_until(lambda: not threads())
+    assert one.stats() == {"waiting": 0, "running": 0, "threads": 0}
 
 
-def test_closing_drops_what_waits_lets_what_runs_know_and_takes_nothing_more(lane):
-    dropped, one, ended = [], lane(), []
+def test_closing_drops_the_jobs_that_wait_and_all_later_ones_and_is_seen_by_those_that_run(pool):
+    dropped, one, ended = [], pool(), []
     one.put(Job(lambda: ended.append(wait_until(lambda: one.closing))))
-    wait_until(lambda: one._running)
+    wait_until(lambda: one.stats()["running"] == 1)
     one.put(Job(lambda: None, lambda: dropped.append(1)))
     one.close()
     one.put(Job(lambda: None, lambda: dropped.append(2)))
@@ -103,33 +109,24 @@ def test_closing_drops_what_waits_lets_what_runs_know_and_takes_nothing_more(lan
     assert (dropped, ended) == ([1, 2], [True])
 
 
-def test_a_wait_ends_when_its_time_is_over(lane):
-    gate, one = threading.Event(), lane()
-    one.put(Job(lambda: gate.wait(10)))
+def test_waiting_and_joining_end_at_their_deadline(pool):
+    one = pool()
+    gate = occupied(one)
     assert not one.wait(monotonic() + 0.01)
     assert not one.join(monotonic() + 0.01)
     gate.set()
     assert one.wait(monotonic() + 10)
 
 
-def test_a_started_pool_has_all_its_threads_and_keeps_them_until_it_is_closed(lane):
-    gate, one = threading.Event(), lane(concurrency=3, linger=None)
+def test_a_started_pool_has_all_its_threads_and_keeps_them_until_it_is_closed(pool):
+    gate, one = threading.Event(), pool(concurrency=3, idle_timeout=None)
     one.start()
-    assert len(threads()) == 3
+    assert one.stats()["threads"] == 3
     for _ in range(5):
         one.put(Job(lambda: gate.wait(10)))
-    wait_until(lambda: (one.running, one.queued) == (3, 2))
+    wait_until(lambda: one.stats() == {"waiting": 2, "running": 3, "threads": 3})
     gate.set()
     assert one.wait(monotonic() + 10)
-    assert (one.running, one.queued, len(threads())) == (0, 0, 3)
+    assert one.stats() == {"waiting": 0, "running": 0, "threads": 3}
     one.close()
     assert one.join(monotonic() + 10)
-    wait_until(lambda: not threads())
-
-
-def test_its_threads_have_the_name_that_they_are_given(lane):
-    one = lane(prefix="fabric-other")
-    one.start()
-    assert [each.name for each in threading.enumerate() if each.name.startswith("fabric-other")] == [
-        "fabric-other-test"
-    ]
