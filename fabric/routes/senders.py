@@ -27,7 +27,8 @@ import orjson
 
 from fabric.routes.model import SENT, Delivery, Result
 from fabric.routes.templates import checked, filled, with_variables
-from fabric.system.run_program import environment, run
+from fabric.system.message_environment import environment
+from fabric.system.run_program import run
 
 if TYPE_CHECKING:
     import httpx

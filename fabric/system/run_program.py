@@ -1,12 +1,14 @@
-"""Runs somebody's program for a message: the message on its stdin, its facts in the environment, within limits.
+"""Runs a program of the user within limits of time and memory, with bytes on its stdin.
 
-    argv, never a shell ──▸ a session and a process group of its own ──▸ ended in one of three ways:
-        by itself                      what it left in its group is killed
-        timeout, or we are ending      TERM to the group, KILL to it `GRACE` seconds later
+    argv, without a shell ──▸ a session and a process group of its own
+        ──program exits──────────────▸ KILL to the processes that it left in its group
+        ──timeout, or `cancelled()`──▸ TERM to the group ──`grace` seconds──▸ KILL to the group
 
-A program may do anything: never read its input, write a gigabyte, fork, ignore signals, leave its output open. None of
-that makes `run` take longer than its timeout and the grace, or need more memory than its limit. What it starts and
-wants to outlive it, it starts in a session of its own (`setsid`).
+The program may do anything: never read its input, write a gigabyte, fork, ignore signals, leave its output open. In none of
+these cases does `run` take longer than timeout plus grace period, or hold more than `limit` bytes of each output. A process
+that is to outlive the program must be started in a session of its own (`setsid`).
+
+The environment and the input of programs that act on messages: `fabric.system.message_environment`.
 """
 
 from __future__ import annotations
@@ -19,39 +21,33 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
-import orjson
-
-#: Seconds between being asked to end (TERM) and being made to (KILL).
+#: The grace period: seconds between TERM and KILL.
 GRACE = 2.0
-#: Bytes of one environment variable; execve takes 128 KiB, and whoever wants all of a text finds it on stdin.
-MAX_VALUE = 32 * 1024
-#: Seconds between looks at what sends no wake-up.
-_LOOK = 0.1
-#: Seconds that a thread waits for the one that started it; it takes microseconds.
+#: Seconds between checks of conditions that send no wake-up.
+_POLL_INTERVAL = 0.1
+#: The same for the exit of the program, where the kernel offers no descriptor for it.
+_EXIT_POLL_INTERVAL = 0.01
+#: Seconds that the worker thread waits for its starter, which takes microseconds.
 _BEGIN_TIMEOUT = 10.0
-_CHUNK = 64 * 1024
-
-
-class ProgramFailed(Exception):
-    """A program that should answer a message failed. An asker sees the name of this class in its `RemoteError`."""
+_CHUNK_SIZE = 64 * 1024
 
 
 class Ran(NamedTuple):
-    """How a program ended. `status` is its exit status, negative: the signal that ended it."""
+    """The result of a program. `status` is its exit status; negative: the number of the signal that ended it."""
 
     status: int
     output: bytes
     errors: bytes
-    #: Some of either was over the limit, and is missing.
+    #: Output or errors exceeded the limit, and their rest is missing.
     cut: bool
     timed_out: bool
     seconds: float
 
     @property
     def problem(self) -> str:
-        """What was wrong with it, in a few words; empty if nothing was."""
+        """The failure in a few words; empty for exit status 0."""
         if self.timed_out:
             return f"was ended after {self.seconds:.1f} s"
         if self.status < 0:
@@ -72,36 +68,42 @@ def run(
     limit: int,
     directory: str | None = None,
     cancelled: Callable[[], bool] = _never,
+    grace: float | None = None,
 ) -> Ran:
-    """Run it with `data` on its stdin. OSError if it cannot be started.
+    """Run the program with `data` on its stdin, in `directory`, and wait for its end. OSError if it cannot be started.
 
-    `limit` is how many bytes of its output, and of its errors, are kept; the rest is read and forgotten. When
-    `cancelled()` is true it is ended as if its time were over. `cancelled` may be called on another thread.
+    `limit` bytes of its output, and of its errors, are kept; the rest is read and discarded. When `cancelled()` is true the
+    program is ended as after its timeout. `cancelled` may be called on another thread. `grace`: seconds between TERM and
+    KILL, `GRACE` if None.
     """
+    grace = GRACE if grace is None else grace
     if threading.current_thread() is not threading.main_thread():
-        return _run(argv, data, environment, timeout, limit, directory, cancelled)
-    return _run_beside(
-        lambda left: _run(argv, data, environment, timeout, limit, directory, lambda: bool(left) or cancelled())
+        return _run(argv, data, environment, timeout, limit, directory, cancelled, grace)
+    return _run_on_another_thread(
+        lambda interrupted: _run(
+            argv, data, environment, timeout, limit, directory, lambda: bool(interrupted) or cancelled(), grace
+        )
     )
 
 
-def _run_beside(work: Callable[[list[bool]], Ran]) -> Ran:
-    """Call `work(left)` on another thread; `left` fills when this one has been interrupted.
+def _run_on_another_thread(work: Callable[[list[bool]], Ran]) -> Ran:
+    """Call `work(interrupted)` on another thread; `interrupted` gets an item when an exception interrupts this thread.
 
-    On the main thread a signal handler may raise at any point, also between the fork and the first line that knows the
-    program. On another thread none runs. Bare locks, because an exception in the `with` of a Condition can keep it locked.
+    On the main thread a signal handler may raise at any point, also between the fork and the first statement that knows the
+    process. On other threads no signal handler runs. Bare locks, because an exception in the `with` of a Condition can
+    leave it locked.
     """
-    left: list[bool] = []
-    done: list[Ran | BaseException] = []
+    interrupted: list[bool] = []
+    outcomes: list[Ran | BaseException] = []
     may_begin, has_ended = threading.Lock(), threading.Lock()
 
     def run_work() -> None:
         if not may_begin.acquire(timeout=_BEGIN_TIMEOUT):
-            return  # interrupted before anybody could wait for us
+            return  # the starter was interrupted before it could wait for this thread
         try:
-            done.append(work(left))
+            outcomes.append(work(interrupted))
         except BaseException as error:
-            done.append(error)
+            outcomes.append(error)
         finally:
             has_ended.release()
 
@@ -110,17 +112,17 @@ def _run_beside(work: Callable[[list[bool]], Ran]) -> Ran:
     _thread.start_new_thread(run_work, ())
     try:
         may_begin.release()
-        # Looks up now and then: a signal that the kernel gave to another thread does not end a wait here.
-        while not has_ended.acquire(timeout=_LOOK):
+        # With a timeout: a signal that the kernel delivered to another thread does not interrupt this wait.
+        while not has_ended.acquire(timeout=_POLL_INTERVAL):
             pass
     except BaseException:
-        left.append(True)
-        if may_begin.locked() and not done:
+        interrupted.append(True)
+        if may_begin.locked() and not outcomes:
             may_begin.release()
-        while not done:
-            has_ended.acquire(timeout=_LOOK)
+        while not outcomes:
+            has_ended.acquire(timeout=_POLL_INTERVAL)
         raise
-    [outcome] = done
+    [outcome] = outcomes
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
@@ -134,6 +136,7 @@ def _run(
     limit: int,
     directory: str | None,
     cancelled: Callable[[], bool],
+    grace: float,
 ) -> Ran:
     started = monotonic()
     process = subprocess.Popen(
@@ -151,16 +154,16 @@ def _run(
         timed_out = not pipes.serve(None if timeout is None else started + timeout, cancelled)
         if timed_out:
             _signal_group(process.pid, signal.SIGTERM)
-            pipes.serve(monotonic() + GRACE, _never)
+            pipes.serve(monotonic() + grace, _never)
     finally:
-        status = _end(process)
+        status = _kill_and_reap(process)
         pipes.read_rest()
         pipes.close()
     return Ran(status, bytes(pipes.output), bytes(pipes.errors), pipes.cut, timed_out, monotonic() - started)
 
 
 class _Pipes:
-    """Feeds a program and reads it, without ever waiting for only one of both."""
+    """The pipes of a running program: writes its input and reads its output at once, without blocking on either."""
 
     def __init__(self, process: subprocess.Popen[bytes], data: bytes, limit: int) -> None:
         assert process.stdin is not None
@@ -171,97 +174,96 @@ class _Pipes:
         self.cut = False
         self._pid = process.pid
         self._limit = limit
-        self._rest = memoryview(data)
-        self._in: IO[bytes] = process.stdin
-        self._into = {process.stdout.fileno(): self.output, process.stderr.fileno(): self.errors}
+        self._input = memoryview(data)
+        self._stdin: IO[bytes] = process.stdin
+        self._buffers = {process.stdout.fileno(): self.output, process.stderr.fileno(): self.errors}
         self._files: list[IO[bytes]] = [process.stdin, process.stdout, process.stderr]
         self._poll = select.poll()
         for file in self._files:
             os.set_blocking(file.fileno(), False)
-        for descriptor in self._into:
+        for descriptor in self._buffers:
             self._poll.register(descriptor, select.POLLIN)
-        self._poll.register(self._in.fileno(), select.POLLOUT)
-        self._end = _watch(process.pid)
-        if self._end is not None:
-            self._poll.register(self._end, select.POLLIN)
+        self._poll.register(self._stdin.fileno(), select.POLLOUT)
+        self._exit_descriptor = _open_pidfd(process.pid)
+        if self._exit_descriptor is not None:
+            self._poll.register(self._exit_descriptor, select.POLLIN)
 
     def serve(self, until: float | None, cancelled: Callable[[], bool]) -> bool:
-        """Go on until the program has ended: True. False when it is time for it to end."""
+        """Transfer data until the program has ended: True. False when `until` (monotonic) is over, or it was cancelled."""
         while not _has_ended(self._pid):
-            left = _LOOK if until is None else min(until - monotonic(), _LOOK)
+            left = _POLL_INTERVAL if until is None else min(until - monotonic(), _POLL_INTERVAL)
             if left <= 0 or cancelled():
                 return False
-            # Without a descriptor that tells of its end, a look every now and then.
-            self._step(left if self._end is not None else min(left, 0.01))
+            self._step(left if self._exit_descriptor is not None else min(left, _EXIT_POLL_INTERVAL))
         return True
 
     def read_rest(self) -> None:
-        """What is in the pipes now; somebody outside the group may still hold them, and is not waited for."""
-        for descriptor in list(self._into):
+        """Read the present content of the pipes. Does not wait for a process outside the group that keeps them open."""
+        for descriptor in list(self._buffers):
             while self._read(descriptor):
                 pass
 
     def close(self) -> None:
-        """Let go of the pipes."""
+        """Close the pipes."""
         for file in self._files:
             file.close()
-        if self._end is not None:
-            os.close(self._end)
-            self._end = None
+        if self._exit_descriptor is not None:
+            os.close(self._exit_descriptor)
+            self._exit_descriptor = None
 
     def _step(self, wait: float) -> None:
         for descriptor, _ in self._poll.poll(wait * 1_000 + 1):
-            if descriptor in self._into:
+            if descriptor in self._buffers:
                 self._read(descriptor)
-            elif descriptor != self._end:
+            elif descriptor != self._exit_descriptor:
                 self._write()
 
     def _read(self, descriptor: int) -> bool:
         try:
-            data = os.read(descriptor, _CHUNK)
+            data = os.read(descriptor, _CHUNK_SIZE)
         except BlockingIOError:
             return False
         if not data:
             self._poll.unregister(descriptor)
-            del self._into[descriptor]
+            del self._buffers[descriptor]
             return False
-        kept = self._into[descriptor]
-        room = self._limit - len(kept)
-        kept += data[:room]
-        self.cut = self.cut or len(data) > room
-        # A program that writes without end must not keep us from looking at the clock.
-        return len(kept) < self._limit
+        buffer = self._buffers[descriptor]
+        free = self._limit - len(buffer)
+        buffer += data[:free]
+        self.cut = self.cut or len(data) > free
+        # A full buffer ends the loop of `read_rest`: the output of a program that writes for ever has no end.
+        return len(buffer) < self._limit
 
     def _write(self) -> None:
         try:
-            self._rest = self._rest[os.write(self._in.fileno(), self._rest[:_CHUNK]) :]
+            self._input = self._input[os.write(self._stdin.fileno(), self._input[:_CHUNK_SIZE]) :]
         except BlockingIOError:
             return
-        except BrokenPipeError:  # it does not read all of it, which is its own business
-            self._rest = memoryview(b"")
-        if not self._rest:
-            self._poll.unregister(self._in.fileno())
-            self._in.close()
+        except BrokenPipeError:  # the program closed its stdin without reading all of it, which is no failure
+            self._input = memoryview(b"")
+        if not self._input:
+            self._poll.unregister(self._stdin.fileno())
+            self._stdin.close()
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
-    # Not waited for yet: until then nobody else can have its number, nor its group's.
+def _kill_and_reap(process: subprocess.Popen[bytes]) -> int:
+    # Before the wait: until the program is reaped no other process can get its pid, nor its process group's id.
     _signal_group(process.pid, signal.SIGKILL)
     try:
         return process.wait(GRACE)
-    except subprocess.TimeoutExpired:  # inside the kernel, on a disk that is gone; reaped by a later Popen
+    except subprocess.TimeoutExpired:  # blocked in the kernel, on a disk that is gone; a later Popen reaps it
         return -signal.SIGKILL
 
 
-def _watch(pid: int) -> int | None:
+def _open_pidfd(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
-    except (OSError, AttributeError):  # an older kernel, or a sandbox that has none
+    except (OSError, AttributeError):  # an older kernel, or a sandbox without pidfd
         return None
 
 
 def _has_ended(pid: int) -> bool:
-    # WNOWAIT: it stays a zombie, and its number taken, until its group was killed.
+    # WNOWAIT: it stays a zombie, so that its pid stays taken until its group has been killed.
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
@@ -271,7 +273,7 @@ def _has_ended(pid: int) -> bool:
 def _signal_group(group: int, number: int) -> None:
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # all gone; or it became somebody else's (setuid)
+    except (ProcessLookupError, PermissionError):  # no process is left, or it runs as another user (setuid)
         pass
 
 
@@ -280,56 +282,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-# What a program says, and is told
-
-
-def answer_of(output: bytes) -> Any:
-    """What a program printed, as an answer: JSON if it is that, else the text without its last line end."""
-    if not output.strip():
-        return None
-    try:
-        return orjson.loads(output)
-    except ValueError:
-        return output.decode(errors="replace").removesuffix("\n")
-
-
-def environment(message: Mapping[str, Any], url: str, more: Mapping[str, Any] | None = None) -> dict[bytes, bytes]:
-    """Our own environment, and the facts of `message` (`id`, `to`, `from`, `ts`, `body`, …) as `FABRIC_*`.
-
-    FABRIC_ID TO FROM TS                 as stamped by the proxy
-    FABRIC_TEXT TYPE CHANNEL             of its body, empty if that has none
-    FABRIC_HOLDERS REQUEST               how many got it (hooks only); 1 if somebody waits for an answer
-    FABRIC_URL                           the proxy's address, so that `fabric send` in the program goes there
-    and each of `more`                   FABRIC_<its name>, in place of one above if that has the same name
-
-    Values are somebody else's words: never put them into a shell's command line unquoted. They have no NUL, and end after
-    `MAX_VALUE` bytes; numbers and objects are JSON.
-    """
-    body = message.get("body")
-    facts = {name: message.get(name) for name in ("id", "to", "from", "ts", "holders", "request")}
-    facts |= {name: body.get(name) if isinstance(body, dict) else None for name in ("type", "channel", "text")}
-    facts |= more or {}
-    return {
-        **os.environb,
-        **{b"FABRIC_" + name.upper().encode(): value_of(fact) for name, fact in facts.items()},
-        b"FABRIC_URL": value_of(url),
-    }
-
-
-def value_of(fact: Any) -> bytes:
-    """`fact` as the value of an environment variable, or as an argument: without NUL, of at most `MAX_VALUE` bytes."""
-    if fact is None:
-        return b""
-    if fact is True or fact is False:
-        return b"1" if fact else b""
-    if isinstance(fact, str):
-        data = fact.encode(errors="replace")
-    else:
-        try:
-            data = orjson.dumps(fact)
-        except TypeError:  # nested deeper than can be written
-            data = b""
-    data = data.replace(b"\0", b"")
-    return data if len(data) <= MAX_VALUE else data[:MAX_VALUE].decode(errors="ignore").encode()

@@ -4,7 +4,8 @@
              full: the oldest job is dropped ──▸ job.dropped()
 
 A thread is started when a job finds no idle one, and ends after `idle_timeout` seconds without a job (None: not before
-`close`): a program may have hundreds of pools, most of which are idle. With a concurrency of 1 the jobs run one at a time, in order.
+`close`): a program may have hundreds of pools, most of which are idle. With a concurrency of 1 the jobs run one at a
+time, in order.
 
 The pool does not know what a job does. The actions of rules run on it, and the hooks of the proxy.
 """

@@ -34,7 +34,8 @@ from typing import Any
 
 import orjson
 
-from fabric.system.run_program import GRACE, environment, run
+from fabric.system.message_environment import environment
+from fabric.system.run_program import GRACE, run
 from fabric.system.worker_pool import Job, WorkerPool
 from proxy.messages.routing import Routed
 from proxy.settings import Argv

@@ -31,7 +31,8 @@ from fabric.protocol.fields import POLICIES
 from fabric.rules.reading.file import Rules
 from fabric.rules.running.apply import Applier
 from fabric.rules.running.host import Handed, Host
-from fabric.system.run_program import ProgramFailed, answer_of, environment, run
+from fabric.system.message_environment import ProgramFailed, answer_of, environment
+from fabric.system.run_program import run
 
 if TYPE_CHECKING:
     from fabric.routes.router import Router

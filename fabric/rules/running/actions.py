@@ -31,7 +31,7 @@ from fabric.rules.model import (
 from fabric.rules.running.host import Host
 from fabric.rules.running.render import body_of, channel_of, encoded, receiver_of, text_of, topic_of
 from fabric.rules.running.runner import MAX_OUTPUT, ActionFailed, ActionRun, Runner, text_of_error
-from fabric.system.run_program import ProgramFailed, answer_of
+from fabric.system.message_environment import ProgramFailed, answer_of
 from fabric.system.worker_pool import Job, WorkerPool
 
 #: Receipts of `send` that are waited for at the same time.

@@ -22,7 +22,8 @@ from fabric.rules.match import Planned
 from fabric.rules.model import Action, Command, ExecAction, ProgramFormat, RouteAction
 from fabric.rules.reading.file import Rules
 from fabric.rules.running.render import arguments, command_of, variables_of
-from fabric.system.run_program import Ran, environment, run, value_of
+from fabric.system.message_environment import environment, value_of
+from fabric.system.run_program import Ran, run
 from fabric.system.worker_pool import Job, WorkerPool
 
 logger = logging.getLogger("fabric.rules")

@@ -1,4 +1,4 @@
-"""Programs that do everything a program should not."""
+"""Programs that misbehave in every way: `run` ends them in time, and leaves no process and no descriptor."""
 
 import os
 import signal
@@ -6,26 +6,20 @@ import sys
 import threading
 from time import monotonic
 
-import orjson
 import pytest
 
-from fabric.system import run_program
-from fabric.system.run_program import MAX_VALUE, answer_of, environment, run
+from fabric.system.run_program import run
 from fabric.testing import wait_until
 from tests.processes import children_of, has_ended
 
 
-def shell(script, data=b"", *, timeout=10.0, limit=100_000, **options):
-    return run(["/bin/sh", "-c", script], data, dict(os.environb), timeout=timeout, limit=limit, **options)
+def shell(script, data=b"", *, timeout=10.0, limit=100_000, grace=0.3, **options):
+    return run(["/bin/sh", "-c", script], data, dict(os.environb), timeout=timeout, limit=limit, grace=grace, **options)
 
 
-def python(script, *arguments, **options):
-    return run([sys.executable, "-c", script, *arguments], b"", dict(os.environb), limit=10_000, **options)
-
-
-@pytest.fixture(autouse=True)
-def short_grace(monkeypatch):
-    monkeypatch.setattr(run_program, "GRACE", 0.3)
+def python(script, *arguments, grace=0.3, **options):
+    command = [sys.executable, "-c", script, *arguments]
+    return run(command, b"", dict(os.environb), limit=10_000, grace=grace, **options)
 
 
 def test_a_program_gets_its_input_and_its_output_and_errors_are_kept_apart():
@@ -116,8 +110,11 @@ def test_a_program_that_closes_everything_and_goes_on_is_still_waited_for():
     assert (ran.status, ran.seconds >= 0.3) == (4, True)
 
 
-def test_without_a_descriptor_for_its_end_it_is_noticed_all_the_same(monkeypatch):
-    monkeypatch.setattr(run_program, "_watch", lambda pid: None)
+def test_the_end_of_a_program_is_noticed_without_a_pidfd(monkeypatch):
+    def refuse(pid):
+        raise OSError
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
     assert shell("cat; sleep 0.05; exit 5", b"in").status == 5
 
 
@@ -143,67 +140,3 @@ def test_no_descriptor_and_no_process_is_left():
     for script in ("exit 0", "cat", "exit 1"):
         shell(script, b"x")
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-# The environment
-
-MESSAGE = {"type": "message", "id": "i-1", "to": "worker", "from": "lead", "ts": 1.5, "holders": 2, "request": True}
-
-
-def test_the_facts_of_a_message_are_in_the_environment():
-    found = environment({**MESSAGE, "body": {"text": "hé", "type": "ack", "channel": "c:1"}}, "ipc:///run/x")
-    facts = {
-        name: found[f"FABRIC_{name}".encode()].decode() for name in ("ID", "TO", "FROM", "TS", "HOLDERS", "REQUEST")
-    }
-    assert facts == {"ID": "i-1", "TO": "worker", "FROM": "lead", "TS": "1.5", "HOLDERS": "2", "REQUEST": "1"}
-    assert [found[f"FABRIC_{name}".encode()] for name in ("TEXT", "TYPE", "CHANNEL", "URL")] == [
-        "hé".encode(), b"ack", b"c:1", b"ipc:///run/x",
-    ]  # fmt: skip
-    assert found[b"PATH"] == os.environb[b"PATH"]
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("a\0b", b"ab"),
-        ("x" * (MAX_VALUE + 1), b"x" * MAX_VALUE),
-        ("é" * MAX_VALUE, "é".encode() * (MAX_VALUE // 2)),
-        (None, b""),
-        (7, b"7"),
-        ({"a": 1}, b'{"a":1}'),
-        (True, b"1"),
-        ("\ud800", b"?"),
-        (2**70, b""),
-    ],
-)
-def test_whatever_a_body_says_it_is_a_value_that_execve_takes(text, value):
-    found = environment({**MESSAGE, "body": {"text": text}}, "u")
-    assert found[b"FABRIC_TEXT"] == value
-    run(["/bin/true"], b"", found, limit=0)
-
-
-@pytest.mark.parametrize("body", [None, [], "text", 5])
-def test_a_body_that_is_no_object_has_no_text(body):
-    assert environment({**MESSAGE, "body": body}, "u")[b"FABRIC_TEXT"] == b""
-
-
-def test_what_was_in_our_environment_does_not_pass_for_a_message(monkeypatch):
-    monkeypatch.setenv("FABRIC_TEXT", "mine")
-    assert environment({**MESSAGE, "body": {}}, "u")[b"FABRIC_TEXT"] == b""
-
-
-def test_messages_are_json_for_whoever_reads_stdin():
-    assert orjson.loads(shell("cat", orjson.dumps(MESSAGE)).output) == MESSAGE
-
-
-def test_more_facts_may_be_told_and_come_before_the_messages():
-    found = environment({**MESSAGE, "body": {"type": "ack"}}, "u", {"type": "other", "rule": "r"})
-    assert (found[b"FABRIC_TYPE"], found[b"FABRIC_RULE"]) == (b"other", b"r")
-
-
-@pytest.mark.parametrize(
-    ("output", "answer"),
-    [(b'{"a": 1}', {"a": 1}), (b"7\n", 7), (b"a\nb\n", "a\nb"), (b" \n", None), (b"\xff", "\ufffd")],
-)
-def test_an_answer_is_json_if_it_is_that_else_text(output, answer):
-    assert answer_of(output) == answer
