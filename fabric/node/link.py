@@ -44,7 +44,7 @@ from fabric.node.slow_consumers import SlowConsumers
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.events import PROBE
 from fabric.protocol.node_report import Report, encode_report
-from fabric.system.inherited_sockets import let_go
+from fabric.system.inherited_sockets import close_inherited
 from fabric.system.wakeup import Wakeup
 
 logger = logging.getLogger("fabric.link")
@@ -374,7 +374,7 @@ class Link:
         self._wakeup.forked()
         self.receiver.forked()
         self.dealer.forked()
-        let_go(self._address)
+        close_inherited(self._address)
 
     def close(self, patience: float = 1.0) -> int:
         """End threads and sockets; how many events were abandoned. Never hangs.

@@ -1,8 +1,8 @@
-"""The embedded default: a proxy in the background, started by whoever needs one first.
+"""Starts a proxy in the background: the embedded default.
 
-Only at the default address, which belongs to this user alone. However many processes start one at once, one wins: the
-proxy takes a lock before it binds, and the others leave. It runs in a session of its own, from `/`, with `python -P`, so
-that a file called `proxy.py` in somebody's working directory is never run in its place.
+Only at the default address, whose directory belongs to this user alone. If several processes start one at the same time,
+one proxy remains: a proxy takes a lock before it binds, and exits if another one has it. The proxy runs in a session of its
+own, from `/`, with `python -P`, so that a file `proxy.py` in the working directory is never run in its place.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ logger = logging.getLogger("fabric.link")
 
 LOG_NAME = "proxy.log"
 _START_LOCK = "start.lock"
-#: Seconds that a proxy may take to answer after it was started: Python, zmq, and a busy machine.
+#: Seconds until a started proxy must answer: the start of Python, the import of zmq, a busy machine.
 START_TIMEOUT = 15.0
+#: Seconds between checks whether a proxy answers, and whether the start lock is free.
+POLL_INTERVAL = 0.01
 #: Exit status of a background start that found another proxy at its address.
 TAKEN = 4
 
 
 def answers(address: Address) -> bool:
-    """Whether somebody listens at `address`. Says nothing about who, or how well."""
+    """Whether a process accepts connections at `address`. It need not be a proxy, nor a healthy one."""
     if address.directory is None:
         try:
             socket.create_connection((address.host.strip("[]"), address.port), timeout=1.0).close()
@@ -48,7 +50,7 @@ def answers(address: Address) -> bool:
 
 
 def private_directory(directory: Path) -> None:
-    """Make `directory` ours alone (0700). ProxyError if it is a link, or somebody else's, or open to others."""
+    """Create `directory` with mode 0700. ProxyError if it is a link, of another user, or accessible to others."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = directory.lstat()
@@ -68,7 +70,7 @@ def private_directory(directory: Path) -> None:
 def ensure_proxy(address: Address, *, timeout: float = START_TIMEOUT) -> bool:
     """Start a proxy at `address` (ipc) in the background unless one answers. Whether this call started one.
 
-    Returns when it answers. ProxyError if it does not within `timeout` seconds; its log says why.
+    Blocks until it answers. ProxyError if it does not within `timeout` seconds; the reason is in its log.
     """
     if answers(address):
         return False
@@ -77,7 +79,8 @@ def ensure_proxy(address: Address, *, timeout: float = START_TIMEOUT) -> bool:
     private_directory(directory)
     deadline = monotonic() + timeout
     with (directory / _START_LOCK).open("w") as lock:
-        # One starts, the others wait here and find it running: twenty interpreters at once would only be slow.
+        # One process starts the proxy. The others wait for this lock, and then find it running: twenty interpreters that
+        # start at once, of which one wins, would only be slow.
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,7 +90,7 @@ def ensure_proxy(address: Address, *, timeout: float = START_TIMEOUT) -> bool:
                     return False
                 if monotonic() > deadline:
                     raise ProxyError(f"no proxy came up at {address.url} within {timeout:g} s") from None
-                sleep(0.01)
+                sleep(POLL_INTERVAL)
         try:
             if answers(address):
                 return False
@@ -95,21 +98,21 @@ def ensure_proxy(address: Address, *, timeout: float = START_TIMEOUT) -> bool:
             while not answers(address):
                 if monotonic() > deadline:
                     raise ProxyError(f"the proxy started at {address.url} did not answer; see {directory / LOG_NAME}")
-                sleep(0.01)
+                sleep(POLL_INTERVAL)
         finally:
-            # Not left to closing the file: a child forked meanwhile has it open, too, and would keep the lock for life.
+            # Unlocked before the file is closed: a child that was forked meanwhile has a copy of the descriptor, and would
+            # keep the lock for life.
             fcntl.flock(lock, fcntl.LOCK_UN)
     logger.info("started a proxy in the background at %s", address.url)
     return True
 
 
 def spawn(arguments: Sequence[str], log: Path, *, timeout: float = START_TIMEOUT) -> bool:
-    """Run `python -m proxy --background` with these arguments and return when it serves; what it says goes to `log`.
+    """Run `python -m proxy --background` with `arguments`, and block until it serves. Its output is appended to `log`.
 
-    False if another one holds the address: that is where a proxy is wanted, so it is as good. ProxyError if it ended
-    before it could serve.
+    False if another proxy holds the address, which serves the caller as well. ProxyError if it exited before it served.
     """
-    # -P and `/`: a file called proxy.py in somebody's working directory is never run in its place.
+    # -P and `/`: a file proxy.py in the working directory is never run in its place.
     command = [sys.executable, "-P", "-m", "proxy", "--background", *arguments]
     environment = dict(os.environ)
     if named := environment.get("FABRIC_CONFIG"):
@@ -119,7 +122,7 @@ def spawn(arguments: Sequence[str], log: Path, *, timeout: float = START_TIMEOUT
     except OSError as error:
         raise ProxyError(f"cannot write the log {log}: {error.strerror}") from None
     try:
-        # It forks once more by itself, so this leaves us no child.
+        # The command forks once more and exits, so that the proxy is no child of this process.
         status = subprocess.run(
             command,
             cwd="/",

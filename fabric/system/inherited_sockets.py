@@ -1,11 +1,12 @@
-"""The connections that a fork's child has inherited, and must let go of.
+"""Closes the connections to the proxy that a fork's child inherited from its parent.
 
-A connection ends when the last process that has it lets go. As long as a child held its parent's, the proxy would go on
-filling the pipes of a parent that is gone, and publishers would go on sending what nobody reads: for the life of the
-child, which may be a daemon's.
+A connection ends when the last process that has its descriptor closes it. While a child kept its parent's descriptors,
+the proxy would go on filling the pipes of a parent that has ended, and publishers would go on sending to it: for the life
+of the child, which may be a daemon's.
 
-libzmq's descriptors are its own secret, and its sockets must not be touched in a child: so they are known by where they
-lead. They are not closed but replaced by `/dev/null`, so that no later file gets a number that libzmq may still know.
+libzmq does not publish its descriptors, and its sockets must not be used in a child. So the descriptors are found by
+their peer address. Each is replaced by `/dev/null` instead of closed, so that no later file gets a number that libzmq
+still uses.
 """
 
 from __future__ import annotations
@@ -16,20 +17,23 @@ import stat
 
 from fabric.config.address import Address
 
-#: Options of our tcp sockets (see `link`), by which they are told from other people's to the same port of another host.
+#: Options of our tcp sockets (see `fabric.node.link`). They distinguish our connections from others to the same port.
 KEEPALIVE = {socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 
 
-def let_go(address: Address) -> int:
-    """Replace all connections of this process to the proxy at `address`; how many there were. For a fork's child only."""
+def close_inherited(address: Address) -> int:
+    """Replace all connections of this process to the proxy at `address` by `/dev/null`. Their number.
+
+    For a fork's child only.
+    """
     paths = {endpoint.partition("://")[2] for endpoint in (address.events_in, address.events_out, address.messages)}
     ports = {int(path.rpartition(":")[2]) for path in paths} if address.directory is None else set()
-    found = [descriptor for descriptor in _sockets() if _leads_to(descriptor, paths, ports)]
+    found = [descriptor for descriptor in _sockets() if _is_connected_to(descriptor, paths, ports)]
     if found:
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for descriptor in found:
-            os.dup2(nothing, descriptor, inheritable=False)
-        os.close(nothing)
+            os.dup2(null, descriptor, inheritable=False)
+        os.close(null)
     return len(found)
 
 
@@ -39,12 +43,12 @@ def _sockets() -> list[int]:
         try:
             if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 found.append(int(name))
-        except OSError:  # the one that the directory was read with
+        except OSError:  # the descriptor with which the directory was read
             continue
     return found
 
 
-def _leads_to(descriptor: int, paths: set[str], ports: set[int]) -> bool:
+def _is_connected_to(descriptor: int, paths: set[str], ports: set[int]) -> bool:
     try:
         connection = socket.socket(fileno=descriptor)
     except OSError:

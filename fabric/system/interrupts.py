@@ -1,7 +1,8 @@
-"""Whether this is a signal handler, or a finaliser, in the middle of something.
+"""Detects re-entrance: whether the caller is a signal handler or a finaliser that interrupted given functions.
 
-Python runs both between any two steps of whatever a thread does. A lock that is held there is let go only when they have
-returned: to wait for it would be to wait for ever, and no lock can tell that from one that another thread has.
+Python runs both between any two bytecode instructions of a thread. A lock that the interrupted function holds is released
+only after they have returned: waiting for it would be a deadlock, and a lock cannot be asked whether its holder is another
+thread. The call stack can.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from types import CodeType, FrameType
 
 
 def interrupts(functions: frozenset[CodeType]) -> bool:
-    """Whether one of these is under way in this thread, further out than the caller."""
+    """Whether a call of one of these functions is on this thread's stack, further out than the caller of this function."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code in functions:

@@ -1,9 +1,10 @@
-"""Nothing that somebody else wrote acts on a terminal.
+"""Escapes text of other programs before it is displayed or logged, so that none of it controls a terminal.
 
-A topic, a source or a payload may hold what a terminal obeys or is fooled by: escape sequences that set the title or
-answer as if typed, C1 controls that do the same in one character, bidirectional overrides that show text in another
-order, invisible characters. They are shown as `\\u001b`, everywhere and always: a pipe, too, ends at a terminal sooner or
-later. (kubectl's CVE-2021-25743 was events.) Inside JSON that is the same string to whoever parses it.
+A topic, a source or a payload may contain characters that a terminal obeys or that deceive a reader: escape sequences
+that set the title or insert input as if typed, C1 controls that do the same in one character, bidirectional overrides that
+reorder the text, invisible characters. Each is shown as `\\u001b`, also when the output is no terminal: the content of a
+pipe or a log is displayed later. (kubectl's CVE-2021-25743 was about events.) Within a JSON string the escape is JSON's
+own, so that a parser returns the original text.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import orjson
 
 
 def safe(text: str) -> str:
-    """`text` with every character escaped that is not plainly visible in one line."""
+    """`text` as one line: every character that is not visible is escaped as `\\uXXXX`, in UTF-16 units as in JSON."""
     if text.isprintable():
         return text
     return "".join(character if _visible(character) else _escaped(character) for character in text)
 
 
 def _visible(character: str) -> bool:
-    # Cc control, Cf format (bidi, zero width), Cs surrogate, Co private, Cn unassigned, Zl and Zp line breaks; Zs are
-    # spaces, of which scripts have several.
+    # Not visible: Cc control, Cf format (bidi, zero width), Cs surrogate, Co private, Cn unassigned, Zl and Zp line breaks.
+    # Visible: Zs, the spaces of which scripts have several.
     category = unicodedata.category(character)
     return category[0] != "C" and category not in ("Zl", "Zp")
 
@@ -32,22 +33,22 @@ def _escaped(character: str) -> str:
     code = ord(character)
     if code < 0x10000:
         return f"\\u{code:04x}"
-    code -= 0x10000  # as JSON has it
+    code -= 0x10000  # a surrogate pair, as in JSON
     return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
 
 
 def to_json(value: Any) -> str:
-    """`value`, which came as JSON, as one safe line of it."""
+    """`value`, which was parsed from JSON, as one escaped line of JSON."""
     try:
         return safe(orjson.dumps(value).decode())
-    except TypeError:  # what orjson reads may be nested deeper than what it writes
+    except TypeError:  # orjson reads deeper nesting than it writes
         return '"(nested too deeply to be shown)"'
 
 
 def safe_lines(text: str, indent: str = "  ") -> str:
-    """`text` safe as `safe` makes it, but with its lines and tabulators.
+    """`text` escaped as by `safe`, except for its line ends and tabulators.
 
-    Each line but the first begins with `indent`: no line of somebody else's passes for one of ours.
+    Each line but the first is indented by `indent`, so that no line of foreign text looks like a line of our output.
     """
     if text.isprintable():
         return text

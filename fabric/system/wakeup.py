@@ -1,8 +1,8 @@
-"""Waking a thread that sits in `poll`, from any other.
+"""Ends the `poll` of one thread from any other: the self-pipe trick (D. J. Bernstein).
 
-A pipe, as in the self-pipe trick (D. J. Bernstein). The lock is there for the end only: a byte written to a descriptor
-that has been closed meanwhile, and given out again, would end up in somebody else's file. It is re-entrant: a signal
-handler, or a finaliser, may publish while this very thread wakes somebody.
+The lock protects `close` only: a byte written to a descriptor that was closed and reused meanwhile would go into another
+file. The lock is re-entrant, because a signal handler or a finaliser may publish, and so call `set`, during a `set` of the
+same thread.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 
 
 class Wakeup:
-    """`set` on any thread, also after `close`; `descriptor` and `clear` are the sleeping thread's."""
+    """`set` may be called on any thread, also after `close`. `descriptor` and `clear` are for the thread that polls."""
 
     def __init__(self) -> None:
         self.descriptor, self._writing = os.pipe()
@@ -22,28 +22,28 @@ class Wakeup:
         self._open = True
 
     def set(self) -> None:
-        """Wake it, now or when it next sleeps. Nothing happens once it is closed."""
+        """Make the descriptor readable until `clear`. No-op after `close`."""
         with self._lock:
             if self._open:
                 try:
                     os.write(self._writing, b"\0")
                 except BlockingIOError:
-                    pass  # the pipe is full: it is awake already
+                    pass  # the pipe is full, so the descriptor is readable already
 
     def clear(self) -> None:
-        """It is awake: forget how often it was woken."""
+        """Make the descriptor unreadable: consume all earlier calls of `set`."""
         try:
             os.read(self.descriptor, 4_096)
         except BlockingIOError:
             pass
 
     def forked(self) -> None:
-        """We are a fork's child, and the sleeper is the parent's: who had the lock may not be here."""
+        """In a fork's child: close it. The lock is replaced, because its holder may be a thread of the parent."""
         self._lock = threading.RLock()
         self.close()
 
     def close(self) -> None:
-        """It will not sleep again."""
+        """Close both ends of the pipe. The polling thread has stopped using the descriptor."""
         with self._lock:
             if self._open:
                 self._open = False

@@ -1,4 +1,4 @@
-"""The embedded default: a proxy in the background, started by whoever needs one first."""
+"""The embedded default: a proxy in the background, started by the first process that needs one."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def background_proxies(directory):
 
 @pytest.fixture
 def default(monkeypatch):
-    """The embedded default in a directory of its own; whoever serves it is ended."""
+    """The embedded default in a directory of its own; its proxies are ended after the test."""
     directory = Path(tempfile.mkdtemp(prefix="fabric-"))
     monkeypatch.setenv("FABRIC_RUNTIME_DIR", str(directory))
     yield directory / "fabric"
@@ -97,7 +97,7 @@ def test_twenty_processes_that_start_at_once_end_with_one_proxy(default):
     assert len(background_proxies(default)) == 1
 
 
-def test_a_proxy_in_the_background_belongs_to_nobody_here(default):
+def test_a_proxy_in_the_background_is_no_child_and_has_its_own_session_and_directory(default):
     ensure_proxy(parse_address(f"ipc://{default}"))
     [pid] = background_proxies(default)
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -106,15 +106,15 @@ def test_a_proxy_in_the_background_belongs_to_nobody_here(default):
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
 
 
-def test_a_proxy_in_the_background_holds_none_of_our_descriptors(default):
+def test_a_proxy_in_the_background_inherits_none_of_our_descriptors(default):
     read, write = os.pipe()
     os.set_inheritable(write, True)
     try:
         ensure_proxy(parse_address(f"ipc://{default}"))
         [pid] = background_proxies(default)
         ours = os.readlink(f"/proc/self/fd/{write}")
-        held = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
-        assert ours not in held
+        inherited = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+        assert ours not in inherited
     finally:
         os.close(read)
         os.close(write)
@@ -127,13 +127,13 @@ def test_a_proxy_in_the_background_logs_into_its_directory(default):
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_somebodys_own_proxy_py_is_never_run(default, tmp_path, monkeypatch):
+def test_a_proxy_py_in_the_working_directory_is_never_run(default, tmp_path, monkeypatch):
     (tmp_path / "proxy.py").write_text("raise SystemExit('this is not the one')")
     monkeypatch.chdir(tmp_path)
     assert ensure_proxy(parse_address(f"ipc://{default}"))
 
 
-def test_a_directory_that_cannot_be_ours_is_an_error_that_says_why(default):
+def test_a_directory_that_is_a_link_is_an_error_that_says_so(default):
     default.parent.mkdir(exist_ok=True)
     default.symlink_to("/tmp")
     try:
@@ -159,7 +159,7 @@ def test_a_private_directory_is_made_with_mode_0700(tmp_path):
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_private_directory_may_be_there(tmp_path):
+def test_a_private_directory_may_exist_already(tmp_path):
     private_directory(tmp_path / "a")
     private_directory(tmp_path / "a")
 
@@ -180,19 +180,19 @@ def test_a_link_to_a_directory_is_refused(tmp_path):
         private_directory(tmp_path / "link")
 
 
-def test_a_file_in_its_place_is_an_error(tmp_path):
+def test_a_file_in_place_of_the_directory_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ProxyError):
         private_directory(tmp_path / "file")
 
 
-def test_a_directory_of_somebody_else_is_refused(tmp_path, monkeypatch):
+def test_a_directory_of_another_user_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
     with pytest.raises(ProxyError, match="belongs to user"):
         private_directory(tmp_path)
 
 
-def test_nobody_answers_where_nothing_is(lonely_url):
+def test_nothing_answers_where_no_process_listens(lonely_url):
     assert not answers(parse_address(lonely_url))
     assert not answers(parse_address("tcp://127.0.0.1:1"))
 

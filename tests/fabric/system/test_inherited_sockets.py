@@ -1,4 +1,4 @@
-"""Connections are known by where they lead. (That a fork's child lets go of its parent's: `tests/system/test_forks.py`.)"""
+"""Connections are identified by their peer address. (A real fork's child: `tests/system/test_forks.py`.)"""
 
 import os
 import socket
@@ -6,12 +6,12 @@ import socket
 import pytest
 
 from fabric.config.address import parse_address
-from fabric.system.inherited_sockets import KEEPALIVE, let_go
+from fabric.system.inherited_sockets import KEEPALIVE, close_inherited
 
 
 @pytest.fixture
 def address(lonely_url):
-    """A proxy's address; its directory is there."""
+    """A proxy's address, whose directory exists."""
     address = parse_address(lonely_url)
     address.directory.mkdir()
     return address
@@ -19,12 +19,12 @@ def address(lonely_url):
 
 @pytest.fixture
 def listening():
-    """A function that listens somewhere and connects to it; everything is closed after the test."""
+    """A function that connects to a new listener at an address; both are closed after the test."""
     made = []
 
-    def listen(family, where):
+    def listen(family, address):
         made.extend([listener := socket.socket(family), connection := socket.socket(family)])
-        listener.bind(where)
+        listener.bind(address)
         listener.listen()
         connection.connect(listener.getsockname())
         return connection
@@ -34,7 +34,7 @@ def listening():
         each.close()
 
 
-def is_nothing(connection):
+def is_dev_null(connection):
     return os.path.samestat(os.fstat(connection.fileno()), os.stat(os.devnull))
 
 
@@ -44,24 +44,24 @@ def test_connections_to_the_proxys_sockets_become_dev_null_and_others_stay(liste
         for endpoint in (address.events_in, address.events_out, address.messages)
     ]
     other = listening(socket.AF_UNIX, str(address.directory / "other"))
-    assert let_go(address) == 3
-    assert [is_nothing(each) for each in ours] == [True] * 3
+    assert close_inherited(address) == 3
+    assert [is_dev_null(each) for each in ours] == [True] * 3
     other.sendall(b"still there")
-    assert let_go(address) == 0
+    assert close_inherited(address) == 0
 
 
-def test_over_tcp_only_what_has_our_options_is_ours(listening):
+def test_over_tcp_only_connections_with_our_options_are_closed(listening):
     ours, other = listening(socket.AF_INET, ("127.0.0.1", 0)), listening(socket.AF_INET, ("127.0.0.1", 0))
     for option, value in KEEPALIVE.items():
         ours.setsockopt(socket.IPPROTO_TCP, option, value)
     for each, count in ((ours, 1), (other, 0)):
-        assert let_go(parse_address(f"tcp://127.0.0.1:{each.getpeername()[1]}")) == count
-    assert is_nothing(ours)
+        assert close_inherited(parse_address(f"tcp://127.0.0.1:{each.getpeername()[1]}")) == count
+    assert is_dev_null(ours)
     other.sendall(b"still there")
 
 
 def test_it_leaves_no_descriptor_behind(listening, address):
     listening(socket.AF_UNIX, address.messages.removeprefix("ipc://"))
     before = os.listdir("/dev/fd")
-    let_go(address)
+    close_inherited(address)
     assert os.listdir("/dev/fd") == before

@@ -1,53 +1,53 @@
-"""Signal handlers and finalisers know what they are in the middle of."""
+"""Signal handlers and finalisers detect which functions they interrupt."""
 
 import signal
 
 from fabric.system.interrupts import interrupts
 
 
-def sends():
+def raise_a_signal():
     signal.raise_signal(signal.SIGUSR1)
 
 
-HOLDERS = frozenset([sends.__code__])
+INTERRUPTED = frozenset([raise_a_signal.__code__])
 
 
-def test_a_signal_handler_knows_what_it_interrupts():
+def test_a_signal_handler_detects_the_function_that_it_interrupts():
     seen = []
-    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(asks()))
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(check()))
     try:
-        sends()
+        raise_a_signal()
         signal.raise_signal(signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert seen == [True, False]
 
 
-def test_a_finaliser_knows_what_it_interrupts():
+def test_a_finaliser_detects_the_function_that_it_interrupts():
     seen = []
 
-    class Told:
+    class Finalised:
         def __del__(self):
-            seen.append(asks())
+            seen.append(check())
 
-    def lets_go(told):
-        del told
+    def drop(value):
+        del value
 
-    holders = frozenset([lets_go.__code__])
+    interrupted = frozenset([drop.__code__])
 
-    def asks():
-        return interrupts(holders)
+    def check():
+        return interrupts(interrupted)
 
-    lets_go(Told())
+    drop(Finalised())
     assert seen == [True]
 
 
-def test_who_asks_interrupts_nothing_itself():
-    def asks_itself():
-        return interrupts(frozenset([asks_itself.__code__]))
+def test_the_caller_itself_does_not_count():
+    def check_itself():
+        return interrupts(frozenset([check_itself.__code__]))
 
-    assert not asks_itself()
+    assert not check_itself()
 
 
-def asks():
-    return interrupts(HOLDERS)
+def check():
+    return interrupts(INTERRUPTED)

@@ -55,17 +55,17 @@ def test_an_input_larger_than_any_pipe_goes_through_while_output_comes_back():
     assert shell("cat", data, limit=len(data)).output == data
 
 
-def test_a_program_that_never_reads_its_input_is_none_the_worse_for_it():
+def test_a_program_that_never_reads_its_input_runs_to_its_end():
     assert shell("exit 0", b"x" * 1_000_000).problem == ""
 
 
-def test_a_program_that_prints_without_end_costs_no_memory_and_is_ended():
+def test_a_program_that_prints_for_ever_costs_no_memory_and_is_ended():
     ran = shell("yes", timeout=0.5, limit=1_000)
     assert (len(ran.output), ran.cut, ran.timed_out) == (1_000, True, True)
     assert ran.seconds < 5
 
 
-def test_what_is_over_the_limit_is_read_and_forgotten_so_that_the_program_can_end():
+def test_output_over_the_limit_is_read_and_discarded_so_that_the_program_can_end():
     ran = shell("head -c 5000000 /dev/zero; echo end >&2", limit=100)
     assert (ran.output, ran.cut, ran.errors, ran.problem) == (b"\0" * 100, True, b"end\n", "")
 
@@ -78,18 +78,18 @@ def test_a_program_that_hangs_is_ended_and_so_are_its_children(tmp_path):
     wait_until(lambda: has_ended(pid))
 
 
-def test_one_that_ignores_being_asked_is_killed():
+def test_a_program_that_ignores_the_request_to_end_is_killed():
     ran = python("import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)", timeout=0.5)
     assert ran.status == -9
     assert ran.seconds < 5
 
 
-def test_one_that_listens_when_asked_to_end_may_say_a_last_word():
+def test_output_that_a_program_writes_when_asked_to_end_is_read():
     ran = shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done", timeout=0.3)
     assert (ran.output, ran.timed_out) == (b"ready\nbye\n", True)
 
 
-def test_what_it_leaves_in_its_group_ends_with_it_and_is_not_waited_for(tmp_path):
+def test_processes_that_a_program_leaves_in_its_group_are_killed_and_not_waited_for(tmp_path):
     began = monotonic()
     ran = shell(f"sleep 600 & echo $! > {tmp_path}/pid; echo done")
     assert (ran.output, ran.problem) == (b"done\n", "")
@@ -98,7 +98,7 @@ def test_what_it_leaves_in_its_group_ends_with_it_and_is_not_waited_for(tmp_path
     wait_until(lambda: has_ended(pid))
 
 
-def test_somebody_in_another_session_who_keeps_its_output_open_is_not_waited_for(tmp_path):
+def test_a_process_in_another_session_that_keeps_the_output_open_is_not_waited_for(tmp_path):
     script = "import subprocess,sys; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid)"
     ran = python(script, timeout=10.0)
     os.kill(int(ran.output), 9)
@@ -118,7 +118,7 @@ def test_the_end_of_a_program_is_noticed_without_a_pidfd(monkeypatch):
     assert shell("cat; sleep 0.05; exit 5", b"in").status == 5
 
 
-def test_it_ends_when_it_is_cancelled():
+def test_a_cancelled_program_is_ended():
     enough = threading.Event()
     threading.Timer(0.1, enough.set).start()
     ran = shell("sleep 600", timeout=None, cancelled=enough.is_set)
@@ -126,11 +126,11 @@ def test_it_ends_when_it_is_cancelled():
     assert ran.seconds < 5
 
 
-def test_what_killed_it_is_named():
+def test_the_signal_that_killed_a_program_is_named():
     assert shell("kill -SEGV $$").problem == "was killed by SIGSEGV"
 
 
-def test_a_program_that_is_not_there_is_an_error():
+def test_a_program_that_does_not_exist_is_an_error():
     with pytest.raises(FileNotFoundError):
         run(["/nonexistent"], b"", {}, limit=10)
 

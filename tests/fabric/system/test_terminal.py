@@ -25,29 +25,29 @@ HARMFUL = [
 
 
 @pytest.mark.parametrize("text", ["plain", "größer ≥ 3", "日本語", "😀", "全角\u3000空白", r"C:\path"])
-def test_what_is_plainly_visible_stays_as_it_is(text):
+def test_visible_characters_stay_as_they_are(text):
     assert safe(text) == text
 
 
 @pytest.mark.parametrize("text", HARMFUL)
-def test_what_a_terminal_obeys_or_hides_is_shown_as_its_code(text):
+def test_characters_that_a_terminal_obeys_or_hides_are_shown_as_their_codes(text):
     assert safe(f"a{text}z").isprintable()
     assert "\\u" in safe(text)
 
 
 @given(st.text())
-def test_no_text_comes_out_with_a_control_or_format_character(text):
+def test_escaped_text_has_no_control_or_format_character(text):
     assert not {character for character in safe(text) if unicodedata.category(character)[0] == "C"}
 
 
 @given(st.recursive(st.none() | st.integers(-(2**63), 2**63) | st.text(), st.lists))
-def test_escaped_json_says_the_same_to_whoever_parses_it(value):
+def test_escaped_json_parses_to_the_original_value(value):
     shown = to_json(value)
     assert json.loads(shown) == value
     assert "\n" not in shown
 
 
-def test_json_that_is_too_deep_to_be_written_is_shown_as_such():
+def test_json_that_is_nested_too_deeply_to_be_written_is_named_as_that():
     deep = orjson.loads("[" * 500 + "]" * 500)
     assert json.loads(to_json(deep)) == "(nested too deeply to be shown)"
 
@@ -62,12 +62,12 @@ def test_json_that_is_too_deep_to_be_written_is_shown_as_such():
         ("a\u2028b\x85c\x0bd", "a\\u2028b\\u0085c\\u000bd"),
     ],
 )
-def test_lines_of_a_text_stay_lines_and_are_told_from_ours(text, shown):
+def test_lines_of_a_text_stay_lines_and_are_indented(text, shown):
     assert safe_lines(text) == shown
 
 
 @given(st.text())
-def test_every_line_after_the_first_is_indented_and_nothing_else_acts(text):
+def test_every_line_after_the_first_is_indented_and_the_rest_is_escaped(text):
     first, *others = safe_lines(text).split("\n")
     assert all(line.startswith("  ") for line in others)
     assert not {each for line in (first, *others) for each in line.replace("\t", "") if safe(each) != each}
