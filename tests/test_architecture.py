@@ -21,8 +21,8 @@ SOURCES = {
 
 #: Above the line: modules that may do I/O, start threads and read clocks. All others of fabric and proxy are pure.
 SHELL = {
-    "fabric.__init__", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream", "fabric.config.address",
-    "fabric.config.endpoint_name",
+    "fabric.__init__", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream", "fabric.bus.waiter",
+    "fabric.config.address", "fabric.config.endpoint_name",
     "fabric.config.settings", "fabric.events.catch_up", "fabric.events.delivery", "fabric.events.receiver",
     "fabric.events.retained", "fabric.events.retained_fetch", "fabric.events.sender", "fabric.log_events",
     "fabric.messages.dealer", "fabric.messages.endpoint", "fabric.messages.messaging", "fabric.messages.queries",

@@ -1,53 +1,48 @@
-"""A recorder of events: to look at what was published, and to wait until so much was.
+"""A recorder of events: keeps those that match a pattern, and waits until a number of them have arrived.
 
     with node.capture("orders.**") as captured:
-        captured.wait_ready(everyone=True)                # what others publish from here on is recorded
+        captured.wait_ready(everyone=True)                # events published anywhere after this are recorded
         shop.place("apple")
-        captured.wait(2, timeout=5)                       # blocks until two are there: returns them
+        captured.wait(2, timeout=5)                       # blocks until two have arrived, and returns them
     assert captured.topics == ["orders.placed", "orders.shipped"]
 
-An `EventStream` hands each event out once and forgets it; a capture keeps them, and is a sequence. It is for tests, and
-for looking at a running program: it keeps the first `limit` events and counts the rest, so that what it holds has an end
-and its indices stay what they are.
+An `EventStream` returns each event once; a capture keeps them, and is a sequence. It is for tests, and for inspecting a
+running program: it keeps the first `limit` events and counts the rest, so that its memory is bounded and the index of an
+event never changes.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 from fabric.bus.bus import Bus
 from fabric.bus.loop_queue import running_loop
+from fabric.bus.waiter import Waiter
 from fabric.errors import Closed
 from fabric.protocol.envelope import Envelope
 
-if TYPE_CHECKING:
-    import asyncio
-
 #: Events, and characters of each, that an error shows.
-SHOWN = 10
-SHOWN_CHARACTERS = 200
+MAX_SHOWN = 10
+MAX_SHOWN_CHARACTERS = 200
 
 
 class Capture(Sequence[Envelope]):
-    """Events that match `pattern`, in the order they came, from its making on. Any thread.
+    """The events that match `pattern`, in the order of their arrival, since it was created. Any thread.
 
-    Also for a bus that is connected to nothing: `Capture(bus, "orders.**")`. Subscribing follows the rules of
-    `Bus.subscribe`: made while an event loop runs in this thread, it gets remote events on that loop.
+    The bus need not be connected: `Capture(bus, "orders.**")`. It subscribes as by `Bus.subscribe`: created while an event
+    loop runs in this thread, it receives remote events on that loop.
     """
 
     def __init__(self, bus: Bus, pattern: str = "**", *, limit: int = 10_000) -> None:
         if limit < 1:
             raise ValueError(f"the limit of a capture is at least 1, not {limit}")
-        #: Events that came when it was full: they are not in it.
+        #: Events that arrived when it was full, and are not in it.
         self.dropped = 0
         self._limit = limit
         self._events: list[Envelope] = []
-        self._changed = threading.Condition()
-        self._waiting: list[tuple[int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._changed = Waiter(used_after_fork=True)
         self._cancelled = False
         self.subscription = bus.subscribe(pattern, self._record)
 
@@ -58,13 +53,12 @@ class Capture(Sequence[Envelope]):
                 return
             self._events.append(envelope)
             self._changed.notify_all()
-            self._wake_awaiting()
 
-    # What is there
+    # The recorded events
 
     @property
     def events(self) -> list[Envelope]:
-        """A list of what is there now."""
+        """A copy of the recorded events."""
         return self._events.copy()
 
     @property
@@ -83,64 +77,48 @@ class Capture(Sequence[Envelope]):
         return self._events[index]
 
     def __iter__(self) -> Iterator[Envelope]:
-        """Over what is there now; it does not wait."""
+        """Iterate over a copy of the recorded events, without waiting for more."""
         return iter(self._events.copy())
 
     def clear(self) -> None:
-        """Forget what is there, and go on recording."""
+        """Remove the recorded events, and go on recording."""
         with self._changed:
             self._events.clear()
 
     # Waiting
 
     def wait(self, count: int = 1, timeout: float = 5.0) -> list[Envelope]:
-        """Block until at least `count` events are there; all that are there then.
+        """Block until at least `count` events are recorded; returns all of them.
 
-        TimeoutError after `timeout` seconds, which shows what did come; Closed if it is cancelled before. RuntimeError
-        if it would block the thread of a running event loop: use `await captured.await_(…)`.
+        TimeoutError after `timeout` seconds, whose text shows the recorded events; Closed if it is cancelled before.
+        RuntimeError if it would block the thread of a running event loop: use `await captured.await_(…)`.
         """
         self._check(count)
         if len(self._events) < count and running_loop() is not None:
             raise RuntimeError("waiting for captured events would block the running event loop: use `await_`")
-        deadline = monotonic() + timeout
         with self._changed:
-            while len(self._events) < count:
-                left = deadline - monotonic()
-                if self._cancelled:
-                    raise Closed(self._missing(count, "it was cancelled"))
-                if left <= 0:
-                    raise TimeoutError(self._missing(count, f"after {timeout:g} s"))
-                self._changed.wait(left)
-            return self._events.copy()
+            if not self._changed.wait_for(lambda: self._is_over(count), timeout):
+                raise TimeoutError(self._missing(count, f"after {timeout:g} s"))
+            return self._result(count)
 
     async def await_(self, count: int = 1, timeout: float = 5.0) -> list[Envelope]:
         """The awaitable twin of `wait`."""
-        import asyncio
-
         self._check(count)
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    with self._changed:
-                        if len(self._events) >= count:
-                            return self._events.copy()
-                        if self._cancelled:
-                            raise Closed(self._missing(count, "it was cancelled"))
-                        future: asyncio.Future[None] = loop.create_future()
-                        entry = (count, loop, future)
-                        self._waiting.append(entry)
-                    try:
-                        await future
-                    finally:
-                        with self._changed:
-                            if entry in self._waiting:
-                                self._waiting.remove(entry)
+            return await self._changed.until(lambda: self._is_over(count), lambda: self._result(count), timeout)
         except TimeoutError:
             raise TimeoutError(self._missing(count, f"after {timeout:g} s")) from None
 
+    def _is_over(self, count: int) -> bool:
+        return len(self._events) >= count or self._cancelled
+
+    def _result(self, count: int) -> list[Envelope]:
+        if len(self._events) < count:
+            raise Closed(self._missing(count, "it was cancelled"))
+        return self._events.copy()
+
     def wait_ready(self, timeout: float = 5.0, *, everyone: bool = True) -> None:
-        """Block until what others publish is recorded; see `Subscription.wait_ready`."""
+        """Block until events of other processes are recorded; see `Subscription.wait_ready`."""
         self.subscription.wait_ready(timeout, everyone=everyone)
 
     async def ready(self, timeout: float = 5.0, *, everyone: bool = True) -> None:
@@ -156,28 +134,18 @@ class Capture(Sequence[Envelope]):
         text = f"{len(events)} of {count} events of {self.subscription.pattern!r} {when}"
         if not events:
             return f"{text}; nothing came"
-        shown = [_short(event) for event in events[-SHOWN:]]
-        more = [f"… {len(events) - SHOWN} before"] if len(events) > SHOWN else []
+        shown = [_short(event) for event in events[-MAX_SHOWN:]]
+        more = [f"… {len(events) - MAX_SHOWN} before"] if len(events) > MAX_SHOWN else []
         return "\n  ".join([f"{text}; what came:", *more, *shown])
 
-    def _wake_awaiting(self) -> None:
-        have = len(self._events)
-        for count, loop, future in self._waiting:
-            if have >= count or self._cancelled:
-                try:
-                    loop.call_soon_threadsafe(_set, future)
-                except RuntimeError:
-                    continue  # its loop is closed: nobody waits there any more
-
-    # Leaving
+    # Ending
 
     def cancel(self) -> bool:
-        """Stop recording; what is there stays. False if it had ended before."""
+        """Stop recording, and keep the recorded events. False if it had ended before."""
         ended = self.subscription.cancel()
         with self._changed:
             self._cancelled = True
             self._changed.notify_all()
-            self._wake_awaiting()
         return ended
 
     def __enter__(self) -> Capture:
@@ -190,11 +158,6 @@ class Capture(Sequence[Envelope]):
         return f"<Capture {self.subscription.pattern!r}: {len(self)} events{', ended' if self._cancelled else ''}>"
 
 
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 def _short(event: Any) -> str:
     text = repr(event)
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…"
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "…"

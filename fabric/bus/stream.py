@@ -70,7 +70,7 @@ class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
     @property
     def taken(self) -> int:
         """Events that were taken out of the buffer."""
-        return self._buffer.came - self._buffer.dropped - self._buffer.superseded - len(self._buffer)
+        return self._buffer.received - self._buffer.dropped - self._buffer.superseded - len(self._buffer)
 
     def __len__(self) -> int:
         """How many events wait in the buffer."""

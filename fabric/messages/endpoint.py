@@ -17,11 +17,10 @@ request; its exception is logged, and raises `RemoteError` at the requester.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 
 from fabric.bus.buffer import Buffer
+from fabric.bus.waiter import Promise
 from fabric.errors import Closed, MessageError, NotReady
 from fabric.messages.message import Answers, Handler, Message
 from fabric.messages.workers import HandlerWorkers
@@ -43,7 +42,7 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
         self.key = -1
         self._inbox: Buffer[Message] = Buffer(f"the inbox of {name!r}", max_inbox)
         self._answers = answers
-        self._registered: Future[None] = Future()
+        self._registered: Promise[None] = Promise()
         self._put = 0  # written by the control thread only
         self._workers = HandlerWorkers(name, handler, self._inbox, max_workers) if handler is not None else None
 
@@ -51,19 +50,18 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
 
     def wait_ready(self, timeout: float = 5.0) -> None:
         """Block until the name is ours. NameTaken if it is somebody else's, NotReady when `timeout` seconds are over."""
-        if not self._registered.done():
+        if not self._registered.done:
             self._answers.may_block()
-        try:
-            self._registered.result(timeout)
-        except FutureTimeout:
-            raise self._not_ready(timeout) from None
+        if not self._registered.wait(timeout):
+            raise self._not_ready(timeout)
+        self._registered.result()
 
     async def ready(self, timeout: float = 5.0) -> None:
         """The awaitable twin of `wait_ready`."""
         import asyncio
 
         try:
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._registered)), timeout)
+            await asyncio.wait_for(self._registered, timeout)
         except TimeoutError:
             raise self._not_ready(timeout) from None
 
@@ -73,16 +71,13 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
     def registered(self, name: str, session: str) -> None:
         """For the session's shell."""
         self.name, self.session, self.state = name, session, "registered"
-        if not self._registered.done():
-            self._registered.set_result(None)
+        self._registered.set(None)
 
     def lost(self, error: MessageError | Closed, state: str) -> None:
         """For the session's shell: the name was not granted, or is not ours any more."""
         self.state = state
         self._inbox.close(error)
-        if not self._registered.done():
-            self._registered.set_exception(error)
-            self._registered.exception()  # it is in the log, too: no warning if no thread waits for it
+        self._registered.fail(error)
 
     def forked(self, error: Closed) -> None:
         """For the session's shell: this process is a fork's child; the messages in the inbox are the parent's to handle."""

@@ -13,10 +13,9 @@ Delivered means that the message is in the inbox of its holder; no more and no l
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
+from fabric.bus.waiter import Promise
 from fabric.errors import FabricError
 
 
@@ -31,19 +30,19 @@ class Receipt:
         #: Number of endpoints that have it: one, or for a broadcast any number.
         self.holders = 0
         self._request = request
-        self._future: Future[Any] = Future()
+        self._promise: Promise[Any] = Promise()
         self._may_block = may_block
 
     @property
     def error(self) -> FabricError | None:
         """The error that it failed with, if it did."""
-        error = self._future.exception() if self._future.done() else None
+        error = self._promise.error
         return error if isinstance(error, FabricError) else None
 
     @property
     def done(self) -> bool:
         """Whether `wait` would return at once."""
-        return self._future.done()
+        return self._promise.done
 
     def wait(self, timeout: float | None = None) -> Any:
         """Block until the message is delivered, or the request answered. Returns the number of holders, or the answer.
@@ -51,41 +50,31 @@ class Receipt:
         Raises the error that the message failed with (see `fabric.errors`), by its deadline. TimeoutError if `timeout`
         seconds are over before: the message goes on. RuntimeError on the thread of a running event loop (`await` there).
         """
-        if not self._future.done():
+        if not self._promise.done:
             self._may_block()
-        try:
-            return self._future.result(timeout)
-        except FutureTimeout:
-            if self._future.done():
-                raise  # DeliveryTimeout is a TimeoutError, too
-            raise TimeoutError(f"the message to {self.to!r} is still {self.state} after {timeout:g} s") from None
+        if not self._promise.wait(timeout):
+            raise TimeoutError(f"the message to {self.to!r} is still {self.state} after {timeout:g} s")
+        return self._promise.result()
 
     def __await__(self) -> Generator[Any, None, Any]:
-        import asyncio
-
-        # Shielded: a task that stops waiting does not cancel the message.
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        return self._promise.__await__()
 
     def delivered(self, holders: int) -> None:
         """For the session's shell: it is in the inboxes of `holders`."""
         self.holders = holders
         self.state = "delivered"
         if not self._request:
-            self._settle(lambda: self._future.set_result(holders))
+            self._promise.set(holders)
 
     def replied(self, value: Any) -> None:
         """For the session's shell: the handler answered."""
         self.state = "replied"
-        self._settle(lambda: self._future.set_result(value))
+        self._promise.set(value)
 
     def failed(self, error: FabricError) -> None:
         """For the session's shell: it has failed."""
         self.state = "failed"
-        self._settle(lambda: self._future.set_exception(error))
-
-    def _settle(self, settle: Callable[[], None]) -> None:
-        if not self._future.done():
-            settle()
+        self._promise.fail(error)
 
     def __repr__(self) -> str:
         return f"<Receipt {self.id} to {self.to!r}: {self.state}>"

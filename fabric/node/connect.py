@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from fabric.bus import buffer
+from fabric.bus import waiter
 from fabric.bus.bus import Bus
 from fabric.config.settings import Settings, load
 from fabric.messages.receipt import Receipt
@@ -100,7 +100,7 @@ def _close_all() -> None:
 def _after_fork() -> None:
     global _connecting  # the parent may have held it
     _connecting = threading.Lock()
-    buffer.forked()
+    waiter.forked()
     default_bus.forked()
     for node in list(_nodes):
         node.forked()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 
 from fabric.bus.loop_queue import running_loop
+from fabric.bus.waiter import Promise
 
 
 class Routing:
@@ -23,7 +22,7 @@ class Routing:
         #: The name of the sender that sent it, and the reason of a failure.
         self.via = ""
         self.problem = ""
-        self._future: Future[bool] = Future()
+        self._promise: Promise[bool] = Promise()
 
     @property
     def ok(self) -> bool:
@@ -40,27 +39,24 @@ class Routing:
 
         RuntimeError on the thread of a running event loop (`await` it there).
         """
-        if not self._future.done() and running_loop() is not None:
+        if not self._promise.done and running_loop() is not None:
             raise RuntimeError("waiting would block the running event loop: await it instead")
-        try:
-            return self._future.result(timeout)
-        except FutureTimeout:
-            raise TimeoutError(f"the text for {self.channel!r} is still waiting after {timeout:g} s") from None
+        if not self._promise.wait(timeout):
+            raise TimeoutError(f"the text for {self.channel!r} is still waiting after {timeout:g} s")
+        return self._promise.result()
 
     def __await__(self) -> Generator[object, None, bool]:
-        import asyncio
-
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        return self._promise.__await__()
 
     def when_done(self, callback: Callable[[Routing], object]) -> None:
         """Call `callback(self)` when it is sent or has failed; at once if it is settled already. It must not block."""
-        self._future.add_done_callback(lambda _: callback(self))
+        self._promise.when_done(lambda: callback(self))
 
     def settle(self, via: str, problem: str) -> None:
         """For the router: it was sent by the sender `via`, or, if empty, has failed."""
         self.via, self.problem = via, problem
         self.state = "sent" if via else "failed"
-        self._future.set_result(bool(via))
+        self._promise.set(bool(via))
 
     def __repr__(self) -> str:
         return f"<Routing to {self.channel!r}: {self.state}>"

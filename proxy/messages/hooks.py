@@ -7,7 +7,7 @@ A hook gets the message as JSON on its stdin,
 
     {"type": "message", "id", "to", "from", "ts", "body", "holders", "request"}
 
-and its facts in the environment (see `fabric.system.run_program.environment`). It cannot change what happens to the
+and its facts in the environment (see `fabric.system.message_environment.environment`). It cannot change what happens to the
 message: that was passed on to `holders` holders before, which may still refuse it. Nor does it delay a message: messages
 wait for a hook in a queue of its own, and when that is full, the oldest is dropped and counted.
 

@@ -174,7 +174,7 @@ def test_awaiting_in_vain_shows_what_did_come(bus):
         bus.publish("a", {"n": 7})
         with pytest.raises(TimeoutError, match="'n': 7"):
             await captured.await_(2, timeout=0.01)
-        return captured._waiting
+        return captured._changed._awaiting
 
     assert asyncio.run(main()) == []
 
@@ -206,7 +206,7 @@ def test_several_loops_and_threads_can_wait_at_once(bus):
     ]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(captured._waiting) == 2)
+    wait_until(lambda: len(captured._changed._awaiting) == 2)
     bus.publish("a")
     for thread in threads:
         thread.join(20)
