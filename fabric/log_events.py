@@ -38,7 +38,8 @@ from math import isfinite
 from types import FrameType
 from typing import Any
 
-from fabric.bus.bus import RUNS_CALLBACKS, Bus
+from fabric.bus.bus import Bus
+from fabric.bus.callbacks import running_callbacks
 from fabric.node.connect import default_bus
 from fabric.node.node import Node
 from fabric.protocol.topics import MAX_BYTES, check_topic, is_reserved
@@ -196,13 +197,11 @@ def _for_a_log_event(frame: FrameType | None) -> bool:
 
     The calls themselves are asked: the bus knows what it delivers, but to note it down would cost every event something.
     """
-    while frame is not None:
-        if frame.f_code in RUNS_CALLBACKS:
-            topic = frame.f_locals.get("topic", "")
-            if any(topic.startswith(own) and topic[len(own) : len(own) + 1] == "." for own in _topics):
-                return True
-        frame = frame.f_back
-    return False
+    return any(
+        topic.startswith(own) and topic[len(own) : len(own) + 1] == "."
+        for _, topic in running_callbacks(frame)
+        for own in _topics
+    )
 
 
 def _exception(exc_info: Any) -> str:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import partial
 from time import time
 from typing import Any, NamedTuple
 
 import orjson
 
 from fabric.bus.bus import Bus
-from fabric.bus.subscription import Subscription
 from fabric.events.retained import RetainedEvent, unseen
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.topics import RESERVED, PatternTable, is_reserved
@@ -81,21 +81,15 @@ class Reader(Bus):
             self._ignored = self._ignored.adding(pattern, True)
         self._is_ignored: dict[str, bool] = {}
         for pattern in dict.fromkeys(patterns):
-            self.subscribe(pattern, reads_along, recover=True)
+            self._subscribe(pattern, partial(self._read, pattern), recover=True, with_topic=True)
             if is_reserved(pattern):
                 self._system = self._system.adding(pattern, True)
 
     # On the delivery and the control thread
 
-    def hand_over(self, subscription: Subscription, topic: str, envelope: Envelope) -> None:
-        """See `Bus`. Callbacks are not told the topic, which is what a reader is most interested in."""
-        if subscription.callback is not reads_along:
-            super().hand_over(subscription, topic, envelope)  # somebody else's: `Node.last` waits for its mark
-            return
-        subscribers = self.subscribers_of(topic)
-        if len(subscribers) > 1 and subscription is not subscribers[0]:
-            return  # one of several patterns that match it
-        if not self._leaves_out(topic):
+    def _read(self, pattern: str, topic: str, envelope: Envelope) -> None:
+        """An event that matches `pattern`. Where several match, it is put once, for the first of them."""
+        if self.subscribers_of(topic)[0].pattern == pattern and not self._leaves_out(topic):
             self._put(Event(topic, envelope, time(), _size(envelope)))
 
     def begin_with(self, last: Iterable[RetainedEvent]) -> None:
@@ -177,10 +171,6 @@ class Reader(Bus):
 
 
 _NO_NEWS = News()
-
-
-def reads_along(_envelope: Envelope) -> None:
-    """`hand_over` has done it."""
 
 
 def _size(envelope: Envelope) -> int:

@@ -1,10 +1,10 @@
-"""Handing things over to an asyncio event loop from any thread, in bursts.
+"""Queues from any thread to asyncio event loops, with one wake-up a burst.
 
-`call_soon_threadsafe` writes to a pipe and gives up the GIL: once an event it halves the throughput of a delivery
-thread. So a `LoopQueue` wakes its loop once a burst, and gives it back after `BUDGET` items so that a flood of events
-does not starve the loop's own timers and sockets.
+`call_soon_threadsafe` writes to a pipe and releases the GIL: one call per event halves the throughput of a delivery thread.
+So a `LoopQueue` wakes its loop once a burst, and handles at most `BUDGET` items a turn, so that a flood of events does not
+starve the loop's own timers and sockets.
 
-asyncio itself is imported only by programs that use it: importing it costs as much as importing zmq.
+asyncio is imported only by programs that use it: importing it costs as much as importing zmq.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     import asyncio
 
-#: Items handled in one turn of the loop; at 1 to 3 µs each some milliseconds.
+#: Items handled in one turn of the loop: at 1 to 3 µs each, some milliseconds.
 BUDGET = 2_000
-#: Items that may wait for a loop that is stuck; the oldest are dropped and counted past that.
+#: Items that may wait for a loop that is stuck. A full queue drops the oldest, and counts them.
 LIMIT = 100_000
 
 _Item = TypeVar("_Item")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs in this thread, without importing asyncio into programs that have none."""
+    """The loop that runs in this thread. Does not import asyncio."""
     module = sys.modules.get("asyncio")
     if module is None:
         return None
@@ -38,11 +38,11 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 class LoopQueue(Generic[_Item]):
-    """Items on their way to one loop. `put` may be called on any thread; `handle` runs on the loop, in order."""
+    """A queue to one loop. `put` may be called on any thread; `handle` runs on the loop, in order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, handle: Callable[[_Item], None], *, limit: int = LIMIT) -> None:
         self.loop = loop
-        #: Items that were dropped because the loop was stuck or closed, and those that were handled.
+        #: Items that were dropped because the loop was stuck or closed, and items that were handled.
         self.dropped = 0
         self.handled = 0
         self._handle = handle
@@ -51,7 +51,7 @@ class LoopQueue(Generic[_Item]):
         self._awake = False
 
     def __len__(self) -> int:
-        """Items that wait."""
+        """Number of items that wait."""
         return len(self._items)
 
     def __bool__(self) -> bool:
@@ -59,23 +59,23 @@ class LoopQueue(Generic[_Item]):
 
     @property
     def first(self) -> _Item | None:
-        """The one whose turn it is."""
+        """The next item to be handled."""
         try:
             return self._items[0]
         except IndexError:
             return None
 
     def put(self, item: _Item) -> bool:
-        """Queue `item`. False if it, or the oldest one in its place, had to be dropped."""
+        """Append `item`. False if the loop is closed, or if the queue was full and dropped its oldest item."""
         items = self._items
         items.append(item)
-        # No lock: the flag is cleared before the queue is read, so an item that finds it set will be seen. Two
+        # No lock: the flag is cleared before the queue is read, so an item that was put while it was set is read. Two
         # threads that both find it clear wake the loop twice, which costs a turn and loses nothing.
         if not self._awake:
             self._awake = True
             try:
                 self.loop.call_soon_threadsafe(self._run)
-            except RuntimeError:  # the loop is closed: nobody will ever run these
+            except RuntimeError:  # the loop is closed, and will handle no item
                 self._awake = False
                 self.dropped += len(items)
                 items.clear()
@@ -83,7 +83,7 @@ class LoopQueue(Generic[_Item]):
         if len(items) > self._limit:
             try:
                 items.popleft()
-            except IndexError:  # the loop caught up in between
+            except IndexError:  # the loop has emptied the queue meanwhile
                 return True
             self.dropped += 1
             return False
@@ -102,3 +102,43 @@ class LoopQueue(Generic[_Item]):
         if self._items and not self._awake:
             self._awake = True
             self.loop.call_soon(self._run)
+
+
+class LoopQueues(Generic[_Item]):
+    """One queue for each loop that uses it, made on first use. Any thread.
+
+    A queue references its loop, so a weak dictionary would never lose it. Instead, closed loops whose queues are not in
+    `used()` are forgotten when another loop comes: a program may run loop after loop.
+    """
+
+    def __init__(self, handle: Callable[[_Item], None], used: Callable[[], set[LoopQueue[_Item] | None]]) -> None:
+        self._handle = handle
+        self._used = used
+        self._queues: dict[asyncio.AbstractEventLoop, LoopQueue[_Item]] = {}
+        self._dropped = 0
+
+    def here(self) -> LoopQueue[_Item] | None:
+        """The queue of the loop that runs in this thread; None if none does."""
+        loop = running_loop()
+        if loop is None:
+            return None
+        queue = self._queues.get(loop)
+        if queue is None:
+            self._forget_closed()
+            queue = self._queues[loop] = LoopQueue(loop, self._handle)
+        return queue
+
+    def all(self) -> list[LoopQueue[_Item]]:
+        """Every queue."""
+        return list(self._queues.values())
+
+    @property
+    def dropped(self) -> int:
+        """Items that were dropped by all queues, including those of forgotten loops."""
+        return self._dropped + sum(queue.dropped for queue in self.all())
+
+    def _forget_closed(self) -> None:
+        used = self._used()
+        for loop, queue in list(self._queues.items()):
+            if loop.is_closed() and queue not in used:
+                self._dropped += self._queues.pop(loop).dropped

@@ -11,13 +11,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from fabric.bus.bus import RUNS_CALLBACKS, Bus
-from fabric.bus.subscription import Subscription
+from fabric.bus.bus import Bus
+from fabric.bus.callbacks import running_callbacks
 from fabric.events.receiver import Receiver
 from fabric.node.slow_consumers import Backlog
-
-#: Frames above the callback's that are looked through: a callback that calls deeper is found all the same.
-MAX_DEPTH = 200
 
 
 def backlogs(bus: Bus, receiver: Receiver) -> Iterator[Backlog]:
@@ -46,14 +43,6 @@ def backlogs(bus: Bus, receiver: Receiver) -> Iterator[Backlog]:
 
 def _running(receiver: Receiver) -> tuple[str, str, str]:
     """The callback that the delivery thread is in: its name, its pattern, the topic."""
-    frame = sys._current_frames().get(receiver.thread_id)
-    for _ in range(MAX_DEPTH):
-        if frame is None:
-            break
-        if frame.f_code in RUNS_CALLBACKS:
-            names = frame.f_locals
-            subscription, topic = names.get("subscription"), names.get("topic")
-            if isinstance(subscription, Subscription) and isinstance(topic, str):
-                return subscription.handler, subscription.pattern, topic
-        frame = frame.f_back
+    for subscription, topic in running_callbacks(sys._current_frames().get(receiver.thread_id)):
+        return subscription.handler, subscription.pattern, topic
     return "", "", ""

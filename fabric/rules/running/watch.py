@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable
-from types import FrameType
 
-from fabric.bus.bus import RUNS_CALLBACKS, Bus
+from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.protocol.envelope import Envelope
 
@@ -33,7 +31,7 @@ class EventWatch:
                 self._subscriptions.pop(pattern).cancel()
             for pattern in wanted:
                 if pattern not in self._subscriptions:
-                    self._subscriptions[pattern] = self._bus.subscribe(pattern, _Heard(self, pattern))
+                    self._subscriptions[pattern] = self._bus._subscribe(pattern, _Heard(self, pattern), with_topic=True)
 
     def hear(self, pattern: str, topic: str, envelope: Envelope) -> None:
         """The subscription of `pattern` was called. Where several match, the first of them passes it on."""
@@ -66,10 +64,5 @@ class _Heard:
         self.watch = watch
         self.pattern = pattern
 
-    def __call__(self, envelope: Envelope) -> None:
-        # A bus tells callbacks no topic, and `type` may be the publisher's own: the call that delivers it is asked.
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code not in RUNS_CALLBACKS:
-            frame = frame.f_back
-        topic = envelope.get("type") if frame is None else frame.f_locals["topic"]
-        self.watch.hear(self.pattern, str(topic), envelope)
+    def __call__(self, topic: str, envelope: Envelope) -> None:
+        self.watch.hear(self.pattern, topic, envelope)

@@ -5,13 +5,6 @@ import pytest
 from fabric.bus.bus import MAX_DEPTH, Bus
 
 
-def seen(bus, pattern):
-    """A list that fills with the envelopes a subscription gets."""
-    events = []
-    bus.subscribe(pattern, events.append)
-    return events
-
-
 def topics(events):
     return [event["type"] for event in events]
 
@@ -19,8 +12,8 @@ def topics(events):
 # Publishing
 
 
-def test_a_subscriber_gets_what_is_published(fabric_bus):
-    events = seen(fabric_bus, "tui.tool.start")
+def test_a_subscriber_gets_what_is_published(fabric_bus, seen):
+    events = seen("tui.tool.start")
     fabric_bus.publish("tui.tool.start", {"name": "grep"})
     assert [(event["type"], event["name"]) for event in events] == [("tui.tool.start", "grep")]
 
@@ -29,43 +22,43 @@ def test_publish_returns_none(fabric_bus):
     assert fabric_bus.publish("a") is None
 
 
-def test_an_event_needs_no_payload(fabric_bus):
-    events = seen(fabric_bus, "a.b")
+def test_an_event_needs_no_payload(fabric_bus, seen):
+    events = seen("a.b")
     fabric_bus.publish("a.b")
     assert sorted(events[0]) == ["src", "ts", "type"]
 
 
-def test_an_event_is_stamped_with_the_time_and_its_first_segment(fabric_bus):
-    events = seen(fabric_bus, "tui.start")
+def test_an_event_is_stamped_with_the_time_and_its_first_segment(fabric_bus, seen):
+    events = seen("tui.start")
     before = time.time()
     fabric_bus.publish("tui.start")
     assert before <= events[0]["ts"] <= time.time()
     assert (events[0]["type"], events[0]["src"]) == ("tui.start", "tui")
 
 
-def test_a_bus_with_a_source_stamps_that():
+def test_a_bus_with_a_source_stamps_that(seen):
     bus = Bus(source="gateway")
-    events = seen(bus, "tui.start")
+    events = seen("tui.start", bus)
     bus.publish("tui.start")
     assert events[0]["src"] == "gateway"
 
 
-def test_a_source_given_later_is_stamped_from_then_on(fabric_bus):
-    events = seen(fabric_bus, "tui.start")
+def test_a_source_given_later_is_stamped_from_then_on(fabric_bus, seen):
+    events = seen("tui.start")
     fabric_bus.publish("tui.start")
     fabric_bus.source = "gateway"
     fabric_bus.publish("tui.start")
     assert [event["src"] for event in events] == ["tui", "gateway"]
 
 
-def test_a_relays_ts_and_src_survive(fabric_bus):
-    events = seen(fabric_bus, "a")
+def test_a_relays_ts_and_src_survive(fabric_bus, seen):
+    events = seen("a")
     fabric_bus.publish("a", {"ts": 12.5, "src": "elsewhere"})
     assert (events[0]["ts"], events[0]["src"]) == (12.5, "elsewhere")
 
 
-def test_routing_uses_the_topic_and_not_the_payloads_type(fabric_bus):
-    by_topic, by_type = seen(fabric_bus, "a.b"), seen(fabric_bus, "other")
+def test_routing_uses_the_topic_and_not_the_payloads_type(fabric_bus, seen):
+    by_topic, by_type = seen("a.b"), seen("other")
     fabric_bus.publish("a.b", {"type": "other"})
     assert (topics(by_topic), by_type) == (["other"], [])
 
@@ -83,31 +76,31 @@ def test_a_topic_that_is_no_str_is_a_type_error(fabric_bus, topic):
 
 
 @pytest.mark.parametrize("payload", ["text", 3, [("a", 1)]])
-def test_a_payload_that_is_no_mapping_is_a_type_error_with_and_without_subscribers(fabric_bus, payload):
+def test_a_payload_that_is_no_mapping_is_a_type_error_with_and_without_subscribers(fabric_bus, payload, seen):
     with pytest.raises(TypeError, match="mapping"):
         fabric_bus.publish("a", payload)
-    seen(fabric_bus, "a")
+    seen("a")
     with pytest.raises(TypeError, match="mapping"):
         fabric_bus.publish("a", payload)
 
 
 @pytest.mark.parametrize("topic", ["fabric", "fabric.gap", "fabric.link.up"])
-def test_the_systems_own_topics_cannot_be_published(fabric_bus, topic):
-    events = seen(fabric_bus, "**")
+def test_the_systems_own_topics_cannot_be_published(fabric_bus, topic, seen):
+    events = seen("**")
     with pytest.raises(ValueError, match="the system's own"):
         fabric_bus.publish(topic)
     assert events == []
 
 
-def test_a_reserved_topic_stays_refused_after_it_was_announced(fabric_bus):
-    seen(fabric_bus, "fabric.**")
+def test_a_reserved_topic_stays_refused_after_it_was_announced(fabric_bus, seen):
+    seen("fabric.**")
     fabric_bus.announce("fabric.link.up")
     with pytest.raises(ValueError):
         fabric_bus.publish("fabric.link.up")
 
 
-def test_an_announcement_reaches_subscribers_with_src_fabric(fabric_bus):
-    events = seen(fabric_bus, "fabric.**")
+def test_an_announcement_reaches_subscribers_with_src_fabric(fabric_bus, seen):
+    events = seen("fabric.**")
     fabric_bus.announce("fabric.link.up", {"node": "n"})
     assert [(event["type"], event["src"], event["node"]) for event in events] == [("fabric.link.up", "fabric", "n")]
 
@@ -125,8 +118,8 @@ def test_an_announcement_reaches_subscribers_with_src_fabric(fabric_bus):
         ("a.**.c", ["a.b.c"]),
     ],
 )
-def test_patterns_choose_topics(fabric_bus, pattern, expected):
-    events = seen(fabric_bus, pattern)
+def test_patterns_choose_topics(fabric_bus, pattern, expected, seen):
+    events = seen(pattern)
     for topic in ("a", "a.b", "a.b.c", "b"):
         fabric_bus.publish(topic)
     assert topics(events) == expected
@@ -178,10 +171,10 @@ def test_what_a_subscriber_does_to_its_envelope_does_not_reach_the_payload(fabri
     assert payload == {"n": 1}
 
 
-def test_an_exception_neither_reaches_the_publisher_nor_starves_another(fabric_bus, caplog):
-    events = seen(fabric_bus, "a")
+def test_an_exception_neither_reaches_the_publisher_nor_starves_another(fabric_bus, caplog, seen):
+    events = seen("a")
     fabric_bus.subscribe("a", lambda event: 1 / 0)
-    after = seen(fabric_bus, "a")
+    after = seen("a")
     fabric_bus.publish("a")
     assert len(events) == len(after) == 1
     assert "'a'" in caplog.text
@@ -203,7 +196,7 @@ def test_a_keyboard_interrupt_is_not_swallowed(fabric_bus):
         fabric_bus.publish("a")
 
 
-def test_after_a_keyboard_interrupt_publishing_is_not_deeper(fabric_bus):
+def test_after_a_keyboard_interrupt_publishing_is_not_deeper(fabric_bus, seen):
     def interrupt(event):
         raise KeyboardInterrupt
 
@@ -212,7 +205,7 @@ def test_after_a_keyboard_interrupt_publishing_is_not_deeper(fabric_bus):
         with pytest.raises(KeyboardInterrupt):
             fabric_bus.publish("a")
     handle.cancel()
-    events = seen(fabric_bus, "a")
+    events = seen("a")
     fabric_bus.publish("a")
     assert len(events) == 1
 

@@ -5,6 +5,7 @@ import gc
 import threading
 
 from fabric.testing import await_until
+from tests.fabric.bus.recorder import Recorder
 
 
 def publish_elsewhere(bus, topic, payload=None):
@@ -12,20 +13,6 @@ def publish_elsewhere(bus, topic, payload=None):
     thread = threading.Thread(target=bus.publish, args=(topic, payload), name="publisher")
     thread.start()
     thread.join()
-
-
-class Recorder:
-    """An async subscriber that notes what it got, and where."""
-
-    def __init__(self):
-        self.events = []
-        self.threads = set()
-        self.loops = set()
-
-    async def __call__(self, event):
-        self.events.append(event)
-        self.threads.add(threading.current_thread())
-        self.loops.add(asyncio.get_running_loop())
 
 
 # The four cases of delivery
@@ -249,3 +236,23 @@ def test_an_event_on_its_way_to_a_loop_is_not_delivered_after_unsubscribe(fabric
         return got.events
 
     assert asyncio.run(main()) == []
+
+
+def test_a_program_that_runs_loop_after_loop_does_not_collect_their_queues(fabric_bus):
+    async def main():
+        fabric_bus.subscribe("a", Recorder()).cancel()
+
+    for _ in range(5):
+        asyncio.run(main())
+    assert len(fabric_bus.queues()) == 1
+
+
+def test_events_that_were_dropped_for_a_loop_stay_counted_when_its_queue_is_forgotten(fabric_bus):
+    async def subscribe():
+        return fabric_bus.subscribe("a", Recorder())
+
+    handle = asyncio.run(subscribe())
+    fabric_bus.publish("a")
+    handle.cancel()
+    asyncio.run(subscribe())
+    assert fabric_bus.stats()["dropped"] == 1

@@ -1,22 +1,12 @@
-"""Events from outside, and what becomes of closed loops."""
+"""Events from outside, and the calls to it."""
 
 import asyncio
 import threading
 
 import pytest
 
-from fabric.bus.bus import Bus
 from fabric.testing import await_until
-
-
-class Recorder:
-    """An async subscriber that notes what it got."""
-
-    def __init__(self):
-        self.events = []
-
-    async def __call__(self, event):
-        self.events.append(event)
+from tests.fabric.bus.recorder import Recorder
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -69,25 +59,74 @@ def test_a_failing_subscriber_does_not_starve_the_next_of_an_event_from_outside(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_program_that_runs_loop_after_loop_does_not_collect_them():
-    bus = Bus()
-
-    async def main():
-        bus.subscribe("a", Recorder()).cancel()
-
-    for _ in range(5):
-        asyncio.run(main())
-    assert len(bus._queues) == 1
+# The calls to the outside
 
 
-def test_what_was_dropped_for_a_loop_stays_counted_when_it_is_let_go():
-    bus = Bus()
+def test_an_outside_first_gets_the_subscriptions_that_exist(fabric_bus, outside):
+    fabric_bus.subscribe("b", print)
+    fabric_bus.subscribe("a.**", print)
+    fabric_bus.attach(outside)
+    assert outside.calls == [("+", "b"), ("+", "a.**")]
 
-    async def subscribe():
-        return bus.subscribe("a", Recorder())
 
-    handle = asyncio.run(subscribe())
-    bus.publish("a")
+def test_an_outside_gets_the_beginning_and_the_end_of_each_subscription(fabric_bus, outside):
+    fabric_bus.attach(outside)
+    with fabric_bus.subscribe("a", print):
+        pass
+    assert outside.calls == [("+", "a"), ("-", "a")]
+
+
+def test_an_outside_gets_an_end_once(fabric_bus, outside):
+    fabric_bus.attach(outside)
+    handle = fabric_bus.subscribe("a", print)
     handle.cancel()
-    asyncio.run(subscribe())
-    assert bus.stats()["dropped"] == 1
+    handle.cancel()
+    assert outside.calls == [("+", "a"), ("-", "a")]
+
+
+def test_an_outside_gets_events_that_have_no_subscriber_here(fabric_bus, outside):
+    fabric_bus.attach(outside)
+    fabric_bus.publish("a.b", {"n": 1, "ts": 1.0})
+    assert outside.calls == [("a.b", {"type": "a.b", "ts": 1.0, "src": "a", "n": 1})]
+
+
+def test_an_outside_gets_the_answer_of_a_callback_after_the_event_that_it_answers(fabric_bus, outside):
+    fabric_bus.subscribe("question", lambda event: fabric_bus.publish("answer"))
+    fabric_bus.attach(outside)
+    outside.calls.clear()
+    fabric_bus.publish("question")
+    assert [topic for topic, _ in outside.calls] == ["question", "answer"]
+
+
+def test_an_outside_gets_the_event_before_a_subscriber_can_change_it(fabric_bus, outside):
+    fabric_bus.attach(outside)
+    fabric_bus.subscribe("a", lambda event: event.clear())
+    fabric_bus.publish("a", {"n": 1})
+    assert outside.calls[-1][1]["n"] == 1
+
+
+def test_an_event_from_outside_is_not_forwarded(fabric_bus, outside):
+    fabric_bus.attach(outside)
+    fabric_bus.deliver("a", {"n": 1})
+    assert outside.calls == []
+
+
+def test_an_announcement_is_not_forwarded(fabric_bus, outside):
+    fabric_bus.attach(outside)
+    fabric_bus.announce("fabric.link.up")
+    assert outside.calls == []
+
+
+def test_after_detach_an_outside_gets_nothing(fabric_bus, outside):
+    fabric_bus.attach(outside)
+    fabric_bus.detach()
+    fabric_bus.subscribe("a", print)
+    fabric_bus.publish("a")
+    assert outside.calls == []
+    assert fabric_bus.outside is None
+
+
+def test_a_bus_is_attached_once(fabric_bus, outside):
+    fabric_bus.attach(outside)
+    with pytest.raises(RuntimeError, match="connected already"):
+        fabric_bus.attach(outside)

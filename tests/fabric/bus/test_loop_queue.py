@@ -1,7 +1,7 @@
 import asyncio
 import threading
 
-from fabric.bus.loop_queue import BUDGET, LIMIT, LoopQueue, running_loop
+from fabric.bus.loop_queue import BUDGET, LIMIT, LoopQueue, LoopQueues, running_loop
 from fabric.testing import await_until
 
 
@@ -123,7 +123,7 @@ def test_the_default_limit_bounds_a_stuck_loop():
     queue = LoopQueue(StuckLoop(), print)
     for n in range(LIMIT + 10):
         queue.put(n)
-    assert (queue.dropped, len(queue._items)) == (10, LIMIT)
+    assert (queue.dropped, len(queue)) == (10, LIMIT)
 
 
 def test_what_is_put_for_a_closed_loop_is_dropped_and_counted():
@@ -131,7 +131,7 @@ def test_what_is_put_for_a_closed_loop_is_dropped_and_counted():
     loop.close()
     queue = LoopQueue(loop, print)
     assert [queue.put(1), queue.put(2)] == [False, False]
-    assert (queue.dropped, len(queue._items)) == (2, 0)
+    assert (queue.dropped, len(queue)) == (2, 0)
 
 
 def test_handled_and_dropped_are_what_was_put_with_many_threads_at_once():
@@ -142,3 +142,42 @@ def test_handled_and_dropped_are_what_was_put_with_many_threads_at_once():
         await await_until(lambda: len(items) + queue.dropped == 16_000)
 
     asyncio.run(main())
+
+
+# The queues of one bus
+
+
+def run_in_a_loop(function):
+    async def main():
+        return function()
+
+    return asyncio.run(main())
+
+
+def test_each_loop_has_one_queue_and_a_thread_without_loop_has_none():
+    queues = LoopQueues(print, lambda: set(queues.all()))
+    assert queues.here() is None
+    first = run_in_a_loop(lambda: (queues.here(), queues.here()))
+    second = run_in_a_loop(queues.here)
+    assert first[0] is first[1] is not second
+    assert queues.all() == [first[0], second]
+
+
+def test_closed_loops_are_forgotten_unless_their_queue_is_used():
+    queues = LoopQueues(print, lambda: used)
+    used = set()
+    for _ in range(3):
+        run_in_a_loop(queues.here)
+    assert len(queues.all()) == 1
+    used = set(queues.all())
+    for _ in range(3):
+        run_in_a_loop(queues.here)
+    assert len(queues.all()) == 2
+
+
+def test_items_that_were_dropped_for_a_forgotten_loop_stay_counted():
+    queues = LoopQueues(print, set)
+    run_in_a_loop(queues.here).put(1)
+    assert queues.dropped == 1
+    run_in_a_loop(queues.here)
+    assert (queues.dropped, len(queues.all())) == (1, 1)
