@@ -50,7 +50,9 @@ IMPURE = {
 }  # fmt: skip
 #: Documented in their docstrings: the bus stamps `ts` and replaces its table under a lock; a loop must be asked for
 #: without importing asyncio.
-EXCEPTIONS = {"fabric.bus.bus": {"threading", "time"}, "fabric.bus.loop_queue": {"sys"}}
+EXCEPTIONS = {
+    "fabric.bus.bus": {"threading", "time"}, "fabric.bus.dispatcher": {"threading"}, "fabric.bus.loop_queue": {"sys"},
+}  # fmt: skip
 
 ZMQ = {
     "fabric.events.receiver", "fabric.events.sender", "fabric.keys", "fabric.messages.dealer", "fabric.node.link",

@@ -10,8 +10,8 @@ replaces as a whole (`fabric.bus.table`), so publishers take no lock.
 The bus knows nothing of other processes. The object that connects it to them attaches itself as its `Outside`: it gets
 every event before the subscribers do, and hands over remote events.
 
-    publish ──▸ outside.forward     remote event ──▸ hand_over ──▸ callback, in this call
-       └──▸ callback, in this call, or a task on the loop of an async callback         └──▸ queue of the subscriber's loop
+    publish ──▸ table: src, subscribers ──▸ outside.forward ──▸ dispatcher ──▸ callbacks
+    event from outside ──▸ hand_over ─────────────────────────────────┘
 
 This module is pure but for two things that its callers cannot pass in: the wall clock for `ts`, and a lock around the
 replacement of the table.
@@ -19,40 +19,19 @@ replacement of the table.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from time import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakSet
 
-from fabric.bus.callbacks import call, finish, log_failure, refuse_coroutine, runs_callback
-from fabric.bus.loop_queue import LoopQueues, running_loop
+from fabric.bus.dispatcher import Dispatcher
 from fabric.bus.subscription import Callback, Outside, Queue, Stream, Subscription
 from fabric.bus.table import Subscribers, SubscriptionTable, serial_of
 from fabric.protocol.envelope import Envelope, stamp
 from fabric.protocol.topics import RESERVED, PatternTable, check_pattern
 
-if TYPE_CHECKING:
-    import asyncio
-
-logger = logging.getLogger("fabric.bus")
-
 _Function = TypeVar("_Function", bound=Callback)
-
-#: A publish inside a publish inside a … this deep is an endless loop of subscribers that answer each other.
-MAX_DEPTH = 32
-
-
-class _Publishing:
-    """The nested calls of `publish` on one thread."""
-
-    __slots__ = ("depth", "warned")
-
-    def __init__(self) -> None:
-        self.depth = 0
-        #: Whether the outermost of them has logged a warning.
-        self.warned = False
 
 
 class Bus:
@@ -66,14 +45,12 @@ class Bus:
         # Re-entrant: a finaliser or a signal handler may subscribe while this thread replaces the table.
         self._lock = threading.RLock()
         self._serial = 0
-        self._local = threading.local()
-        self._queues: LoopQueues[tuple[Subscription, str, Envelope]] = LoopQueues(self._from_queue, self._used_queues)
-        #: Of the loop in which the bus was attached. Async callbacks without a loop of their own run there.
-        self._default_queue: Queue | None = None
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._dispatcher = Dispatcher(lambda: {subscription.queue for subscription in self._table.patterns})
+        self._dispatch = self._dispatcher.deliver
+        #: Give an event from outside to one subscription; see `Dispatcher.hand_over`.
+        self.hand_over = self._dispatcher.hand_over
         self._outside: Outside | None = None
         self._forward: Callable[[str, Envelope], None] | None = None
-        self._dropped = 0
         self._streams: WeakSet[Stream] = WeakSet()
 
     # Publishing
@@ -95,7 +72,7 @@ class Bus:
             # Before the callbacks: an event that a callback publishes in answer must leave after this one.
             forward(topic, envelope)
         if subscribers:
-            self._deliver(topic, envelope, subscribers)
+            self._dispatch(topic, envelope, subscribers)
 
     def announce(self, topic: str, payload: Mapping[str, Any] | None = None) -> None:
         """Publish one of the system's own events (`fabric.…`) to this process only."""
@@ -115,102 +92,6 @@ class Bus:
     def known_topics(self) -> Mapping[str, Subscribers]:
         """The cache of `subscribers_of` as it is now. A reader of many events looks here before it calls that."""
         return self._table.subscribers
-
-    @runs_callback
-    def hand_over(self, subscription: Subscription, topic: str, envelope: Envelope) -> None:
-        """Give an event from outside to one subscription: on its loop if it has one, else in this call."""
-        if not subscription.active:
-            return  # ended by a callback of an earlier event of the same message
-        if subscription.runs_in_call:
-            try:
-                callback = subscription.callback
-                result = callback(topic, envelope) if subscription.with_topic else callback(envelope)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                # sys.exit() and pytest.fail(), too: on the delivery thread they would end nothing but the delivery.
-                log_failure(subscription, topic, error)
-                return
-            if result is not None:
-                refuse_coroutine(subscription, result)
-            return
-        queue = subscription.queue
-        if queue is None:
-            queue = self._default_queue
-        if queue is None:
-            self._drop_async(1, topic)
-        elif not queue.put((subscription, topic, envelope)) and queue.dropped % 1_000 == 1:
-            logger.warning("%d events dropped for %r: its event loop is stuck or closed", queue.dropped, subscription)
-
-    def _deliver(self, topic: str, envelope: Envelope, subscribers: Subscribers) -> None:
-        try:
-            publishing = self._local.publishing
-        except AttributeError:
-            publishing = self._local.publishing = _Publishing()
-        depth = publishing.depth
-        if depth >= MAX_DEPTH:
-            if not publishing.warned:
-                publishing.warned = True
-                logger.warning("publishing %r %d deep: subscribers answer each other in a loop, cut here", topic, depth)
-            return
-        if not depth:
-            publishing.warned = False
-        publishing.depth = depth + 1
-        try:
-            if len(subscribers) == 1 and not subscribers[0].is_async:
-                call(subscribers[0], topic, envelope)
-            else:
-                self._deliver_each(topic, envelope, subscribers)
-        finally:
-            publishing.depth = depth
-
-    def _deliver_each(self, topic: str, envelope: Envelope, subscribers: Subscribers) -> None:
-        without_loop = 0
-        for subscription in subscribers:
-            own = envelope.copy()
-            if not subscription.is_async:
-                call(subscription, topic, own)
-                continue
-            queue, here = subscription.queue, running_loop()
-            if queue is not None and queue.loop is not here:
-                queue.put((subscription, topic, own))
-            elif here is not None:
-                self._start(here, subscription, topic, own)
-            elif self._default_queue is not None:
-                self._default_queue.put((subscription, topic, own))
-            else:
-                without_loop += 1
-        if without_loop:
-            self._drop_async(without_loop, topic)
-
-    def _drop_async(self, count: int, topic: str) -> None:
-        self._dropped += count
-        logger.warning("dropped %d async subscriber(s) on topic %r: no event loop is running", count, topic)
-
-    def _from_queue(self, item: tuple[Subscription, str, Envelope]) -> None:
-        subscription, topic, envelope = item
-        if not subscription.active:
-            return
-        if subscription.is_async:
-            loop = running_loop()
-            assert loop is not None  # a queue's items are handled on its loop
-            self._start(loop, subscription, topic, envelope)
-        else:
-            call(subscription, topic, envelope)
-
-    def _start(
-        self, loop: asyncio.AbstractEventLoop, subscription: Subscription, topic: str, envelope: Envelope
-    ) -> None:
-        try:
-            callback = subscription.callback
-            coroutine = callback(topic, envelope) if subscription.with_topic else callback(envelope)
-        except Exception as error:
-            log_failure(subscription, topic, error)
-            return
-        task = loop.create_task(finish(subscription, topic, coroutine))
-        # A loop has weak references only to its tasks: a callback that waits could be collected.
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # Subscribing
 
@@ -298,7 +179,7 @@ class Bus:
     def stats(self) -> dict[str, int]:
         """`subscriptions`, and `dropped`: async deliveries without a loop, or to one that was stuck or closed."""
         # Without the lock: a heartbeat calls this, and must not wait for a thread that subscribes.
-        return {"subscriptions": len(self), "dropped": self._dropped + self._queues.dropped}
+        return {"subscriptions": len(self), "dropped": self._dispatcher.dropped}
 
     def watch(self, stream: Stream) -> None:
         """Include `stream` in `streams` while it is referenced elsewhere."""
@@ -314,14 +195,11 @@ class Bus:
 
     def queues(self) -> list[Queue]:
         """The queues of event loops that have callbacks here. Any thread."""
-        return self._queues.all()
+        return self._dispatcher.queues.all()
 
     def loop_queue(self) -> Queue | None:
         """The queue of the loop that runs in this thread; None if none does."""
-        return self._queues.here()
-
-    def _used_queues(self) -> set[Queue | None]:
-        return {subscription.queue for subscription in self._table.patterns} | {self._default_queue}
+        return self._dispatcher.queues.here()
 
     # Connecting
 
@@ -346,7 +224,7 @@ class Bus:
         with self._lock:
             if self._outside is not None:
                 raise RuntimeError("this bus is connected already")
-            self._default_queue = self.loop_queue()
+            self._dispatcher.default_queue = self.loop_queue()
             self._outside = outside
             for subscription in self:
                 outside.subscribed(subscription)
@@ -372,4 +250,4 @@ class Bus:
     def detach(self) -> None:
         """Disconnect: no event is forwarded from now on."""
         with self._lock:
-            self._outside = self._forward = self._default_queue = None
+            self._outside = self._forward = self._dispatcher.default_queue = None

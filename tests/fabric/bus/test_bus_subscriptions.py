@@ -1,13 +1,12 @@
 """Subscriptions: as handles, inside callbacks, with the topic; and the default bus."""
 
 import asyncio
-import logging
 import threading
 
 import pytest
 
 import fabric
-from fabric.bus.bus import MAX_DEPTH, Bus
+from fabric.bus.bus import Bus
 from fabric.testing import await_until
 
 # Handles
@@ -132,39 +131,6 @@ def test_a_callback_may_publish(fabric_bus, seen):
     fabric_bus.subscribe("a", lambda event: fabric_bus.publish("b", {"n": event["n"] + 1}))
     fabric_bus.publish("a", {"n": 1})
     assert events[0]["n"] == 2
-
-
-def test_subscribers_that_answer_each_other_are_cut_with_one_warning(fabric_bus, caplog):
-    depth = []
-    fabric_bus.subscribe("ping", lambda event: fabric_bus.publish("pong"))
-    fabric_bus.subscribe("pong", lambda event: (depth.append(1), fabric_bus.publish("ping")))
-    fabric_bus.publish("ping")
-    assert len(depth) == MAX_DEPTH // 2
-    assert [record.levelno for record in caplog.records] == [logging.WARNING]
-
-
-def test_a_cut_that_branches_is_warned_of_once_for_each_publish(fabric_bus, caplog):
-    def answer_twice(event):
-        if event["n"] < MAX_DEPTH + 3:
-            fabric_bus.publish("a", {"n": event["n"] + (1 if event["n"] < MAX_DEPTH - 3 else 0)})
-            fabric_bus.publish("b")
-
-    fabric_bus.subscribe("a", lambda event: fabric_bus.publish("a", {"n": event["n"] + 1}))
-    fabric_bus.subscribe("b", lambda event: [fabric_bus.publish("a", {"n": 0}) for _ in range(3)])
-    fabric_bus.publish("b")
-    assert len(caplog.records) == 1
-    fabric_bus.publish("b")
-    assert len(caplog.records) == 2
-
-
-def test_after_a_cut_everything_is_as_before(fabric_bus, caplog, seen):
-    handle = fabric_bus.subscribe("a", lambda event: fabric_bus.publish("a"))
-    fabric_bus.publish("a")
-    handle.cancel()
-    caplog.clear()
-    events = seen("a")
-    fabric_bus.publish("a")
-    assert (len(events), caplog.text) == (1, "")
 
 
 # Cached matches

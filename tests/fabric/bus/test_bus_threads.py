@@ -69,28 +69,6 @@ def test_one_subscription_ended_by_many_threads_is_ended_once(fabric_bus):
     assert sorted(results) == [False] * 31 + [True]
 
 
-def test_the_depth_of_one_thread_is_not_anothers(fabric_bus, caplog):
-    inside, leave = threading.Event(), threading.Event()
-    events = []
-
-    def nest(event):
-        if event["left"]:
-            fabric_bus.publish("deep", {"left": event["left"] - 1})
-        else:
-            inside.set()
-            leave.wait(5)
-
-    fabric_bus.subscribe("deep", nest)
-    fabric_bus.subscribe("flat", events.append)
-    thread = threading.Thread(target=fabric_bus.publish, args=("deep", {"left": 30}))
-    thread.start()
-    assert inside.wait(5)
-    fabric_bus.publish("flat")
-    leave.set()
-    thread.join()
-    assert (len(events), caplog.text) == (1, "")
-
-
 def test_an_outside_gets_the_beginning_of_each_subscription_before_its_end_from_any_number_of_threads(outside):
     bus = Bus()
     bus.attach(outside)

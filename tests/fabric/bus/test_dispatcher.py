@@ -1,9 +1,14 @@
-"""Async subscribers, and sync ones that were registered inside a loop."""
+"""Callbacks run in the call that delivers, or on an event loop; endless recursion is cut."""
 
 import asyncio
 import gc
+import logging
 import threading
+import weakref
 
+import pytest
+
+from fabric.bus.dispatcher import MAX_DEPTH
 from fabric.testing import await_until
 from tests.fabric.bus.recorder import Recorder
 
@@ -165,15 +170,16 @@ def test_an_async_subscriber_that_cannot_be_started_is_logged(fabric_bus, caplog
 
 def test_a_waiting_callback_is_not_collected(fabric_bus):
     async def main():
-        gate, done = asyncio.Event(), []
+        gate, begun, done = asyncio.Event(), [], []
 
         async def wait(event):
+            begun.append(event)
             await gate.wait()
             done.append(event)
 
         fabric_bus.subscribe("a", wait)
         fabric_bus.publish("a")
-        await asyncio.sleep(0)
+        await await_until(lambda: begun)
         gc.collect()
         gate.set()
         await await_until(lambda: done)
@@ -182,13 +188,17 @@ def test_a_waiting_callback_is_not_collected(fabric_bus):
     assert asyncio.run(main()) == 1
 
 
-def test_finished_tasks_are_let_go(fabric_bus):
+def test_finished_tasks_are_released(fabric_bus):
     async def main():
-        got = Recorder()
-        fabric_bus.subscribe("a", got)
+        tasks = []
+
+        async def callback(event):
+            tasks.append(weakref.ref(asyncio.current_task()))
+
+        fabric_bus.subscribe("a", callback)
         for _ in range(10):
             fabric_bus.publish("a")
-        await await_until(lambda: len(got.events) == 10 and not fabric_bus._tasks)
+        await await_until(lambda: len(tasks) == 10 and not any(task() for task in tasks))
 
     asyncio.run(main())
 
@@ -256,3 +266,75 @@ def test_events_that_were_dropped_for_a_loop_stay_counted_when_its_queue_is_forg
     handle.cancel()
     asyncio.run(subscribe())
     assert fabric_bus.stats()["dropped"] == 1
+
+
+# Recursion
+
+
+def test_subscribers_that_answer_each_other_are_cut_with_one_warning(fabric_bus, caplog):
+    depth = []
+    fabric_bus.subscribe("ping", lambda event: fabric_bus.publish("pong"))
+    fabric_bus.subscribe("pong", lambda event: (depth.append(1), fabric_bus.publish("ping")))
+    fabric_bus.publish("ping")
+    assert len(depth) == MAX_DEPTH // 2
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_cut_that_branches_is_warned_of_once_for_each_publish(fabric_bus, caplog):
+    def answer_twice(event):
+        if event["n"] < MAX_DEPTH + 3:
+            fabric_bus.publish("a", {"n": event["n"] + (1 if event["n"] < MAX_DEPTH - 3 else 0)})
+            fabric_bus.publish("b")
+
+    fabric_bus.subscribe("a", lambda event: fabric_bus.publish("a", {"n": event["n"] + 1}))
+    fabric_bus.subscribe("b", lambda event: [fabric_bus.publish("a", {"n": 0}) for _ in range(3)])
+    fabric_bus.publish("b")
+    assert len(caplog.records) == 1
+    fabric_bus.publish("b")
+    assert len(caplog.records) == 2
+
+
+def test_after_a_cut_everything_is_as_before(fabric_bus, caplog, seen):
+    handle = fabric_bus.subscribe("a", lambda event: fabric_bus.publish("a"))
+    fabric_bus.publish("a")
+    handle.cancel()
+    caplog.clear()
+    events = seen("a")
+    fabric_bus.publish("a")
+    assert (len(events), caplog.text) == (1, "")
+
+
+def test_after_a_keyboard_interrupt_publishing_is_not_deeper(fabric_bus, seen):
+    def interrupt(event):
+        raise KeyboardInterrupt
+
+    handle = fabric_bus.subscribe("a", interrupt)
+    for _ in range(MAX_DEPTH + 1):
+        with pytest.raises(KeyboardInterrupt):
+            fabric_bus.publish("a")
+    handle.cancel()
+    events = seen("a")
+    fabric_bus.publish("a")
+    assert len(events) == 1
+
+
+def test_the_depth_of_one_thread_is_not_anothers(fabric_bus, caplog):
+    inside, leave = threading.Event(), threading.Event()
+    events = []
+
+    def nest(event):
+        if event["left"]:
+            fabric_bus.publish("deep", {"left": event["left"] - 1})
+        else:
+            inside.set()
+            leave.wait(5)
+
+    fabric_bus.subscribe("deep", nest)
+    fabric_bus.subscribe("flat", events.append)
+    thread = threading.Thread(target=fabric_bus.publish, args=("deep", {"left": 30}))
+    thread.start()
+    assert inside.wait(5)
+    fabric_bus.publish("flat")
+    leave.set()
+    thread.join()
+    assert (len(events), caplog.text) == (1, "")
