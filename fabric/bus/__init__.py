@@ -9,6 +9,7 @@ This room knows nothing of other processes: the object that connects a bus attac
     callbacks       runs one callback; finds the callbacks that a thread is in
     loop_queue      a queue from any thread to an event loop
     waiter          block or await
+    closing         a mixin for `with` and `async with`
     buffer          a bounded queue that is blocked on or awaited
     stream          iterates over events
     capture         records events

@@ -1,4 +1,4 @@
-"""Iterating over events, with `for` or `async for`.
+"""Iteration over events, with `for` or `async for`.
 
     with node.events("tui.**", timeout=5) as events:
         for event in events: ...
@@ -6,28 +6,32 @@
     async with node.events("tui.**") as events:
         async for event in events: ...
 
-An iteration is a subscription with a bounded buffer. When it is full its policy says who goes, and that is counted in
-`dropped`: `drop_oldest`, `drop_newest`, or `latest`: of each topic only the newest event waits (those before it are counted
-in `superseded`). Nobody who publishes ever waits for one who iterates.
+A stream is a subscription with a bounded buffer. Publishers never wait for its consumer: a full buffer drops events by its
+policy, and counts them in `dropped`.
+
+    drop_oldest    the oldest event
+    drop_newest    the new event
+    latest         the earlier event of the same topic, also when the buffer is not full: counted in `superseded`;
+                   if there is none, the oldest event
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import TracebackType
 
 from fabric.bus.buffer import Buffer
 from fabric.bus.bus import Bus
+from fabric.bus.closing import Closing
 from fabric.bus.subscription import Callback, Subscription
 from fabric.errors import Closed
 from fabric.protocol.envelope import Envelope
 
 
-class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
-    """Events that match `pattern`, from its making on. Iterate it in one place at a time.
+class EventStream(Closing, Iterator[Envelope], AsyncIterator[Envelope]):
+    """The events that match `pattern` since it was created, for one consumer at a time.
 
-    With `timeout`, an iteration ends after that many seconds without an event. Closing it, from any thread, ends it.
-    `subscribe` is another way to subscribe than the bus's own.
+    With `timeout`, the iteration ends after that many seconds without an event. `close`, on any thread, ends it, too.
+    `subscribe` replaces `bus.subscribe`.
     """
 
     def __init__(
@@ -59,12 +63,12 @@ class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
 
     @property
     def superseded(self) -> int:
-        """Events that made way for a later one of their topic (policy `latest`)."""
+        """Events that were replaced by a later one of their topic (policy `latest`)."""
         return self._buffer.superseded
 
     @property
     def pattern(self) -> str:
-        """What it is subscribed to."""
+        """The pattern of its subscription."""
         return self.subscription.pattern
 
     @property
@@ -73,14 +77,14 @@ class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
         return self._buffer.received - self._buffer.dropped - self._buffer.superseded - len(self._buffer)
 
     def __len__(self) -> int:
-        """How many events wait in the buffer."""
+        """Number of events that wait in the buffer."""
         return len(self._buffer)
 
     def __bool__(self) -> bool:
         return True
 
     def get(self, timeout: float | None = None) -> Envelope:
-        """The next event. TimeoutError after `timeout` seconds without one, Closed if there will be none.
+        """The next event. TimeoutError after `timeout` seconds without one, Closed if the stream is closed and empty.
 
         RuntimeError on the thread of a running event loop: use `async for`, or `await stream.aget()` there.
         """
@@ -109,23 +113,9 @@ class EventStream(Iterator[Envelope], AsyncIterator[Envelope]):
             raise StopAsyncIteration from None
 
     def close(self) -> None:
-        """End the subscription. What is in the buffer can still be taken."""
+        """End the subscription. The events in the buffer can still be taken."""
         self.subscription.cancel()
         self._buffer.close()
-
-    def __enter__(self) -> EventStream:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> EventStream:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _topic(event: Envelope) -> object:

@@ -17,7 +17,6 @@ request; its exception is logged, and raises `RemoteError` at the requester.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from types import TracebackType
 
 from fabric.bus.buffer import Buffer
 from fabric.bus.waiter import Promise
@@ -26,7 +25,7 @@ from fabric.messages.message import Answers, Handler, Message
 from fabric.messages.workers import HandlerWorkers
 
 
-class Endpoint(Iterator[Message], AsyncIterator[Message]):
+class Endpoint(Closing, Iterator[Message], AsyncIterator[Message]):
     """Made by `node.endpoint`. Every method may be called on any thread."""
 
     def __init__(
@@ -168,20 +167,6 @@ class Endpoint(Iterator[Message], AsyncIterator[Message]):
         """Release the name. The messages in the inbox can still be taken, and are still handled."""
         self.retire()
         self.lost(Closed(f"the endpoint {self.name!r} was closed"), "closed")
-
-    def __enter__(self) -> Endpoint:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Endpoint:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name!r} {self.state}>"

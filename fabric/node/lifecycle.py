@@ -16,10 +16,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from fabric.bus.bus import Bus
+from fabric.bus.closing import AsyncClosing
 from fabric.bus.subscription import Subscription
 from fabric.config.settings import Settings
 from fabric.errors import AlreadyConnected, Closed, NotConnected, ProxyError
@@ -39,7 +39,7 @@ LAST_PATIENCE = 0.1
 EARLY = 10_000
 
 
-class NodeLifecycle:
+class NodeLifecycle(AsyncClosing):
     """Of one bus to one fabric. Every method may be called on any thread."""
 
     def __init__(self, bus: Bus, settings: Settings, *, link: Callable[..., Link] = Link) -> None:
@@ -297,20 +297,6 @@ class NodeLifecycle:
         import asyncio
 
         return await asyncio.to_thread(self.close, timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r} {self.state} at {self.url}>"

@@ -25,10 +25,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
-from types import TracebackType
 from typing import Any
 
 from fabric.bus.bus import Bus
+from fabric.bus.closing import AsyncClosing
 from fabric.bus.loop_queue import running_loop
 from fabric.config.address import Address
 from fabric.config.settings import Settings
@@ -57,7 +57,7 @@ class MemorySettings(Settings):
         return Address(self.url, self.url, self.url, self.url, None)
 
 
-class InMemoryFabric:
+class InMemoryFabric(AsyncClosing):
     """A proxy and its nodes, in this process. Every method may be called on any thread.
 
     `timeout` is the proxy's setting: seconds of silence after which a node counts as lost. `max_bytes` is the largest
@@ -206,20 +206,6 @@ class InMemoryFabric:
         import asyncio
 
         await asyncio.to_thread(self.close)
-
-    def __enter__(self) -> InMemoryFabric:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> InMemoryFabric:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<InMemoryFabric {self.url}: {', '.join(node.name for node in self._named(())) or 'empty'}>"
