@@ -5,6 +5,7 @@ import pytest
 
 from fabric.bus.buffer import Buffer
 from fabric.errors import Closed
+from tests.fabric.bus.recorder import started
 
 
 def test_items_come_out_in_the_order_they_went_in():
@@ -14,25 +15,25 @@ def test_items_come_out_in_the_order_they_went_in():
     assert [buffer.get(0) for _ in range(5)] == [0, 1, 2, 3, 4]
 
 
-def test_a_full_buffer_says_no():
+def test_a_full_buffer_refuses_an_item():
     buffer = Buffer("it", 2)
     assert [buffer.put(number) for number in range(3)] == [True, True, False]
     assert buffer.take_all() == [0, 1]
 
 
-def test_a_full_buffer_that_may_drop_drops_its_oldest_and_counts_it():
+def test_a_full_buffer_that_may_drop_drops_its_oldest_item_and_counts_it():
     buffer = Buffer("it", 2)
     for number in range(5):
         buffer.put_dropping(number)
     assert (buffer.take_all(), buffer.dropped) == ([3, 4], 3)
 
 
-def test_nothing_in_time_is_a_timeout_that_says_where():
+def test_a_timeout_names_the_buffer():
     with pytest.raises(TimeoutError, match="the inbox"):
         Buffer("the inbox", 1).get(0)
 
 
-def test_what_is_there_can_be_taken_after_closing_and_then_the_reason_is_raised():
+def test_items_can_be_taken_after_closing_and_then_the_reason_is_raised():
     buffer = Buffer("it", 2)
     buffer.put(1)
     buffer.close(ValueError("replaced"))
@@ -41,7 +42,7 @@ def test_what_is_there_can_be_taken_after_closing_and_then_the_reason_is_raised(
         buffer.get()
 
 
-def test_a_closed_buffer_takes_nothing():
+def test_a_closed_buffer_refuses_items():
     buffer = Buffer("it", 2)
     buffer.close()
     assert not buffer.put(1)
@@ -67,8 +68,7 @@ def test_closing_wakes_a_thread_that_waits():
 def test_an_item_put_by_a_thread_wakes_a_coroutine():
     async def main():
         buffer = Buffer("it", 1)
-        taken = asyncio.ensure_future(buffer.aget(10))
-        await asyncio.sleep(0)
+        [taken] = await started(buffer.aget(10))
         thread = threading.Thread(target=buffer.put, args=("x",))
         thread.start()
         try:
@@ -79,11 +79,10 @@ def test_an_item_put_by_a_thread_wakes_a_coroutine():
     assert asyncio.run(main()) == "x"
 
 
-def test_each_of_several_coroutines_gets_one():
+def test_each_of_several_coroutines_gets_one_item():
     async def main():
         buffer = Buffer("it", 10)
-        takers = [asyncio.ensure_future(buffer.aget(10)) for _ in range(3)]
-        await asyncio.sleep(0)
+        takers = await started(*(buffer.aget(10) for _ in range(3)))
         for number in range(3):
             buffer.put(number)
         return sorted(await asyncio.gather(*takers))
@@ -94,8 +93,7 @@ def test_each_of_several_coroutines_gets_one():
 def test_a_coroutine_that_is_cancelled_as_it_is_woken_passes_the_item_on():
     async def main():
         buffer = Buffer("it", 10)
-        first, second = (asyncio.ensure_future(buffer.aget(10)) for _ in range(2))
-        await asyncio.sleep(0)
+        first, second = await started(buffer.aget(10), buffer.aget(10))
         buffer.put("x")
         first.cancel()
         return await second

@@ -6,6 +6,7 @@ import pytest
 from fabric.bus.stream import EventStream
 from fabric.errors import Closed
 from fabric.testing import wait_until
+from tests.fabric.bus.recorder import started
 
 
 def publish_all(bus, count, topic="a"):
@@ -45,12 +46,12 @@ def test_an_iteration_waits_for_the_next_event(fabric_bus):
         thread.join()
 
 
-def test_an_iteration_ends_after_so_many_seconds_without_an_event(fabric_bus):
+def test_an_iteration_ends_after_its_timeout_without_an_event(fabric_bus):
     with EventStream(fabric_bus, "a", timeout=0.01) as events:
         assert list(events) == []
 
 
-def test_an_iteration_can_go_on_after_it_ended_for_want_of_events(fabric_bus):
+def test_an_iteration_can_be_continued_after_its_timeout(fabric_bus):
     with EventStream(fabric_bus, "a", timeout=0) as events:
         assert list(events) == []
         publish_all(fabric_bus, 1)
@@ -86,7 +87,7 @@ def test_closing_twice_is_closing_once(fabric_bus):
     events.close()
 
 
-def test_what_is_in_the_buffer_can_be_taken_after_closing(fabric_bus):
+def test_events_in_the_buffer_can_be_taken_after_closing(fabric_bus):
     events = EventStream(fabric_bus, "a")
     publish_all(fabric_bus, 2)
     events.close()
@@ -104,7 +105,7 @@ def test_closing_wakes_an_iteration_in_another_thread(fabric_bus):
     assert result == []
 
 
-def test_many_publishers_and_one_who_iterates_lose_nothing(fabric_bus):
+def test_many_publishers_and_one_consumer_lose_nothing(fabric_bus):
     with EventStream(fabric_bus, "a", limit=10_000, timeout=5) as events:
         threads = [later(publish_all, fabric_bus, 500) for _ in range(8)]
         taken = [events.get(5) for _ in range(4_000)]
@@ -136,8 +137,7 @@ def test_async_iteration_yields_what_is_published(fabric_bus):
 def test_async_iteration_is_woken_by_another_thread(fabric_bus):
     async def main():
         async with EventStream(fabric_bus, "a", timeout=5) as events:
-            waiting = asyncio.ensure_future(anext(events))
-            await asyncio.sleep(0)
+            [waiting] = await started(anext(events))
             await asyncio.to_thread(fabric_bus.publish, "a", {"n": 7})
             return (await waiting)["n"]
 
@@ -156,8 +156,7 @@ def test_aget_raises_when_there_is_no_event_in_time(fabric_bus):
 def test_an_aget_that_is_cancelled_loses_no_event(fabric_bus):
     async def main():
         async with EventStream(fabric_bus, "a") as events:
-            waiting = asyncio.ensure_future(events.aget())
-            await asyncio.sleep(0)
+            [waiting] = await started(events.aget())
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             fabric_bus.publish("a", {"n": 1})
@@ -169,20 +168,18 @@ def test_an_aget_that_is_cancelled_loses_no_event(fabric_bus):
 def test_closing_ends_an_async_iteration(fabric_bus):
     async def main():
         events = EventStream(fabric_bus, "a")
-        waiting = asyncio.ensure_future(_collect(events))
-        await asyncio.sleep(0)
+        [waiting] = await started(_collect(events))
         events.close()
         return await asyncio.wait_for(waiting, 5)
 
     assert asyncio.run(main()) == []
 
 
-def test_an_event_after_its_loop_is_closed_disturbs_nobody(fabric_bus):
+def test_an_event_after_the_loop_of_a_consumer_was_closed_goes_to_the_next_consumer(fabric_bus):
     events = EventStream(fabric_bus, "a")
 
     async def main():
-        asyncio.ensure_future(events.aget())  # noqa: RUF006 - ends with the loop
-        await asyncio.sleep(0)
+        await started(events.aget())
 
     asyncio.run(main())
     fabric_bus.publish("a", {"n": 1})
