@@ -46,13 +46,18 @@ def endpoint_name(*, configured: str = "", profile: str = "", default: str = "",
     """
     variable = os.environ.get(VARIABLE, "").strip()
     settings = load(Settings, "fabric", {"endpoint": configured.strip() or None} if configured and not variable else {})
-    return choose_name(settings.endpoint, profile, default, _program_and_host(), role=role)
+    own = f"{program_name()}-{_as_name(os.uname().nodename)}"
+    return choose_name(settings.endpoint, profile, default, own, role=role)
 
 
-def _program_and_host() -> str:
-    """`<program>-<host>`, with `-` for characters that no name may contain."""
+def program_name() -> str:
+    """The name of the program that this process runs, as part of a name; the package's for `python -m package`."""
     path, _ = os.path.splitext(sys.argv[0] if sys.argv else "")
-    program = os.path.basename(path)
-    program = os.path.basename(os.path.dirname(path)) if program == "__main__" else program
-    name = f"{program or 'python'}-{os.uname().nodename}"
-    return "".join(character if character.isalnum() or character in "._-" else "-" for character in name)
+    name = os.path.basename(path)
+    name = os.path.basename(os.path.dirname(path)) if name == "__main__" else name
+    return _as_name(name) or "python"
+
+
+def _as_name(text: str) -> str:
+    """`text` with `-` in place of characters that no name may contain."""
+    return "".join(character if character.isalnum() or character in "._-" else "-" for character in text)

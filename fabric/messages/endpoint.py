@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 from fabric.bus.buffer import Buffer
+from fabric.bus.closing import Closing
 from fabric.bus.waiter import Promise
 from fabric.errors import Closed, MessageError, NotReady
 from fabric.messages.message import Answers, Handler, Message

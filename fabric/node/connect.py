@@ -58,7 +58,7 @@ def connect(
     given = {"node": name, "url": url, "autostart": autostart, **settings}
     wanted = load(Settings, "fabric", given)
     with _connecting:
-        if isinstance(bus.outside, Node) and bus.outside.hold(
+        if isinstance(bus.outside, Node) and bus.outside.add_reference(
             wanted, [option for option, value in given.items() if value is not None]
         ):
             return bus.outside

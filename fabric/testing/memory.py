@@ -127,7 +127,7 @@ class InMemoryFabric(AsyncClosing):
                 }
             )
             held = [option for option, value in given.items() if value is not None]
-            if isinstance(bus.outside, Node) and bus.outside.hold(wanted, held):
+            if isinstance(bus.outside, Node) and bus.outside.add_reference(wanted, held):
                 return bus.outside
             context = MemoryContext(self._proxy)
             node = Node(bus, wanted, link=partial(MemoryLink, context))

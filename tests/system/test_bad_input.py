@@ -206,7 +206,7 @@ def test_events_of_invented_origins_do_not_pile_up(bystanders, intruder):
     sender = publisher(intruder)
     for number in range(3_000):
         sender.send_multipart([encode_topic("a.x", number.to_bytes(8, "big")), b'[["other",1,{}]]'])
-    link = bystanders.subscriber._link
+    link = bystanders.subscriber._connected.link
     bystanders.assert_unharmed()
     assert len(link.receiver.delivery.detector.ledger._seen) < 10
 

@@ -263,5 +263,5 @@ def test_a_subscription_with_history_gets_the_present_members_first(pair):
 )
 def test_a_query_that_makes_no_sense_is_answered_all_the_same(pair, caplog, question):
     asker, holder = pair
-    assert asker._messaging.queries.ask(holder.origin, question, 5).result(5) == [None]
+    assert asker._connected.messaging.queries.ask(holder.origin, question, 5).result(5) == [None]
     assert caplog.records == []

@@ -136,7 +136,9 @@ def test_a_subscriber_inside_a_callback_comes_back_after_a_restart(fabric_proxy,
     fabric_proxy.restart()
     wait_until(lambda: speaker.stats()["links_lost"] == 1)
     speaker.wait_ready(10)
-    wait_until(lambda: speaker._link.sender.interest.has(b"link.a\0"), what="the listener's subscription is back")
+    wait_until(
+        lambda: speaker._connected.link.sender.interest.has(b"link.a\0"), what="the listener's subscription is back"
+    )
     leave.set()
     speaker.publish("link.a", {"n": 1})
     wait_until(lambda: events == [0, 1])
@@ -156,7 +158,7 @@ def test_barriers_leave_nothing_behind(node):
     single = node()
     for _ in range(10):
         single.wait_ready()
-    link = single._link
+    link = single._connected.link
     assert (link._barriers, link.sender._probes) == ({}, {})
     # The proxy's own pulse is subscribed for as long as it lives.
     wait_until(lambda: len([prefix for prefix in link.sender.interest._reserved if prefix.startswith(b"\0probe")]) <= 1)

@@ -236,6 +236,6 @@ def test_a_topic_that_is_none_is_refused_here_and_there(fabric_proxy, fabric_nod
     asker, asked = fabric_node("asker"), fabric_node("asked")
     with pytest.raises(ValueError, match="wildcard"):
         asker.trace("a.*")
-    assert asker._messaging.queries.ask_all({"trace": "a..b"}, 5.0).result(5) == [None]
-    assert asker._messaging.queries.ask_all({"trace": 7}, 5.0).result(5) == [None]
+    assert asker._connected.messaging.queries.ask_all({"trace": "a..b"}, 5.0).result(5) == [None]
+    assert asker._connected.messaging.queries.ask_all({"trace": 7}, 5.0).result(5) == [None]
     assert asked.state == "up"
