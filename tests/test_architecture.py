@@ -22,26 +22,26 @@ SOURCES = {
 #: Above the line: modules that may do I/O, start threads and read clocks. All others of fabric and proxy are pure.
 SHELL = {
     "fabric.__init__", "fabric.bus.buffer", "fabric.bus.capture", "fabric.bus.stream", "fabric.bus.waiter",
-    "fabric.config.address", "fabric.config.endpoint_name",
-    "fabric.config.settings", "fabric.events.catch_up", "fabric.events.delivery", "fabric.events.receiver",
-    "fabric.events.retained", "fabric.events.retained_fetch", "fabric.events.sender", "fabric.log_events",
-    "fabric.messages.dealer", "fabric.messages.endpoint", "fabric.messages.messaging", "fabric.messages.queries",
-    "fabric.messages.receipt", "fabric.messages.workers", "fabric.node.backlogs", "fabric.node.connect",
-    "fabric.node.drain", "fabric.node.lifecycle", "fabric.node.link", "fabric.node.node", "fabric.node.ready",
-    "fabric.routes.__init__", "fabric.routes.config", "fabric.routes.dead_letters", "fabric.routes.platforms",
-    "fabric.routes.program", "fabric.routes.receipt", "fabric.routes.router", "fabric.routes.sender_call",
-    "fabric.routes.senders", "fabric.routes.webhook", "fabric.rules.__init__", "fabric.rules.counters",
-    "fabric.rules.reading.file", "fabric.rules.reading.watched_file", "fabric.rules.running.actions",
-    "fabric.rules.running.apply", "fabric.rules.running.host", "fabric.rules.running.runner",
-    "fabric.rules.running.serve", "fabric.rules.running.watch", "fabric.system.autostart",
-    "fabric.system.message_environment",
-    "fabric.system.inherited_sockets", "fabric.system.interrupts", "fabric.system.run_program",
-    "fabric.system.wakeup", "fabric.system.worker_pool", "fabric.testing.__init__", "fabric.testing.memory",
-    "fabric.testing.memory_link", "fabric.testing.memory_proxy", "fabric.tmux", "fabric.tools", "proxy.__init__",
-    "proxy.__main__", "proxy.client", "proxy.collect", "proxy.daemon", "proxy.events.observer", "proxy.events.plane",
-    "proxy.events.retainer", "proxy.health.self_check", "proxy.health.socket_guard", "proxy.health.systemd",
-    "proxy.health.watchdog", "proxy.logs", "proxy.messages.hooks", "proxy.messages.plane", "proxy.metrics.app",
-    "proxy.metrics.httpd", "proxy.repeat_filter", "proxy.server", "proxy.settings",
+    "fabric.config.address", "fabric.config.endpoint_name", "fabric.config.settings", "fabric.events.catch_up",
+    "fabric.events.delivery", "fabric.events.receiver", "fabric.events.retained", "fabric.events.retained_fetch",
+    "fabric.events.sender", "fabric.log_events", "fabric.messages.dealer", "fabric.messages.endpoint",
+    "fabric.messages.messaging", "fabric.messages.queries", "fabric.messages.receipt", "fabric.messages.workers",
+    "fabric.node.backlogs", "fabric.node.barriers", "fabric.node.connect", "fabric.node.drain",
+    "fabric.node.lifecycle", "fabric.node.link", "fabric.node.node", "fabric.node.ready",
+    "fabric.node.socket_options", "fabric.routes.__init__", "fabric.routes.config", "fabric.routes.dead_letters",
+    "fabric.routes.platforms", "fabric.routes.program", "fabric.routes.receipt", "fabric.routes.router",
+    "fabric.routes.sender_call", "fabric.routes.senders", "fabric.routes.webhook", "fabric.rules.__init__",
+    "fabric.rules.counters", "fabric.rules.reading.file", "fabric.rules.reading.watched_file",
+    "fabric.rules.running.actions", "fabric.rules.running.apply", "fabric.rules.running.host",
+    "fabric.rules.running.runner", "fabric.rules.running.serve", "fabric.rules.running.watch",
+    "fabric.system.autostart", "fabric.system.inherited_sockets", "fabric.system.interrupts",
+    "fabric.system.message_environment", "fabric.system.run_program", "fabric.system.wakeup",
+    "fabric.system.worker_pool", "fabric.testing.__init__", "fabric.testing.memory", "fabric.testing.memory_link",
+    "fabric.testing.memory_proxy", "fabric.tmux", "fabric.tools", "proxy.__init__", "proxy.__main__", "proxy.client",
+    "proxy.collect", "proxy.daemon", "proxy.events.observer", "proxy.events.plane", "proxy.events.retainer",
+    "proxy.health.self_check", "proxy.health.socket_guard", "proxy.health.systemd", "proxy.health.watchdog",
+    "proxy.logs", "proxy.messages.hooks", "proxy.messages.plane", "proxy.metrics.app", "proxy.metrics.httpd",
+    "proxy.repeat_filter", "proxy.server", "proxy.settings",
 }  # fmt: skip
 #: What a pure module has no business with.
 IMPURE = {
@@ -56,8 +56,8 @@ EXCEPTIONS = {
 
 ZMQ = {
     "fabric.events.receiver", "fabric.events.sender", "fabric.keys", "fabric.messages.dealer", "fabric.node.link",
-    "proxy.client", "proxy.events.observer", "proxy.events.plane", "proxy.events.retainer", "proxy.guard",
-    "proxy.health.self_check", "proxy.messages.plane", "proxy.zap",
+    "fabric.node.socket_options", "proxy.client", "proxy.events.observer", "proxy.events.plane",
+    "proxy.events.retainer", "proxy.guard", "proxy.health.self_check", "proxy.messages.plane", "proxy.zap",
 }  # fmt: skip
 
 #: What the proxy may take from the fabric: the protocol, the settings loader, and where the embedded default is.

@@ -73,7 +73,7 @@ class Drain:
         if outbox or not outbox.sent or self._link.receiver.on_delivery_thread:
             return
         # A probe is sent after the last event: when it is back, all of them have passed the proxy.
-        with self._link.barrier() as done:
+        with self._link.barriers.round_trip() as done:
             try:
                 done.result(max(deadline - monotonic(), 0.0))
             except (TimeoutError, FutureTimeout):

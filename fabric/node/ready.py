@@ -59,7 +59,7 @@ class Readiness:
             raise RuntimeError("wait_ready inside a callback would wait for the thread it blocks")
         deadline = monotonic() + timeout
         try:
-            with self._link.barrier() as done:
+            with self._link.barriers.round_trip() as done:
                 done.result(timeout)
             self._messaging.welcomed().result(_left(deadline))
             if live is not None and everyone:
@@ -78,7 +78,7 @@ class Readiness:
         deadline = monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):
-                with self._link.barrier() as done:
+                with self._link.barriers.round_trip() as done:
                     await asyncio.wrap_future(done)
                 await asyncio.shield(asyncio.wrap_future(self._messaging.welcomed()))
                 if live is not None and everyone:
