@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any, TypeVar
@@ -40,6 +41,11 @@ def running_callbacks(frame: FrameType | None) -> Iterator[tuple[Subscription, s
             names = frame.f_locals
             yield names["subscription"], names["topic"]
         frame = frame.f_back
+
+
+def callbacks_of_thread(thread_id: int) -> Iterator[tuple[Subscription, str]]:
+    """As `running_callbacks`, for the present stack of another thread."""
+    return running_callbacks(sys._current_frames().get(thread_id))
 
 
 @runs_callback

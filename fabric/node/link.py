@@ -33,9 +33,8 @@ from fabric.events.receiver import Receiver
 from fabric.events.sender import Sender
 from fabric.messages.dealer import Dealer
 from fabric.messages.session.session import Session
-from fabric.node.backlogs import backlogs
 from fabric.node.barriers import Barriers
-from fabric.node.slow_consumers import SlowConsumers
+from fabric.node.slow_consumers import SlowConsumers, backlogs
 from fabric.node.socket_options import make_socket
 from fabric.protocol.envelope import Envelope
 from fabric.protocol.node_report import Report, encode_report

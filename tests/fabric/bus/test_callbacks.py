@@ -4,13 +4,13 @@ import threading
 
 import pytest
 
-from fabric.bus.callbacks import running_callbacks
+from fabric.bus.callbacks import callbacks_of_thread, running_callbacks
 from fabric.testing import await_until
 
 
-def running(frame=None):
+def running():
     """Pattern and topic of the callbacks that this call is in, the innermost first."""
-    return [(each.pattern, topic) for each, topic in running_callbacks(frame or sys._getframe(1))]
+    return [(each.pattern, topic) for each, topic in running_callbacks(sys._getframe(1))]
 
 
 def test_outside_of_callbacks_none_runs():
@@ -64,7 +64,7 @@ def test_the_callback_of_another_thread_is_found_however_deep_it_calls(fabric_bu
     thread = threading.Thread(target=fabric_bus.deliver, args=("a", {}))
     thread.start()
     assert inside.wait(10)
-    found = running(sys._current_frames()[thread.ident])
+    found = [(each.pattern, topic) for each, topic in callbacks_of_thread(thread.ident)]
     leave.set()
     thread.join(10)
     assert found == [("a", "a")]
