@@ -1,10 +1,10 @@
-"""What a process has one of: the default bus, the nodes that its buses have joined with, its end, and its forks.
+"""The state of a process: the default bus, the nodes of its buses, and their treatment at exit and after a fork.
 
-fabric.connect()     a node for the default bus, or for another; the same one again for a bus that has joined
-at exit              nodes that nobody closed are closed: what can be sent within their timeout is; also at the end of
-                     a worker of `multiprocessing`
-after a fork         the child's nodes start clean: an origin of their own, a link of their own on first use, no names;
-                     of the parent's link they touch nothing, and keep no connection
+fabric.connect()     a node for the default bus, or for another one; for a bus that has joined, the same node again
+at exit              open nodes are closed, which sends the waiting events within their timeout; also at the end of a worker
+                     of `multiprocessing`
+after a fork         the child's nodes start clean: a new origin, a new link on first use, no endpoints. They use no
+                     socket of the parent's link, and close its connections
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from fabric.node.node import Node
 #: The bus that the module-level functions act on.
 default_bus = Bus()
 
-#: Among the things that a worker does at its end, the highest first.
-WITH_WORKER = -1_000
+#: The priority of our finaliser in a worker of `multiprocessing`, which runs the highest first.
+FINALIZE_PRIORITY = -1_000
 
 _nodes: weakref.WeakSet[Node] = weakref.WeakSet()
-_connecting = threading.Lock()
+#: Around `connect`: one bus gets one node.
+_lock = threading.Lock()
 
 
 def connect(
@@ -41,15 +42,14 @@ def connect(
     autostart: bool | None = None,
     **settings: Any,
 ) -> Node:
-    """Join the fabric with `bus` (the default bus if none is given). Returns at once, whether or not a proxy is there.
+    """Connect `bus`, by default the default bus, to the fabric. Returns at once, also if no proxy answers.
 
-    `name` becomes the node's name and, if the bus has no source of its own, the `src` of what it publishes. `url` is
-    the proxy's address; without one, and without FABRIC_URL or a settings file, it is the embedded default, where a
-    proxy is started in the background if none answers (`autostart=False` turns that off). Further keywords are the
-    fields of `fabric.config.settings.Settings`.
+    `name` becomes the node's name and, if the bus has no source of its own, the `src` of its events. `url` is the proxy's
+    address. Without it, and without FABRIC_URL or a settings file, that is the embedded default, where a proxy is started
+    in the background if none answers (not with `autostart=False`). Further keywords are the fields of `fabric.Settings`.
 
-    A bus that has joined that address already gets the same node again, which its last holder closes. AlreadyConnected
-    if it joined another, or with other settings; SettingsError for a setting that is wrong.
+    A bus that is connected to that address gets the same node again, which its last holder closes. AlreadyConnected if it
+    is connected to another address, or with other settings; SettingsError for a wrong setting.
     """
     bus = default_bus if bus is None else bus
     unknown = settings.keys() - Settings.__dataclass_fields__.keys()
@@ -57,7 +57,7 @@ def connect(
         raise TypeError(f"connect() has no setting {sorted(unknown)[0]!r}")
     given = {"node": name, "url": url, "autostart": autostart, **settings}
     wanted = load(Settings, "fabric", given)
-    with _connecting:
+    with _lock:
         if isinstance(bus.outside, Node) and bus.outside.add_reference(
             wanted, [option for option, value in given.items() if value is not None]
         ):
@@ -82,9 +82,9 @@ def send_once(
     autostart: bool | None = None,
     timeout: float = 5.0,
 ) -> Receipt:
-    """Send one message from a program that is no node, and wait for its receipt. Raises what it fails with.
+    """Send one message from a program without a node, block until it is delivered, and return its receipt.
 
-    `sender` is a claim, shown to the receiver as `anonymous:<sender>`.
+    Raises the error of the receipt if it fails. `sender` is a claim: the receiver gets `anonymous:<sender>`.
     """
     with connect(sender or None, url=url, bus=Bus(), autostart=autostart) as node:
         receipt = node.send(to, body, type=type, channel=channel, timeout=timeout)
@@ -98,26 +98,26 @@ def _close_all() -> None:
 
 
 def _after_fork() -> None:
-    global _connecting  # the parent may have held it
-    _connecting = threading.Lock()
+    global _lock  # a thread of the parent may have held it
+    _lock = threading.Lock()
     waiter.forked()
     default_bus.forked()
     for node in list(_nodes):
         node.forked()
     if (util := sys.modules.get("multiprocessing.util")) is not None:
-        # A worker forgets what is to be done at its end when it begins, which is after this; then it asks these.
+        # A worker clears its finalisers when it begins, which is after this, and then calls these functions.
         util.register_after_fork(default_bus, _close_with_worker)
 
 
 def _close_with_worker(_: object = None) -> None:
-    """A worker of `multiprocessing` ends without `atexit`, but not without its own list of what is to be done."""
+    """Close the nodes at the end of a worker of `multiprocessing`, which does not run `atexit`, but its own finalisers."""
     process = sys.modules.get("multiprocessing.process")
     if process is None or process.parent_process() is None:
         return
     from multiprocessing.util import Finalize
 
-    # Last of all: what a worker does at its end may publish.
-    Finalize(None, _close_all, exitpriority=WITH_WORKER)
+    # After all others, because a finaliser may publish.
+    Finalize(None, _close_all, exitpriority=FINALIZE_PRIORITY)
 
 
 atexit.register(_close_all)

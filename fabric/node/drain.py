@@ -1,10 +1,10 @@
-"""Leaving: what a node finishes before it goes, and what it says of that.
+"""Draining: the work that a node completes before its link is closed, and the report of it.
 
-    names given back ──▸ handlers finish ──▸ messages settle, events leave ──▸ a probe has been round ──▸ closed
-      nothing new          what is in           receipts, replies                 all of it has passed
-      comes in             their inboxes                                          the proxy
+    names released ──▸ handlers finish ──▸ messages settle, events are sent ──▸ a probe has gone round ──▸ closed
+     no new messages     their inboxes        receipts, replies                   all events have passed
+                                                                                  the proxy
 
-All of it within one deadline. What is not done by then is given up, and told.
+All steps share one deadline. What is not done by then is abandoned, and counted in the report.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from fabric.node.link import Link
 
 logger = logging.getLogger("fabric.node")
 
-#: Seconds between looks whether something is done.
-LOOK = 0.001
+#: Seconds between checks whether the work is done.
+POLL_INTERVAL = 0.001
 
 
 class Drained(NamedTuple):
-    """What `close` has done. False in a boolean context if something was given up."""
+    """The result of `close`. False in a boolean context if something was abandoned."""
 
-    #: Messages that handlers finished with, and events that left, while it closed.
+    #: Messages that handlers finished, and events that were sent, during `close`.
     handled: int = 0
     flushed: int = 0
-    #: Given up: events that did not leave, messages that no handler finished with, and our own that nobody acknowledged.
+    #: Abandoned: events that were not sent, messages that no handler finished, sent messages without an acknowledgement.
     events: int = 0
     unhandled: int = 0
     unsettled: int = 0
 
     @property
     def abandoned(self) -> int:
-        """Everything that was given up."""
+        """The sum of all that was abandoned."""
         return self.events + self.unhandled + self.unsettled
 
     def __bool__(self) -> bool:
@@ -52,7 +52,7 @@ class Drained(NamedTuple):
 
 
 class Drain:
-    """One node's leaving. The thread that closes it."""
+    """Drains one link. For the thread that closes it."""
 
     def __init__(self, link: Link, messaging: Messaging) -> None:
         self._link = link
@@ -62,31 +62,31 @@ class Drain:
         self._handled = 0
 
     def run(self, timeout: float) -> None:
-        """Finish what can be finished within `timeout` seconds."""
+        """Complete the work that can be completed within `timeout` seconds."""
         deadline = monotonic() + timeout
         self._endpoints = [endpoint for endpoint in self._messaging.retire() if endpoint.may_wait]
         self._handled = -sum(endpoint.handled for endpoint in self._endpoints)
         session, outbox = self._link.dealer.session, self._link.sender.outbox
         while (self._unhandled() or session.pending or outbox) and monotonic() < deadline:
-            sleep(LOOK)
-        self._names_are_free(deadline)
+            sleep(POLL_INTERVAL)
+        self._wait_for_release(deadline)
         if outbox or not outbox.sent or self._link.receiver.on_delivery_thread:
             return
-        # A probe is sent after the last event: when it is back, all of them have passed the proxy.
+        # The probe is sent after the last event: when it has returned, all events have passed the proxy.
         with self._link.barriers.round_trip() as done:
             try:
                 done.result(max(deadline - monotonic(), 0.0))
             except (TimeoutError, FutureTimeout):
                 logger.warning("closed before the proxy confirmed the last events")
 
-    def _names_are_free(self, deadline: float) -> None:
-        """Whoever wants one of our names next gets it: the proxy has heard that we gave them back."""
+    def _wait_for_release(self, deadline: float) -> None:
+        """Wait until the proxy has released our names, so that the next program that asks for one gets it."""
         name = self._messaging.first_name
         if not name or self._link.state != "up" or not self._may_wait():
             return
         timeout = max(deadline - monotonic(), 0.0)
         try:
-            # Answers come in the order of what was asked, so this one is behind all that we gave back.
+            # The proxy answers in the order of our requests, so its answer follows the releases.
             self._messaging.queries.listing(timeout, name=name, nodes=False).result(timeout)
         except (TimeoutError, FutureTimeout, FabricError):
             pass
@@ -99,7 +99,7 @@ class Drain:
         return True
 
     def report(self, events: int, unsettled: int) -> Drained:
-        """What was done, when `events` did not leave and `unsettled` messages were not acknowledged."""
+        """The report, if `events` were not sent and `unsettled` messages were not acknowledged."""
         return Drained(
             handled=self._handled + sum(endpoint.handled for endpoint in self._endpoints),
             flushed=self._link.sender.outbox.sent - self._sent,

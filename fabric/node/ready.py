@@ -1,15 +1,19 @@
-"""Waiting until something is true of a link: that it is ready, that a subscription is live, that everything has left.
+"""Readiness: waits until a link or a subscription is live, and the queries between nodes that this takes.
 
-    node.wait_ready()                        the proxy knows us, and a probe of ours has gone round
+    node.wait_ready()                        the proxy has welcomed us, and a probe of ours has gone round
     subscription.wait_ready()                the same, begun after the subscription: it is live at the proxy
-    subscription.wait_ready(everyone=True)   … and every other node says that it knows of the subscription
-    node.trace(topic)                        every other node has said who would get it there
+    subscription.wait_ready(everyone=True)   … and every other node has confirmed that it knows the subscription
+    node.trace(topic)                        every other node has listed its subscriptions for the topic
 
-What nodes ask of one another is answered here, too: JSON objects, `{"interest": [prefix, …]}` with whether it is known
-here, `{"trace": topic}` as in `fabric.node.trace`, `{"recover": [topic, first, last]}` with what is still in the history.
-A question that is not understood is answered with null.
+Each wait has a blocking form and an awaitable one, over the same futures.
 
-One shell with two faces: each wait has a blocking form and an awaitable one, over the same futures.
+The queries of other nodes are answered here, too. They are JSON objects:
+
+    {"interest": [prefix, …]}           whether this node knows that the prefixes are subscribed
+    {"trace": topic}                    see `fabric.node.trace`
+    {"age": true}                       {"age": seconds since the link was opened}
+    {"recover": [topic, first, last]}   {"events": …, "more": …}: the events that are still in the retransmit buffer
+    any other                           null
 """
 
 from __future__ import annotations
@@ -33,26 +37,26 @@ from fabric.protocol.topics import check_topic
 
 logger = logging.getLogger("fabric.node")
 
-#: Seconds between questions to everyone until everyone knows of a subscription: it takes them under a millisecond.
-ASK_AGAIN = 0.002
+#: Seconds between queries to all nodes until all know a subscription, which takes them under a millisecond.
+RETRY_INTERVAL = 0.002
 
 
 class Readiness:
-    """Of one link and its messages."""
+    """The waits and the queries of one link. Any thread."""
 
     def __init__(self, url: str, bus: Bus, link: Link, messaging: Messaging) -> None:
         self._url = url
         self._bus = bus
         self._link = link
         self._messaging = messaging
-        self._opened = monotonic()  # as old as the origin
+        self._opened_at = monotonic()  # the age of the origin
         messaging.queries.answer_with(self._answer)
         link.receiver.delivery.ask = self._ask_origin
 
     def wait(self, what: str, timeout: float, live: Subscription | None = None, *, everyone: bool = False) -> None:
-        """Block until ready; NotReady about `what` when `timeout` seconds are over.
+        """Block until the link is ready, and the subscription `live`, if given. NotReady about `what` after `timeout` s.
 
-        RuntimeError on threads that must not block: a running event loop's, and those that run callbacks.
+        RuntimeError on threads that must not block: that of a running event loop, and those that run callbacks.
         """
         self._link.may_block()
         if self._link.receiver.on_delivery_thread:
@@ -63,8 +67,8 @@ class Readiness:
                 done.result(timeout)
             self._messaging.welcomed().result(_left(deadline))
             if live is not None and everyone:
-                while not _all_know(self._ask_everyone(live, deadline).result(_left(deadline))):
-                    sleep(ASK_AGAIN)
+                while not _all_know(self._query_interest(live, deadline).result(_left(deadline))):
+                    sleep(RETRY_INTERVAL)
                 self._link.receiver.delivery.ready(live)
         except (TimeoutError, FutureTimeout, NotConnected):
             raise self._not_ready(what, timeout) from None
@@ -82,8 +86,8 @@ class Readiness:
                     await asyncio.wrap_future(done)
                 await asyncio.shield(asyncio.wrap_future(self._messaging.welcomed()))
                 if live is not None and everyone:
-                    while not _all_know(await asyncio.wrap_future(self._ask_everyone(live, deadline))):
-                        await asyncio.sleep(ASK_AGAIN)
+                    while not _all_know(await asyncio.wrap_future(self._query_interest(live, deadline))):
+                        await asyncio.sleep(RETRY_INTERVAL)
                     self._link.receiver.delivery.ready(live)
         except (TimeoutError, NotConnected):
             raise self._not_ready(what, timeout) from None
@@ -91,12 +95,12 @@ class Readiness:
     def _not_ready(self, what: str, waited: float) -> NotReady:
         return NotReady(what, url=self._url, waited=waited, reason=self._messaging.rejection)
 
-    def _ask_everyone(self, subscription: Subscription, deadline: float) -> Future[list[Any]]:
+    def _query_interest(self, subscription: Subscription, deadline: float) -> Future[list[Any]]:
         question = {"interest": [prefix.decode("latin-1") for prefix in prefixes(subscription.pattern)]}
         return self._messaging.queries.ask_all(question, max(_left(deadline), 0.001))
 
     def trace(self, topic: str, timeout: float) -> Trace:
-        """See `Node.trace`. Nodes that are silent cost half of `timeout`."""
+        """See `Node.trace`. If a node does not answer, this takes half of `timeout`."""
         self.wait(f"the trace of {topic!r}", timeout)
         asked = self._messaging.queries.ask_all({"trace": topic}, timeout / 2, partial=True)
         listed = self._messaging.queries.listing(timeout)
@@ -112,34 +116,34 @@ class Readiness:
         return answer(check_topic(topic), list(self._bus), node=session.node, origin=session.origin)
 
     def _ask_origin(self, origin: bytes, question: Any, answered: Callable[[Any], None]) -> None:
-        """See `Receiver.ask`: one answer, or None."""
+        """Query one node: `answered` is called with its answer, or with None if there is none. See `EventDelivery.ask`."""
 
         def done(future: Future[list[Any]]) -> None:
             answered(None if future.exception() is not None else future.result()[0])
 
         try:
             self._messaging.queries.ask(origin, question, ANSWER_TIMEOUT).add_done_callback(done)
-        except FabricError:  # closed meanwhile, or too many questions are open
+        except FabricError:  # closed meanwhile, or too many queries are open
             answered(None)
 
     def _answer(self, question: Any) -> Any:
-        """Another node asks; on the control thread."""
+        """Answer the query of another node. On the control thread."""
         if "trace" in question:
             return self._trace_here(question["trace"])
         if "age" in question:
-            return {"age": monotonic() - self._opened}
+            return {"age": monotonic() - self._opened_at}
         if "recover" in question:
             topic, first, last = question["recover"]
             found = self._link.sender.outbox.retransmit.find(topic, first, last)
             return {"events": found.events, "more": found.more}
         interest = self._link.sender.interest
         if not interest.up:
-            return True  # what we publish is held until we have read everybody's subscriptions
+            return True  # our events wait in the outbox until we have read all subscriptions
         return all(interest.has(prefix.encode("latin-1")) for prefix in question["interest"])
 
 
 def _all_know(answers: list[Any]) -> bool:
-    """Whether every node has said yes; None is a node that has gone away meanwhile."""
+    """Whether every node has confirmed. None is the answer of a node that has left meanwhile."""
     return all(answer is None or answer is True for answer in answers)
 
 

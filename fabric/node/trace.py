@@ -1,18 +1,18 @@
-"""Who would get an event, and who nearly would: what nodes are asked, what they answer, and what is made of it.
+"""Tracing a topic: which subscriptions of all nodes match it, and which nearly do. Pure.
 
     node.trace("order.created") ──ASK {"trace": topic}──▸ every other node ──▸ `answer` ──TELL──▸ `read_answer` ──▸ Trace
 
-Nothing is published. A node answers with the subscriptions of its bus that match, and with those that nearly do:
+Nothing is published. A node answers with the subscriptions of its bus that match, and with those that nearly match:
 
     order.creatd     a segment that differs, if the rest is the same or the two look alike
     Order.Created    upper and lower case
     order  *         one level too few: `order.**`, `**` would match
     order.created.eu one level too many
 
-Answers are bounded, whatever the bus holds: at most `MAX_SHOWN` subscribers are named, the rest is counted, and past
-`MAX_PATTERNS` patterns nobody looks for near misses. Why one nearly matches is not sent; the asker sees it by itself.
+The size of an answer is bounded: it names at most `MAX_SHOWN` subscriptions and counts the rest, and near misses are
+searched among the first `MAX_PATTERNS` patterns only. The reason of a near miss is not sent: the asker computes it.
 
-What is read is never trusted to be an answer: `read_answer` gives None for anything else, as an old node's is.
+`read_answer` returns None for any value that is no answer, such as that of an older node.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from typing import Any, NamedTuple
 from fabric.protocol.events import prefixes
 from fabric.protocol.topics import DEEP, ONE, matches
 
-#: Subscribers that one node names, those that match and those that nearly do together.
+#: Subscriptions that one answer names, matching and nearly matching ones together.
 MAX_SHOWN = 100
-#: Patterns that are looked at for near misses (some 20 µs each), and subscriptions for their prefixes.
+#: Patterns that are checked for near misses (some 20 µs each), and subscriptions whose prefixes are listed.
 MAX_PATTERNS = 1_000
 MAX_SUBSCRIPTIONS = 20_000
-#: Segments past which a pattern is looked at for case only: the rest costs their square.
+#: A pattern with more segments is checked for upper and lower case only: the other checks take quadratic time.
 MAX_SEGMENTS = 16
 #: Characters of a handler's name.
 MAX_HANDLER = 160
-#: Two segments look alike from here on (`difflib`): a letter too few, or two that changed places.
-_ALIKE = 0.7
+#: The ratio (`difflib`) from which two segments are similar: a letter is missing, or two are exchanged.
+_MIN_SIMILARITY = 0.7
 
 
 class TracedSubscription(NamedTuple):
@@ -46,47 +46,47 @@ class TracedSubscription(NamedTuple):
 
 
 class TraceAnswer(NamedTuple):
-    """What one node says."""
+    """The answer of one node."""
 
     node: str
     origin: str
     matching: tuple[TracedSubscription, ...] = ()
-    #: Those that nearly match, the nearest first; see `near_miss` for why.
+    #: Those that nearly match, the nearest first; `near_miss` gives the reason.
     near: tuple[TracedSubscription, ...] = ()
-    #: Of all its subscriptions so many match, named here or not; and so many it has.
+    #: The number of its subscriptions that match, named here or not, and of all of them.
     matched: int = 0
     subscriptions: int = 0
-    #: Prefixes of the topic that the node has subscribed at the proxy, and whether that is all of them.
+    #: Prefixes of the topic that the node has subscribed at the proxy, and whether the list is complete.
     prefixes: tuple[bytes, ...] = ()
     complete: bool = True
-    #: Of its process, as the proxy knows it.
+    #: The node's process, from the proxy's list of nodes.
     pid: int = 0
     host: str = ""
     program: str = ""
 
 
 class Trace(NamedTuple):
-    """Who would get an event on `topic`."""
+    """The subscriptions of all nodes for `topic`."""
 
     topic: str
-    #: Every node that answered, our own first.
+    #: The answers, our own first.
     answers: tuple[TraceAnswer, ...] = ()
-    #: Nodes that did not: what is known of them (`node`, `origin`, `pid`, …). Stopped, or of another version.
+    #: The nodes that did not answer (`node`, `origin`, `pid`, …): stopped, or of another version.
     silent: tuple[dict[str, Any], ...] = ()
-    #: Prefixes that take the topic, subscribed by no node that answered.
+    #: Subscribed prefixes that match the topic, and belong to no node that answered.
     unclaimed: tuple[bytes, ...] = ()
 
     @property
     def reached(self) -> bool:
-        """Whether anybody at all would get it."""
+        """Whether at least one subscriber would get the event."""
         return bool(self.unclaimed) or any(each.matched for each in self.answers)
 
 
-# The node that is asked
+# The answering node
 
 
 def answer(topic: str, subscriptions: Sequence[Any], *, node: str, origin: bytes) -> dict[str, Any]:
-    """What a node with these `subscriptions` (see `bus.Subscription`) answers, as JSON. `topic` has been checked."""
+    """The answer, as JSON, of a node with these `subscriptions` (see `fabric.Subscription`) for a valid `topic`."""
     matching: list[list[Any]] = []
     matched = 0
     known: dict[str, bool] = {}
@@ -123,15 +123,15 @@ def _named(subscription: Any) -> list[Any]:
 
 
 def handler_name(callback: Callable[..., object]) -> str:
-    """Module and qualified name of a callback; of what it wraps, if it is a `functools.partial`."""
+    """Module and qualified name of a callback, or of the function in a `functools.partial`."""
     while isinstance(callback, partial):
         callback = callback.func
-    # Never its repr: that is somebody's code, and we are on the thread of heartbeats.
+    # Not its repr, which is code of the application: this runs on the control thread, which sends the heartbeats.
     name, module = getattr(callback, "__qualname__", None), getattr(callback, "__module__", None)
     if not isinstance(name, str):
         name, module = type(callback).__qualname__, type(callback).__module__
     text = f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
-    # A surrogate in a name that somebody made up would make the answer no JSON.
+    # Encoded, because JSON has no lone surrogates, and a generated name may have one.
     return text[:MAX_HANDLER].encode(errors="replace").decode()
 
 
@@ -139,14 +139,14 @@ def handler_name(callback: Callable[..., object]) -> str:
 
 
 class Miss(NamedTuple):
-    """Why a pattern does not match a topic although it looks as if it should; the nearest has the lowest rank."""
+    """The reason why a pattern nearly matches a topic. The nearest miss has the lowest rank."""
 
     rank: int
     why: str
 
 
 def near_miss(pattern: str, topic: str) -> Miss | None:
-    """Why `pattern` nearly matches `topic`, which it does not; None if they are far apart. Both were checked."""
+    """The reason why `pattern`, which does not match `topic`, nearly does; None if it does not. Both are valid."""
     if matches(pattern.casefold(), topic.casefold()):
         return Miss(0, "only upper and lower case differ")
     wanted, given = pattern.split("."), topic.split(".")
@@ -174,24 +174,24 @@ def _other_segment(wanted: list[str], given: list[str], topic: str) -> Miss | No
             at = len(given) - (len(wanted) - index)
         else:
             return Miss(4, f"no segment is {segment!r}")
-        if _alike(segment, given[at]):
+        if _are_similar(segment, given[at]):
             return Miss(3, f"segment {at + 1} is {given[at]!r}, not {segment!r}")
         if literals > 1:
             return Miss(4, f"segment {at + 1} is {given[at]!r}, not {segment!r}")
     return None
 
 
-def _alike(one: str, other: str) -> bool:
-    from difflib import SequenceMatcher  # every process imports this module, and few are ever asked
+def _are_similar(one: str, other: str) -> bool:
+    from difflib import SequenceMatcher  # imported here: every process imports this module, and few trace
 
-    return SequenceMatcher(None, one, other, autojunk=False).ratio() >= _ALIKE
+    return SequenceMatcher(None, one, other, autojunk=False).ratio() >= _MIN_SIMILARITY
 
 
-# The node that asks
+# The asking node
 
 
 def read_answer(value: Any) -> TraceAnswer | None:
-    """What `answer` made; None for anything else."""
+    """Decode the value that `answer` made; None for any other value."""
     if not isinstance(value, dict):
         return None
     node, origin = value.get("node"), value.get("origin")
@@ -223,22 +223,22 @@ def _subscribers(rows: Any) -> tuple[TracedSubscription, ...] | None:
 def trace(
     topic: str, replies: Iterable[Any], listed: Iterable[dict[str, Any]], subscribed: Callable[[bytes], bool]
 ) -> Trace:
-    """What follows from the `replies`. `listed`: the nodes that are there; `subscribed`: whether the proxy has a prefix."""
+    """The trace from `replies`. `listed`: the proxy's nodes; `subscribed(prefix)`: whether a prefix is subscribed."""
     known = {str(each.get("origin")): each for each in listed}
-    answers = tuple(_placed(found, known) for found in map(read_answer, replies) if found is not None)
-    heard = {each.origin for each in answers}
-    silent = tuple(facts for origin, facts in known.items() if origin not in heard)
+    answers = tuple(_with_process(found, known) for found in map(read_answer, replies) if found is not None)
+    answered = {each.origin for each in answers}
+    silent = tuple(facts for origin, facts in known.items() if origin not in answered)
     claimed = {prefix for each in answers for prefix in each.prefixes}
     key = _key(topic)
-    # At any byte: a subscriber that is none of ours need not end its prefix where a segment ends.
-    taking = [key[:size] for size in range(len(key) + 1) if subscribed(key[:size])]
-    unclaimed = tuple(prefix for prefix in taking if prefix not in claimed)
+    # At any byte: the prefix of a subscriber that is no node need not end with a segment.
+    matching = [key[:size] for size in range(len(key) + 1) if subscribed(key[:size])]
+    unclaimed = tuple(prefix for prefix in matching if prefix not in claimed)
     if not all(each.complete for each in answers):
-        unclaimed = ()  # one of them may well have subscribed it
+        unclaimed = ()  # one of these nodes may have subscribed it
     return Trace(topic, answers, silent, unclaimed)
 
 
-def _placed(answer: TraceAnswer, known: dict[str, dict[str, Any]]) -> TraceAnswer:
+def _with_process(answer: TraceAnswer, known: dict[str, dict[str, Any]]) -> TraceAnswer:
     facts = known.get(answer.origin, {})
     pid, host, program = facts.get("pid"), facts.get("host"), facts.get("program")
     return answer._replace(
