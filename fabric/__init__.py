@@ -1,12 +1,12 @@
-"""A multi-process event fabric: every process keeps a local bus, and all of them hear each other.
+"""A multi-process event fabric: every process has a local bus, and a proxy connects the buses of all processes.
 
     import fabric
 
-    fabric.subscribe("tui.**", print)                       # in this process …
-    node = fabric.connect("gateway")                        # … and from now on in all of them
+    fabric.subscribe("tui.**", print)                       # events of this process …
+    node = fabric.connect("gateway")                        # … and from now on of all processes
     fabric.publish("tui.tool.start", {"name": "grep"})
 
-The public names are the ones below; `docs/` says what they promise.
+The public names are those in `__all__`; `docs/` describes them and their guarantees.
 """
 
 from fabric._version import __version__ as __version__

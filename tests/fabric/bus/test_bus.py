@@ -164,14 +164,14 @@ def test_each_subscriber_owns_its_envelope(fabric_bus):
     assert second[0]["n"] == 1
 
 
-def test_what_a_subscriber_does_to_its_envelope_does_not_reach_the_payload(fabric_bus):
+def test_a_subscriber_that_changes_its_envelope_does_not_change_the_payload(fabric_bus):
     payload = {"n": 1}
     fabric_bus.subscribe("a", lambda event: event.clear())
     fabric_bus.publish("a", payload)
     assert payload == {"n": 1}
 
 
-def test_an_exception_neither_reaches_the_publisher_nor_starves_another(fabric_bus, caplog, seen):
+def test_an_exception_reaches_neither_the_publisher_nor_the_next_subscriber(fabric_bus, caplog, seen):
     events = seen("a")
     fabric_bus.subscribe("a", lambda event: 1 / 0)
     after = seen("a")

@@ -79,7 +79,7 @@ def test_a_bus_iterates_over_its_subscriptions_in_registration_order(fabric_bus)
     assert list(fabric_bus) == handles
 
 
-def test_a_handle_says_what_it_is(fabric_bus):
+def test_the_repr_of_a_subscription_has_its_pattern_callback_and_state(fabric_bus):
     handle = fabric_bus.subscribe("a.*", print)
     assert repr(handle) == "<Subscription 'a.*' -> print>"
     handle.cancel()
@@ -218,7 +218,7 @@ def test_the_module_level_decorator_acts_on_the_default_bus():
     assert (len(events), len(fabric.default_bus)) == (1, before)
 
 
-def test_buses_do_not_hear_each_other(fabric_bus, seen):
+def test_an_event_of_one_bus_does_not_reach_another(fabric_bus, seen):
     events = seen("**")
     Bus().publish("a")
     assert events == []

@@ -17,7 +17,7 @@ def ns(events):
     return [event["n"] for event in events]
 
 
-def test_it_records_what_matches_in_order(bus):
+def test_a_capture_records_matching_events_in_order(bus):
     captured = Capture(bus, "orders.*")
     for n, topic in enumerate(("orders.placed", "other", "orders.shipped")):
         bus.publish(topic, {"n": n})
@@ -25,7 +25,7 @@ def test_it_records_what_matches_in_order(bus):
     assert captured.topics == ["orders.placed", "orders.shipped"]
 
 
-def test_it_is_a_sequence(bus):
+def test_a_capture_is_a_sequence(bus):
     captured = Capture(bus, "a")
     assert not captured
     for n in range(3):
@@ -35,7 +35,7 @@ def test_it_is_a_sequence(bus):
         captured[3]
 
 
-def test_iterating_does_not_wait_and_is_over_what_is_there(bus):
+def test_iterating_is_over_the_recorded_events_and_does_not_wait(bus):
     captured = Capture(bus, "a")
     bus.publish("a", {"n": 0})
     for _ in captured:
@@ -43,7 +43,7 @@ def test_iterating_does_not_wait_and_is_over_what_is_there(bus):
     assert len(captured) == 2
 
 
-def test_the_list_of_events_is_the_callers(bus):
+def test_the_list_of_events_is_a_copy(bus):
     captured = Capture(bus, "a")
     bus.publish("a")
     captured.events.clear()
@@ -51,14 +51,14 @@ def test_the_list_of_events_is_the_callers(bus):
     assert len(captured) == 1
 
 
-def test_waiting_returns_all_that_is_there(bus):
+def test_waiting_returns_all_recorded_events(bus):
     captured = Capture(bus, "a")
     for n in range(3):
         bus.publish("a", {"n": n})
     assert ns(captured.wait(2)) == [0, 1, 2]
 
 
-def test_waiting_blocks_until_so_many_have_come(bus):
+def test_waiting_blocks_until_the_number_of_events_is_recorded(bus):
     captured, got = Capture(bus, "a"), []
     waiting = threading.Thread(target=lambda: got.extend(captured.wait(2, timeout=20)))
     waiting.start()
@@ -69,7 +69,7 @@ def test_waiting_blocks_until_so_many_have_come(bus):
     assert ns(got) == [0, 1]
 
 
-def test_waiting_in_vain_shows_what_did_come(bus):
+def test_a_timeout_shows_the_recorded_events(bus):
     captured = Capture(bus, "a.**")
     bus.publish("a.b", {"fruit": "apple", "pad": "x" * 1_000})
     with pytest.raises(TimeoutError) as caught:
@@ -79,7 +79,7 @@ def test_waiting_in_vain_shows_what_did_come(bus):
     assert len(str(caught.value)) < 500
 
 
-def test_waiting_in_vain_shows_the_last_of_many(bus):
+def test_a_timeout_shows_the_last_of_many_events(bus):
     captured = Capture(bus, "a")
     for n in range(25):
         bus.publish("a", {"n": n})
@@ -90,12 +90,12 @@ def test_waiting_in_vain_shows_the_last_of_many(bus):
     assert "'n': 14}" not in str(caught.value)
 
 
-def test_waiting_in_vain_for_anything_says_that_nothing_came(bus):
+def test_a_timeout_without_any_event_says_so(bus):
     with pytest.raises(TimeoutError, match="nothing came"):
         Capture(bus, "a").wait(timeout=0.0)
 
 
-def test_waiting_on_the_thread_of_a_loop_is_refused_unless_it_is_there(bus):
+def test_waiting_on_the_thread_of_a_loop_is_refused_unless_the_events_are_recorded(bus):
     async def main():
         captured = Capture(bus, "a")
         with pytest.raises(RuntimeError, match="running event loop"):
@@ -106,13 +106,13 @@ def test_waiting_on_the_thread_of_a_loop_is_refused_unless_it_is_there(bus):
     assert len(asyncio.run(main())) == 1
 
 
-def test_waiting_for_more_than_it_keeps_is_refused(bus):
+def test_waiting_for_more_events_than_the_limit_is_refused(bus):
     captured = Capture(bus, "a", limit=2)
     with pytest.raises(ValueError, match="never be there"):
         captured.wait(3)
 
 
-def test_it_keeps_the_first_events_and_counts_the_rest(bus):
+def test_a_full_capture_keeps_the_first_events_and_counts_the_rest(bus):
     captured = Capture(bus, "a", limit=2)
     for n in range(5):
         bus.publish("a", {"n": n})
@@ -133,7 +133,7 @@ def test_clearing_goes_on_recording(bus):
     assert ns(captured.wait(1)) == [1]
 
 
-def test_cancelling_ends_the_subscription_and_keeps_what_is_there(bus):
+def test_cancelling_ends_the_subscription_and_keeps_the_recorded_events(bus):
     with Capture(bus, "a") as captured:
         bus.publish("a")
     bus.publish("a")
@@ -157,7 +157,7 @@ def test_cancelling_ends_a_wait(bus):
     assert "cancelled" in str(errors[0])
 
 
-def test_it_can_be_awaited_for_events_of_another_thread(bus):
+def test_events_of_another_thread_can_be_awaited(bus):
     async def main():
         captured = Capture(bus, "a")
         [waiting] = await started(captured.await_(2, timeout=20))
@@ -169,7 +169,7 @@ def test_it_can_be_awaited_for_events_of_another_thread(bus):
     assert asyncio.run(main()) == [0, 1]
 
 
-def test_awaiting_in_vain_shows_what_did_come(bus):
+def test_the_timeout_of_an_await_shows_the_recorded_events(bus):
     async def main():
         captured = Capture(bus, "a")
         bus.publish("a", {"n": 7})
@@ -215,7 +215,7 @@ def test_several_loops_and_threads_can_wait_at_once(bus):
     assert got == [1, 1, 1]
 
 
-def test_a_bus_that_is_connected_to_nothing_is_always_ready(bus):
+def test_a_capture_of_a_bus_that_is_not_connected_is_always_ready(bus):
     captured = Capture(bus, "a")
     captured.wait_ready()
     asyncio.run(captured.ready())

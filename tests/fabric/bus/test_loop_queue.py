@@ -111,7 +111,7 @@ def test_an_item_put_while_one_is_handled_is_handled_too():
     assert items == [0, 1, 2, 3]
 
 
-def test_past_the_limit_the_oldest_are_dropped_and_counted():
+def test_a_full_queue_drops_its_oldest_item_and_counts_it():
     loop, items = StuckLoop(), []
     queue = LoopQueue(loop, items.append, limit=3)
     taken = [queue.put(n) for n in range(5)]
@@ -126,7 +126,7 @@ def test_the_default_limit_bounds_a_stuck_loop():
     assert (queue.dropped, len(queue)) == (10, LIMIT)
 
 
-def test_what_is_put_for_a_closed_loop_is_dropped_and_counted():
+def test_items_for_a_closed_loop_are_dropped_and_counted():
     loop = asyncio.new_event_loop()
     loop.close()
     queue = LoopQueue(loop, print)
@@ -134,7 +134,7 @@ def test_what_is_put_for_a_closed_loop_is_dropped_and_counted():
     assert (queue.dropped, len(queue)) == (2, 0)
 
 
-def test_handled_and_dropped_are_what_was_put_with_many_threads_at_once():
+def test_every_item_of_many_threads_is_handled_or_counted_as_dropped():
     async def main():
         items = []
         queue = LoopQueue(asyncio.get_running_loop(), items.append, limit=100)

@@ -25,14 +25,14 @@ def later(function, *arguments):
     return thread
 
 
-def test_it_yields_what_was_published_since_it_was_made(fabric_bus):
+def test_a_stream_yields_the_events_since_it_was_created(fabric_bus):
     fabric_bus.publish("a", {"n": -1})
     with EventStream(fabric_bus, "a", timeout=0) as events:
         publish_all(fabric_bus, 3)
         assert ns(events) == [0, 1, 2]
 
 
-def test_it_yields_only_what_matches(fabric_bus):
+def test_a_stream_yields_only_matching_events(fabric_bus):
     with EventStream(fabric_bus, "a.*", timeout=0) as events:
         fabric_bus.publish("b", {"n": 1})
         fabric_bus.publish("a.b", {"n": 2})
@@ -125,7 +125,7 @@ def test_get_on_the_thread_of_a_running_loop_raises_instead_of_blocking_it(fabri
     asyncio.run(main())
 
 
-def test_async_iteration_yields_what_is_published(fabric_bus):
+def test_async_iteration_yields_events(fabric_bus):
     async def main():
         async with EventStream(fabric_bus, "a", timeout=0.01) as events:
             publish_all(fabric_bus, 3)

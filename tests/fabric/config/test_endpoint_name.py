@@ -33,7 +33,7 @@ def test_the_variable_comes_before_configuration_file_profile_and_default(file, 
     assert endpoint_name(default="default") == "default"
 
 
-def test_where_nobody_says_anything_it_is_the_program_and_the_host(monkeypatch):
+def test_without_any_source_the_name_is_the_program_and_the_host(monkeypatch):
     monkeypatch.setattr("sys.argv", ["/usr/bin/my tool.py"])
     assert endpoint_name() == f"my-tool-{os.uname().nodename}"
     monkeypatch.setattr("sys.argv", ["/x/worker/__main__.py"])
@@ -57,7 +57,7 @@ def test_a_role_comes_after_the_name_once(name, role, called):
     assert choose_name("", None, name, "other", role=role) == called
 
 
-def test_what_can_be_no_name_is_told_with_where_it_was_said(monkeypatch):
+def test_the_error_of_an_invalid_name_has_its_source(monkeypatch):
     monkeypatch.setenv("FABRIC_ENDPOINT", "two words")
     with pytest.raises(SettingsError, match="FABRIC_ENDPOINT"):
         endpoint_name()
@@ -67,7 +67,7 @@ def test_what_can_be_no_name_is_told_with_where_it_was_said(monkeypatch):
         choose_name("lead", role="a b")
 
 
-def test_programs_that_come_to_the_same_name_at_once_get_different_ones(node):
+def test_programs_that_ask_for_the_same_name_at_once_get_different_ones(node):
     name = endpoint_name(default="same", role=f"r{os.urandom(4).hex()}")
     nodes = [node(f"n{number}") for number in range(4)]
     at_once, endpoints = threading.Barrier(len(nodes)), []
@@ -86,5 +86,5 @@ def test_programs_that_come_to_the_same_name_at_once_get_different_ones(node):
     assert sorted(endpoint.name for endpoint in endpoints) == [name, f"{name}-2", f"{name}-3", f"{name}-4"]
 
 
-def test_it_is_among_the_public_names():
+def test_endpoint_name_is_among_the_public_names():
     assert fabric.endpoint_name is endpoint_name

@@ -63,7 +63,7 @@ def test_help_for_a_terminal_has_no_backticks():
         ("programs", (("/bin/a", "b"), ("/bin/c",)), "/bin/a b, /bin/c"),
     ],
 )
-def test_values_are_shown_as_people_write_them(name, value, shown):
+def test_values_are_displayed_with_their_units(name, value, shown):
     assert ROWS[name].show(value) == shown
 
 
@@ -79,21 +79,21 @@ def test_values_are_shown_as_people_write_them(name, value, shown):
         ("plain", "text", "TEXT"),
     ],
 )
-def test_what_its_values_are_is_said_in_a_word(name, what, metavar):
+def test_the_kind_of_a_settings_values_is_a_word(name, what, metavar):
     assert (ROWS[name].what, ROWS[name].metavar) == (what, metavar)
 
 
-def test_a_choice_is_taken_in_any_case():
+def test_a_choice_is_accepted_in_upper_and_lower_case():
     assert ROWS["mode"].convert(" SLOW ") == "slow"
 
 
-def test_what_is_none_of_the_choices_is_told_which_there_are():
+def test_the_error_of_a_wrong_choice_lists_the_choices():
     with pytest.raises(ValueError, match="'slwo' is none of fast, slow; did you mean slow"):
         ROWS["mode"].convert("slwo")
 
 
 @pytest.mark.parametrize(("name", "value"), [("several", 5.5), ("several", float("inf")), ("wait", float("nan"))])
-def test_no_number_is_rounded_or_without_bound(name, value):
+def test_numbers_are_not_rounded_and_must_be_finite(name, value):
     with pytest.raises(ValueError, match="is not a"):
         ROWS[name].convert(value)
 
@@ -118,7 +118,7 @@ def test_a_whole_number_may_be_written_with_a_point():
         ("several", [5]),
     ],
 )
-def test_where_values_have_kinds_another_kind_is_a_mistake(name, value):
+def test_in_a_source_with_types_a_value_of_another_type_is_an_error(name, value):
     with pytest.raises(ValueError, match="is not"):
         ROWS[name].convert(value, typed=True)
 
@@ -127,23 +127,23 @@ def test_where_values_have_kinds_another_kind_is_a_mistake(name, value):
     ("name", "value"),
     [("several", 5), ("wait", 1), ("wait", 0.5), ("on", False), ("plain", "x"), ("programs", [["a"]])],
 )
-def test_where_values_have_kinds_the_right_one_is_taken(name, value):
+def test_in_a_source_with_types_a_value_of_the_right_type_is_accepted(name, value):
     ROWS[name].convert(value, typed=True)
 
 
-def test_a_name_that_is_like_another_is_asked_about():
+def test_a_misspelt_name_is_answered_with_the_similar_one():
     assert similar("settel", ["settle", "timeout"]) == "; did you mean settle?"
     assert similar("xyz", ["settle", "timeout"]) == ""
 
 
 @pytest.mark.parametrize("row", [*settings_of(Settings), *settings_of(ProxySettings)], ids=lambda row: row.name)
-def test_every_setting_of_ours_says_what_it_is_for_and_can_have_its_default(row):
+def test_every_setting_has_a_help_text_and_a_valid_default(row):
     assert len(row.help.split()) > 2
     assert row.convert(row.default) == row.default
     assert row.show(row.default)
 
 
-def test_settings_that_both_have_are_of_one_kind():
+def test_settings_of_both_tables_are_of_one_kind():
     nodes = {row.name: row for row in settings_of(Settings)}
     both = [(nodes[row.name], row) for row in settings_of(ProxySettings) if row.name in nodes]
     assert {one.name for one, _ in both} == {"url", "max_bytes"}

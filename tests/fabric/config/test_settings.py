@@ -125,7 +125,7 @@ def test_values_are_converted(name, given, value):
         ("several", "a", "a list"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_it_may_be(name, given, expected):
+def test_the_error_of_a_wrong_value_names_the_permitted_values(name, given, expected):
     with pytest.raises(SettingsError, match=f"^{name} .*{expected}"):
         load(Kinds, "test", {name: given})
 
@@ -175,34 +175,34 @@ def test_a_number_in_quotes_is_a_mistake_in_the_file_alone(config, monkeypatch):
     assert load(Kinds, "test", {}).whole == 3
 
 
-def test_a_setting_that_does_not_exist_is_named_with_the_one_that_was_meant(config):
+def test_the_error_of_an_unknown_setting_names_the_similar_one(config):
     path = config("[test]\nwholes = 1")
     with pytest.raises(SettingsError, match=r"no such setting in \[test\]; did you mean whole\?") as caught:
         load(Kinds, "test", {})
     assert (caught.value.name, caught.value.source) == ("wholes", f"{path}:2")
 
 
-def test_a_setting_that_is_like_no_other_is_named_with_those_that_there_are(config):
+def test_the_error_of_an_unknown_setting_without_a_similar_one_lists_all(config):
     config("[test]\nxyz = 1")
     with pytest.raises(SettingsError, match=r"xyz .*no such setting.*number, several, text, whole, yes"):
         load(Kinds, "test", {})
 
 
-def test_a_table_that_does_not_exist_is_named_with_its_line_and_the_one_that_was_meant(config):
+def test_the_error_of_an_unknown_table_has_its_line_and_the_similar_one(config):
     path = config("[fabric]\n[[proxies]]\n[proxi]\nurl = ''")
     with pytest.raises(SettingsError, match=r"no such table; did you mean proxy\?") as caught:
         load(Settings, "fabric", {})
     assert (caught.value.name, caught.value.source) == ("[proxies]", f"{path}:2")
 
 
-def test_a_setting_outside_of_all_tables_is_told_where_it_belongs(config):
+def test_the_error_of_a_setting_outside_of_all_tables_names_the_tables(config):
     path = config("node = 'x'")
     with pytest.raises(SettingsError, match=r"in no table: settings stand below \[fabric\]") as caught:
         load(Settings, "fabric", {})
     assert caught.value.source == f"{path}:1"
 
 
-def test_a_wrong_address_is_an_error_of_where_it_was_said(config):
+def test_the_error_of_a_wrong_address_has_its_source(config):
     path = config("[fabric]\nurl = 'nowhere'")
     with pytest.raises(SettingsError, match="'nowhere': no such kind of address; addresses look like") as caught:
         load(Settings, "fabric", {})
@@ -233,7 +233,7 @@ def test_every_setting_is_resolved_with_its_source(config, monkeypatch):
     }
 
 
-def test_all_that_is_wrong_is_found_and_the_rest_resolved(config, monkeypatch):
+def test_all_problems_are_found_and_the_other_settings_resolved(config, monkeypatch):
     config("[test]\nwhole = 'x'\nxyz = 1\nnumber = 2.5\n[other]")
     monkeypatch.setenv("FABRIC_YES", "maybe")
     found, problems = resolve(Kinds, "test", {})
@@ -244,7 +244,7 @@ def test_all_that_is_wrong_is_found_and_the_rest_resolved(config, monkeypatch):
     assert [each.setting.name for each in found if each.problem] == ["whole", "yes"]
 
 
-def test_variables_that_are_no_settings_are_known_by_their_names(monkeypatch):
+def test_unknown_variables_are_those_that_begin_with_fabric_and_are_no_settings(monkeypatch):
     for name in ("FABRIC_TEXT", "FABRIC_TEXTS", "FABRIC_CONFIG", "FABRIC_RUNTIME_DIR", "FABRIC_DEBUG", "XFABRIC_Y"):
         monkeypatch.setenv(name, "1")
     assert unknown_variables(Kinds) == ["FABRIC_TEXTS"]

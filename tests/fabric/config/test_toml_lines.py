@@ -78,15 +78,15 @@ def paths(value, path=()):
 
 
 @pytest.mark.parametrize(("path", "line"), EXPECTED.items(), ids=str)
-def test_a_thing_is_on_its_line(path, line):
+def test_a_path_is_found_on_its_line(path, line):
     assert line_of(TRICKY, path) == line
 
 
-def test_everything_that_is_there_is_found_and_nothing_else():
+def test_all_paths_of_a_text_are_found_and_no_others():
     assert set(lines(TRICKY)) == set(paths(tomllib.loads(TRICKY)))
 
 
-def test_what_is_not_there_has_no_line():
+def test_a_path_that_does_not_exist_has_no_line():
     assert line_of(TRICKY, ("rules", 0, "nothing")) is None
     assert line_of("", ("a",)) is None
 
@@ -96,7 +96,7 @@ def test_line_ends_of_another_system_are_line_ends():
 
 
 @pytest.mark.parametrize("text", ["= 1", "[a", "a = ", "a = 'open", "a = [1", "a = {b", "[a]]]\nb = 1", "\x00"])
-def test_what_is_no_toml_ends_the_search(text):
+def test_text_that_is_no_toml_ends_the_search(text):
     lines(text)
 
 
@@ -120,6 +120,6 @@ VALUE = some.recursive(
 
 
 @given(some.lists(VALUE, max_size=4))
-def test_whatever_the_values_the_keys_after_them_are_found(values):
+def test_the_keys_after_a_value_of_any_syntax_are_found(values):
     text = "".join(f"[t{number}]\nkey = {value}\n" for number, value in enumerate(values))
     assert set(lines(text)) == set(paths(tomllib.loads(text)))

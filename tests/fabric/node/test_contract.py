@@ -67,7 +67,7 @@ def test_an_event_reaches_the_publishers_own_subscribers_at_once(make):
     assert ns(seen) == [1]
 
 
-def test_an_event_does_not_come_back_to_where_it_came_from(make):
+def test_an_event_does_not_return_to_its_publisher(make):
     shop, kitchen = make("shop"), make("kitchen")
     own, other = heard(shop, "orders.**"), heard(kitchen, "orders.**")
     shop.publish("orders.placed")
@@ -77,7 +77,7 @@ def test_an_event_does_not_come_back_to_where_it_came_from(make):
     assert Counter(own.topics) == Counter(["orders.placed", "orders.done"])
 
 
-def test_an_event_that_was_heard_is_not_passed_on(make):
+def test_a_received_event_is_not_forwarded(make):
     a, b, c = make("a"), make("b"), make("c")
     heard(b, "orders.**")
     there = heard(c, "orders.**")
@@ -100,7 +100,7 @@ def test_an_event_that_was_heard_is_not_passed_on(make):
         ("*", ["a"]),
     ],
 )
-def test_a_pattern_gets_what_it_matches_and_nothing_else(make, pattern, topics):
+def test_a_pattern_gets_the_topics_that_it_matches_and_no_others(make, pattern, topics):
     listener, speaker = make("listener"), make("speaker")
     got, end = heard(listener, pattern), heard(listener, "the.very.end")
     for topic in ("a", "a.b", "ab.c", "a.b.c", "a.z", "the.very.end"):
@@ -149,7 +149,7 @@ def test_a_relays_ts_and_src_are_kept(make):
     assert got.wait(1)[0] == {"src": "origin", "ts": 12.5, "type": "b"}
 
 
-def test_what_arrives_is_a_copy_as_json_makes_it(make):
+def test_the_payload_arrives_as_json_encodes_it(make):
     got, speaker = heard(make(), "a"), make()
     payload = {"list": [1, (2, 3)], "none": None, "nan": float("nan"), "text": "ü"}
     speaker.publish("a", payload)
@@ -174,7 +174,7 @@ def test_each_subscriber_has_an_envelope_of_its_own(make):
 
 
 @pytest.mark.parametrize("payload", [{"x": {1, 2}}, {"x": b"bytes"}, {"x": 2**70}, {"x": "\ud800"}, {"x": object()}])
-def test_what_is_no_json_stays_at_home_and_costs_that_one_event(make, payload, caplog):
+def test_an_event_that_is_no_json_is_delivered_locally_only_and_the_next_one_arrives(make, payload, caplog):
     got, speaker = heard(make(), "a"), make()
     local = speaker.capture("a")
     speaker.publish("a", payload)
@@ -185,7 +185,7 @@ def test_what_is_no_json_stays_at_home_and_costs_that_one_event(make, payload, c
     assert "stays in this process" in caplog.text
 
 
-def test_an_event_over_the_size_limit_stays_at_home(make, caplog):
+def test_an_event_over_the_size_limit_is_delivered_locally_only(make, caplog):
     got, speaker = heard(make(), "a"), make(max_bytes=1_000)
     speaker.publish("a", {"pad": "x" * 1_000})
     speaker.publish("a", {"n": 2})
@@ -194,17 +194,17 @@ def test_an_event_over_the_size_limit_stays_at_home(make, caplog):
 
 
 @pytest.mark.parametrize("topic", ["", "a..b", ".a", "a.*", "a b", "fabric.mine", "x" * 256])
-def test_a_bad_topic_is_the_publishers_fault(make, topic):
+def test_a_bad_topic_raises_at_the_publisher(make, topic):
     with pytest.raises(ValueError, match="topic"):
         make().publish(topic)
 
 
-def test_a_payload_that_is_no_mapping_is_the_publishers_fault(make):
+def test_a_payload_that_is_no_mapping_raises_at_the_publisher(make):
     with pytest.raises(TypeError, match="mapping"):
         make().publish("a", [1])
 
 
-def test_an_event_nobody_wants_is_no_loss(make):
+def test_an_event_without_subscribers_is_no_loss(make):
     speaker = make()
     wait_until(lambda: not speaker.has_interest("a"))
     speaker.publish("a")
@@ -215,7 +215,7 @@ def test_an_event_nobody_wants_is_no_loss(make):
 # Callbacks
 
 
-def test_a_remote_event_is_delivered_on_a_thread_of_the_fabrics(make):
+def test_a_remote_event_is_delivered_on_the_delivery_thread(make):
     listener, speaker, threads = make(), make(), []
     listener.subscribe("a", lambda event: threads.append(threading.current_thread().name)).wait_ready(everyone=True)
     speaker.publish("a")
@@ -230,7 +230,7 @@ def test_a_local_event_is_delivered_in_the_publishers_stack(make):
     assert threads == [threading.current_thread()]
 
 
-def test_a_callback_that_fails_costs_neither_the_next_callback_nor_the_next_event(make, caplog):
+def test_after_a_callback_that_fails_the_next_callback_and_the_next_event_are_delivered(make, caplog):
     listener, speaker = make(), make()
     listener.subscribe("a", lambda event: 1 / 0)
     got = heard(listener, "a")
@@ -273,7 +273,7 @@ def test_an_ended_subscription_gets_nothing_more(make):
     assert len(ended) == 0
 
 
-def test_who_unsubscribed_is_not_wanted_for_any_more(make):
+def test_after_the_last_subscription_ended_other_nodes_have_no_interest(make):
     listener, speaker = make(), make()
     subscription = listener.subscribe("a", print)
     subscription.wait_ready(everyone=True)
@@ -282,7 +282,7 @@ def test_who_unsubscribed_is_not_wanted_for_any_more(make):
     wait_until(lambda: not speaker.has_interest("a"))
 
 
-def test_a_decorated_function_hears(make):
+def test_a_decorated_function_gets_remote_events(make):
     listener, speaker, seen = make(), make(), []
 
     @listener.on("a.*")
@@ -349,7 +349,7 @@ def test_a_node_that_is_ready_is_up(make):
     assert (node.state, node.name) == ("up", "me")
 
 
-def test_a_link_that_comes_up_is_news(make):
+def test_a_link_that_comes_up_is_an_event(make):
     bus, seen = fabric.Bus(), []
     bus.subscribe("fabric.link.*", seen.append)
     node = make("me", bus=bus)
@@ -368,7 +368,7 @@ def test_after_the_barrier_no_publisher_is_missed(make):
 
 
 @pytest.mark.parametrize("verb", ["wait_ready", "members", "capture", "subscription"])
-def test_blocking_verbs_raise_on_the_thread_of_a_loop(make, verb):
+def test_blocking_methods_raise_on_the_thread_of_a_loop(make, verb):
     node = make()
 
     async def main():
@@ -387,7 +387,7 @@ def test_blocking_verbs_raise_on_the_thread_of_a_loop(make, verb):
 # Messages
 
 
-def test_a_message_arrives_with_who_sent_it(make):
+def test_a_message_arrives_with_its_sender(make):
     holder, sender = make("holder"), make("sender")
     inbox = holder.endpoint("inbox")
     sender.endpoint("me")
@@ -403,7 +403,7 @@ def test_a_message_arrives_with_who_sent_it(make):
     assert not message.is_request
 
 
-def test_who_has_no_endpoint_is_anonymous(make):
+def test_a_sender_without_endpoint_is_anonymous(make):
     holder, sender = make("holder"), make("sender")
     inbox = holder.endpoint("inbox")
     sender.send("inbox", {}).wait()
@@ -468,7 +468,7 @@ def test_what_a_handler_raises_reaches_the_asker(make, caplog):
     assert "failed on message" in caplog.text
 
 
-def test_a_name_nobody_has_is_said_at_once_with_names_like_it(make):
+def test_a_message_to_an_unknown_name_fails_at_once_with_similar_names(make):
     holder, sender = make(), make()
     holder.endpoint("worker")
     with pytest.raises(NoSuchEndpoint) as caught:
@@ -484,7 +484,7 @@ def test_a_full_inbox_is_busy(make):
         sender.send("inbox", {}).wait()
 
 
-def test_a_request_nobody_answers_ends_at_its_deadline(make):
+def test_a_request_without_an_answer_ends_at_its_deadline(make):
     holder, asker = make(), make()
     inbox = holder.endpoint("inbox")
     with pytest.raises(DeliveryTimeout):
@@ -508,12 +508,12 @@ def test_a_body_that_cannot_be_carried_is_refused_at_the_sender(make, body, erro
 
 
 @pytest.mark.parametrize("name", ["", "*", "anonymous:me", "a b", "x" * 256])
-def test_a_name_that_cannot_be_one_is_refused(make, name):
+def test_an_invalid_name_is_refused(make, name):
     with pytest.raises(ValueError, match="name"):
         make().endpoint(name)
 
 
-def test_sending_as_somebody_else_is_refused(make):
+def test_sending_from_an_endpoint_of_another_node_is_refused(make):
     with pytest.raises(SenderNotOwned):
         make().send("inbox", {}, sender="not-mine")
 
@@ -549,7 +549,7 @@ def test_a_broadcast_reaches_every_endpoint_but_the_senders(make):
     assert [len(inbox) for inbox in inboxes] == [0, 1, 1]
 
 
-def test_a_request_to_everybody_is_refused(make):
+def test_a_request_to_all_endpoints_is_refused(make):
     with pytest.raises(ValueError, match="many answers"):
         make().request("*", {})
 
@@ -573,7 +573,7 @@ def test_replace_takes_the_name_from_its_holder(make):
     assert len(new) == 1
 
 
-def test_suffix_gives_the_next_free_name(make):
+def test_suffix_registers_the_next_free_name(make):
     nodes = [make() for _ in range(3)]
     names = [node.endpoint("name", policy="suffix").name for node in nodes]
     assert names == ["name", "name-2", "name-3"]
@@ -592,7 +592,7 @@ def test_an_unknown_policy_is_refused(make):
         make().endpoint("name", policy="steal")
 
 
-def test_a_closed_endpoint_gives_its_name_back(make):
+def test_a_closed_endpoint_releases_its_name(make):
     first, second = make(), make()
     with first.endpoint("name"):
         pass
@@ -600,7 +600,7 @@ def test_a_closed_endpoint_gives_its_name_back(make):
     second.endpoint("name").wait_ready()
 
 
-def test_everybody_sees_who_is_there(make):
+def test_every_node_can_list_the_members(make):
     first, second = make("first"), make("second")
     endpoint = first.endpoint("name")
     [facts] = [facts for facts in second.endpoints() if facts["endpoint"] == "name"]
@@ -608,7 +608,7 @@ def test_everybody_sees_who_is_there(make):
     assert {"first", "second"} <= {facts["node"] for facts in second.members().nodes}
 
 
-def test_who_is_there_can_be_awaited(make):
+def test_the_list_of_members_can_be_awaited(make):
     node = make("me")
 
     async def main():
@@ -617,7 +617,7 @@ def test_who_is_there_can_be_awaited(make):
     assert "me" in {facts["node"] for facts in asyncio.run(main()).nodes}
 
 
-def test_joining_and_leaving_is_news(make):
+def test_joining_and_leaving_are_events(make):
     news = heard(make("watcher"), "fabric.node.*")
     make("passer-by").close()
     wait_until(
@@ -625,7 +625,7 @@ def test_joining_and_leaving_is_news(make):
     )
 
 
-def test_a_name_that_is_taken_and_given_back_is_news(make):
+def test_registering_and_releasing_a_name_are_events(make):
     news, node = heard(make("watcher"), "fabric.endpoint.*"), make("other")
     node.endpoint("name").close()
     wait_until(lambda: len([event for event in news if event["name"] == "name"]) >= 2)
@@ -635,7 +635,7 @@ def test_a_name_that_is_taken_and_given_back_is_news(make):
     ]
 
 
-def test_history_tells_who_was_there_before(make):
+def test_history_begins_with_the_present_members(make):
     make("early").endpoint("name")
     seen = []
     make("late").subscribe("fabric.endpoint.joined", seen.append, history=True)
@@ -646,7 +646,7 @@ def test_history_tells_who_was_there_before(make):
 # Leaving
 
 
-def test_what_was_published_before_closing_arrives(make):
+def test_events_that_were_published_before_closing_arrive(make):
     got, speaker = heard(make(), "a"), make()
     for n in range(100):
         speaker.publish("a", {"n": n})
@@ -654,7 +654,7 @@ def test_what_was_published_before_closing_arrives(make):
     assert ns(got.wait(100)) == list(range(100))
 
 
-def test_a_closed_node_says_so_and_its_bus_goes_on_alone(make):
+def test_methods_of_a_closed_node_raise_and_its_bus_works_alone(make):
     other, node = make(), make()
     got, local = heard(other, "a"), node.capture("a")
     node.close()
@@ -698,7 +698,7 @@ def test_stats_have_the_same_names(make):
     assert set(node.stats()["messages"]) >= {"pending", "endpoints", "sent", "received"}
 
 
-def test_what_was_sent_was_delivered(make):
+def test_the_counts_of_sent_and_delivered_events_agree(make):
     listener, speaker = make(), make()
     got = heard(listener, "a")
     for n in range(200):
@@ -736,7 +736,7 @@ def test_a_capture_can_be_awaited(make):
 # Log records
 
 
-def test_a_log_record_is_an_event_elsewhere(make):
+def test_a_log_record_is_an_event_at_another_node(make):
     import logging
 
     got, node = heard(make(), "log.warning.**"), make("app")

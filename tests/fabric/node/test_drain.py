@@ -14,7 +14,7 @@ from fabric import Drained, NoSuchEndpoint
 from fabric.testing import wait_until
 
 
-def test_a_report_is_true_when_nothing_was_given_up():
+def test_a_report_is_true_if_nothing_was_abandoned():
     assert Drained(handled=3, flushed=9)
     assert not Drained(unhandled=1)
     assert Drained(events=1, unhandled=2, unsettled=3).abandoned == 6
@@ -43,7 +43,7 @@ def test_handlers_finish_what_is_in_their_inbox(node):
     assert (handled, report.handled, report.abandoned) == ([0, 1, 2, 3, 4], 5, 0)
 
 
-def test_while_it_drains_nothing_new_comes_in(node):
+def test_while_a_node_drains_it_takes_no_new_messages(node):
     worker, sender = node("worker"), node("sender")
     begun, go_on = threading.Event(), threading.Event()
 
@@ -82,7 +82,7 @@ def test_the_answer_to_a_request_that_was_being_handled_arrives(node):
     assert receipt.wait() == "answer"
 
 
-def test_async_handlers_finish_too(node):
+def test_async_handlers_finish(node):
     async def main():
         worker, sender = node("worker", ready=False), node("sender", ready=False)
         await worker.ready()
@@ -103,7 +103,7 @@ def test_async_handlers_finish_too(node):
     assert (handled, report.handled, report.unhandled) == ([0, 1, 2], 3, 0)
 
 
-def test_what_a_handler_does_not_finish_in_time_is_told(node):
+def test_messages_that_a_handler_does_not_finish_in_time_are_reported(node):
     worker, sender = node("worker"), node("sender")
     go_on = threading.Event()
     worker.endpoint("drained-late", lambda message: go_on.wait(20))
@@ -123,13 +123,13 @@ def test_a_handler_that_closes_its_own_node_does_not_wait_for_itself(node):
     assert reports[0].unsettled == 0
 
 
-def test_messages_that_nobody_acknowledged_are_told(lonely_url, fabric_node):
+def test_messages_without_an_acknowledgement_are_reported(lonely_url, fabric_node):
     alone = fabric_node("alone", url=lonely_url, ready=False)
     alone.send("nobody", {}, timeout=30)
     assert alone.close(0.05).unsettled == 1
 
 
-def test_what_waits_is_flushed_and_counted(node):
+def test_waiting_events_are_sent_and_counted(node):
     got, speaker = [], node()
     node().subscribe("drained.event", got.append).wait_ready(everyone=True)
     for number in range(500):
@@ -176,14 +176,14 @@ def test_a_command_that_is_asked_to_end_twice_ends_at_once(lonely_url):
 # Publishing only if there is room
 
 
-def test_with_a_link_and_room_it_goes(node):
+def test_try_publish_publishes_if_there_is_room(node):
     speaker, got = node(), []
     node().subscribe("tried", got.append).wait_ready(everyone=True)
     assert speaker.try_publish("tried", {"n": 1})
     wait_until(lambda: got)
 
 
-def test_without_room_it_says_so_and_nothing_is_published(lonely_url, fabric_node):
+def test_try_publish_is_false_without_room_and_publishes_nothing(lonely_url, fabric_node):
     alone = fabric_node(url=lonely_url, ready=False, outbox_events=3)
     here = []
     alone.subscribe("tried", here.append)
@@ -192,7 +192,7 @@ def test_without_room_it_says_so_and_nothing_is_published(lonely_url, fabric_nod
     assert alone.stats()["dropped"] == 0
 
 
-def test_it_can_wait_for_room(fabric_proxy, fabric_node):
+def test_try_publish_can_wait_for_room(fabric_proxy, fabric_node):
     fabric_proxy.stop()
     speaker = fabric_node(ready=False, outbox_events=1)
     assert speaker.try_publish("tried", {"n": 1})
@@ -201,7 +201,7 @@ def test_it_can_wait_for_room(fabric_proxy, fabric_node):
     assert speaker.try_publish("tried", {"n": 3}, timeout=20)
 
 
-def test_it_does_not_wait_on_an_event_loop(lonely_url, fabric_node):
+def test_try_publish_does_not_wait_on_an_event_loop(lonely_url, fabric_node):
     alone = fabric_node(url=lonely_url, ready=False, outbox_events=1)
     alone.publish("tried")
 
@@ -217,7 +217,7 @@ def test_it_does_not_wait_on_an_event_loop(lonely_url, fabric_node):
 
 
 @pytest.mark.parametrize(("policy", "arrived"), [("drop_oldest", [3, 4]), ("drop_newest", [0, 1])])
-def test_the_policy_says_which_events_go(fabric_proxy, fabric_node, policy, arrived):
+def test_the_policy_of_the_outbox_decides_which_events_are_dropped(fabric_proxy, fabric_node, policy, arrived):
     got, speaker = [], fabric_node(outbox_events=2, outbox_policy=policy)
     listener = fabric_node()
     listener.subscribe("kept.*", lambda event: got.append(event["n"])).wait_ready(everyone=True)
@@ -231,7 +231,7 @@ def test_the_policy_says_which_events_go(fabric_proxy, fabric_node, policy, arri
     assert got == arrived
 
 
-def test_of_each_topic_only_the_latest_may_wait(fabric_proxy, fabric_node):
+def test_with_policy_latest_only_the_last_event_of_each_topic_waits(fabric_proxy, fabric_node):
     got, speaker = [], fabric_node(outbox_policy="latest")
     fabric_node().subscribe("kept.*", lambda event: got.append((event["type"], event["n"]))).wait_ready(everyone=True)
     fabric_proxy.kill()
@@ -248,7 +248,7 @@ def test_of_each_topic_only_the_latest_may_wait(fabric_proxy, fabric_node):
 # Which events go when handlers are slow
 
 
-def test_a_slow_handler_sees_what_is_new_if_the_policy_says_so(node):
+def test_with_inbox_policy_drop_oldest_a_slow_handler_gets_the_newest_events(node):
     speaker, listener = node(), node("listener", inbox_bytes=20_000, inbox_policy="drop_oldest")
     entered, go_on, got = threading.Event(), threading.Event(), []
 

@@ -7,7 +7,7 @@ from tests.fabric.node.nodes import arrive, collect
 # One bus in several processes
 
 
-def test_what_one_node_publishes_another_hears(node):
+def test_an_event_of_one_node_reaches_a_subscriber_of_another(node):
     events = collect(node("listener"), "node.a")
     node("speaker").publish("node.a", {"n": 1})
     assert [event["n"] for event in arrive(events, 1)] == [1]
@@ -46,7 +46,7 @@ def test_events_of_one_origin_arrive_in_order_whatever_their_topics(node):
     assert [event["n"] for event in arrive(events, 5_000)] == list(range(5_000))
 
 
-def test_only_what_matches_arrives(node):
+def test_only_matching_events_arrive(node):
     listener, speaker = node(), node()
     events = collect(listener, "node.eu")
     for topic in ("node.europe", "node", "node.eu.de", "other", "node.eu"):
@@ -105,7 +105,7 @@ def test_one_of_two_patterns_with_the_same_prefix_can_end(node):
     assert len(arrive(events, 1)) == 1
 
 
-def test_after_the_last_subscription_ended_nothing_is_wanted(node):
+def test_after_the_last_subscription_ended_there_is_no_interest(node):
     listener, speaker = node(), node()
     handle = listener.subscribe("node.a", lambda event: None)
     handle.wait_ready(everyone=True)
@@ -124,7 +124,7 @@ def test_the_systems_own_events_stay_in_their_process(node):
     assert events == []
 
 
-def test_an_event_that_orjson_refuses_costs_that_one_and_is_logged_once_a_topic(node, caplog):
+def test_an_event_that_orjson_refuses_is_counted_and_logged_once_a_topic(node, caplog):
     listener, speaker, local = node(), node(), []
     events = collect(listener, "node.**")
     speaker.subscribe("node.**", local.append)
@@ -137,7 +137,7 @@ def test_an_event_that_orjson_refuses_costs_that_one_and_is_logged_once_a_topic(
     assert len([record for record in caplog.records if "stays in this process" in record.getMessage()]) == 1
 
 
-def test_a_payload_nested_too_deep_costs_that_one_event(node):
+def test_an_event_that_is_nested_too_deeply_is_counted_and_the_next_one_arrives(node):
     listener, speaker = node(), node()
     events = collect(listener, "node.a")
     deep = []
@@ -151,7 +151,7 @@ def test_a_payload_nested_too_deep_costs_that_one_event(node):
         deep = deep[0]
 
 
-def test_an_event_over_the_size_limit_costs_that_one_event(node, caplog):
+def test_an_event_over_the_size_limit_is_counted_and_the_next_one_arrives(node, caplog):
     listener, speaker = node(), node(max_bytes=10_000)
     events = collect(listener, "node.a")
     speaker.publish("node.a", {"pad": "x" * 10_000})
@@ -167,14 +167,14 @@ def test_an_event_of_a_megabyte_arrives(node):
     assert len(arrive(events, 1)[0]["pad"]) == 1_000_000
 
 
-def test_a_later_change_of_the_payload_does_not_reach_anybody(node):
+def test_a_later_change_of_the_payload_does_not_change_the_event(node):
     events, speaker, payload = collect(node(), "node.a"), node(), {"list": [1]}
     speaker.publish("node.a", payload)
     payload["list"].append(2)
     assert arrive(events, 1)[0]["list"] == [1]
 
 
-def test_a_failing_handler_costs_neither_the_next_handler_nor_the_next_event(node, caplog):
+def test_after_a_handler_that_fails_the_next_handler_and_the_next_event_are_delivered(node, caplog):
     listener, speaker = node(), node()
     listener.subscribe("node.a", lambda event: 1 / 0)
     events = collect(listener, "node.a")
@@ -201,7 +201,7 @@ def test_many_threads_that_publish_lose_nothing_and_keep_their_order(node):
         assert [event["n"] for event in events if event["thread"] == number] == list(range(500))
 
 
-def test_nothing_is_left_behind_a_burst(node):
+def test_after_a_burst_the_outbox_is_empty(node):
     events, speaker = collect(node(), "node.a"), node()
     for burst in range(1, 30):
         for _ in range(burst * 7):

@@ -49,7 +49,7 @@ def test_ready_without_a_proxy_ends_with_not_ready(lonely_url):
 
 
 @pytest.mark.parametrize("verb", ["wait_ready", "subscription"])
-def test_blocking_verbs_raise_on_the_thread_of_the_loop(shared_proxy, verb):
+def test_blocking_methods_raise_on_the_thread_of_the_loop(shared_proxy, verb):
     async def main():
         async with connect(shared_proxy.url) as node:
             wait = node.wait_ready if verb == "wait_ready" else node.subscribe("node.a", print).wait_ready
@@ -60,7 +60,7 @@ def test_blocking_verbs_raise_on_the_thread_of_the_loop(shared_proxy, verb):
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-def test_remote_events_land_on_the_loop_of_their_subscriber(shared_proxy, speaker, is_async):
+def test_remote_events_are_delivered_on_the_loop_of_their_subscriber(shared_proxy, speaker, is_async):
     async def main():
         threads = []
 
@@ -109,7 +109,7 @@ def test_remote_events_keep_their_order_on_the_loop(shared_proxy, speaker):
     assert asyncio.run(main())
 
 
-def test_a_loop_that_publishes_is_heard(node, shared_proxy):
+def test_events_that_are_published_on_a_loop_arrive(node, shared_proxy):
     events = []
     node().subscribe("node.a", events.append).wait_ready(everyone=True)
 

@@ -52,7 +52,7 @@ def answered(topic, *patterns, callback=hear):
 # One node's answer
 
 
-def test_a_node_names_what_matches_in_the_order_it_was_subscribed_and_whether_it_is_async():
+def test_an_answer_names_matching_subscriptions_in_their_order_and_whether_they_are_async():
     bus = Bus()
     bus.subscribe("order.*", hear)
     bus.subscribe("invoice.**", hear)
@@ -67,7 +67,7 @@ def test_a_node_names_what_matches_in_the_order_it_was_subscribed_and_whether_it
     assert (found.node, found.origin) == ("app", ORIGIN.hex())
 
 
-def test_a_callback_is_named_by_what_it_is_and_never_by_its_repr():
+def test_a_callback_is_named_by_its_qualified_name_and_never_by_its_repr():
     made = Callable()
     assert handler_name(hear) == f"{__name__}.hear"
     assert handler_name(made) == f"{__name__}.Callable"
@@ -76,7 +76,7 @@ def test_a_callback_is_named_by_what_it_is_and_never_by_its_repr():
     assert handler_name([].append) == "list.append"
 
 
-def test_a_name_that_somebody_made_up_is_cut_and_can_be_sent():
+def test_a_generated_name_is_cut_and_can_be_encoded():
     def odd(_event):
         pass
 
@@ -85,7 +85,7 @@ def test_a_name_that_somebody_made_up_is_cut_and_can_be_sent():
     assert len(handler_name(odd)) == tracing.MAX_HANDLER
 
 
-def test_an_answer_is_bounded_and_says_how_many_there_are():
+def test_an_answer_is_bounded_and_has_the_number_of_all_subscriptions():
     many = ["a.b"] * 150 + [f"a.b{index}" for index in range(2_000)]
     found = answered("a.b", *many)
     assert (len(found.matching), found.matched, found.subscriptions) == (100, 150, 2_150)
@@ -99,7 +99,7 @@ def test_near_misses_come_nearest_first():
     assert [each.pattern for each in found.near] == ["Order.created", "order", "order.creatd", "order.deleted"]
 
 
-def test_a_node_says_which_prefixes_of_the_topic_it_has_subscribed_also_where_the_pattern_does_not_match():
+def test_an_answer_has_the_subscribed_prefixes_of_the_topic_also_of_patterns_that_do_not_match():
     found = answered("a.b.c", "a.*.d", "a.**", "**", "a.b.c", "x.**")
     assert set(found.prefixes) == {b"a.", b"", b"a.b.c\0"}
     assert found.complete
@@ -127,14 +127,14 @@ def test_a_node_says_which_prefixes_of_the_topic_it_has_subscribed_also_where_th
         ("*.*.us", None),
     ],
 )
-def test_a_near_miss_says_what_would_match_or_what_differs(pattern, why):
+def test_a_near_miss_has_a_reason(pattern, why):
     assert not matches(pattern, "order.created.eu")
     found = near_miss(pattern, "order.created.eu")
     assert (found and found.why) == why
 
 
 @given(PATTERNS, TOPICS)
-def test_what_is_said_to_match_does(pattern, topic):
+def test_a_pattern_that_a_reason_recommends_matches(pattern, topic):
     if matches(pattern, topic):
         return
     found = near_miss(pattern, topic)
@@ -150,7 +150,7 @@ def test_a_pattern_of_a_hundred_wildcards_costs_no_more_than_others():
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=5))
-def test_what_is_no_answer_is_none(value):
+def test_a_value_that_is_no_answer_is_none(value):
     assert read_answer(value) is None
     good = answer("a", [], node="app", origin=ORIGIN)
     for key in good:
@@ -166,7 +166,7 @@ def test_a_prefix_that_no_node_claims_is_an_unknown_subscribers():
     assert (found.answers[0].pid, found.answers[0].host, found.silent) == (7, "h", ())
 
 
-def test_who_is_listed_and_does_not_answer_is_silent():
+def test_a_listed_node_that_does_not_answer_is_silent():
     listed = [{"origin": "01", "node": "old"}]
     found = trace("a", [None, False, {"node": 1}], listed, lambda prefix: False)
     assert found.silent == tuple(listed)
@@ -212,7 +212,7 @@ def test_a_node_asks_all_others_and_nothing_is_published(other, fabric_proxy, fa
     assert other.communicate("")[0] == ""
 
 
-def test_a_node_that_is_stopped_is_silent_and_holds_nobody_up(other, fabric_proxy, fabric_node):
+def test_a_node_that_is_stopped_is_silent_and_delays_no_other_answer(other, fabric_proxy, fabric_node):
     node = fabric_node("asker")
     stop(other.pid)
     found = node.trace("nobody.wants.this", timeout=1.0)
@@ -220,7 +220,7 @@ def test_a_node_that_is_stopped_is_silent_and_holds_nobody_up(other, fabric_prox
     assert [each["pid"] for each in found.silent] == [other.pid]
 
 
-def test_a_plain_zeromq_subscriber_shows_as_a_prefix_nobody_claims(fabric_proxy, fabric_node):
+def test_a_plain_zeromq_subscriber_appears_as_an_unclaimed_prefix(fabric_proxy, fabric_node):
     node = fabric_node("asker")
     with zmq.Context() as context, context.socket(zmq.SUB) as stranger:
         stranger.linger = 0
@@ -232,7 +232,7 @@ def test_a_plain_zeromq_subscriber_shows_as_a_prefix_nobody_claims(fabric_proxy,
     assert found.reached
 
 
-def test_a_topic_that_is_none_is_refused_here_and_there(fabric_proxy, fabric_node):
+def test_an_invalid_topic_is_refused_by_the_asking_and_by_the_answering_node(fabric_proxy, fabric_node):
     asker, asked = fabric_node("asker"), fabric_node("asked")
     with pytest.raises(ValueError, match="wildcard"):
         asker.trace("a.*")
