@@ -1,4 +1,4 @@
-"""What the tests of the bus share."""
+"""Fixtures of the tests of the bus."""
 
 import pytest
 

@@ -105,7 +105,7 @@ def test_an_announcement_reaches_subscribers_with_src_fabric(fabric_bus, seen):
     assert [(event["type"], event["src"], event["node"]) for event in events] == [("fabric.link.up", "fabric", "n")]
 
 
-# Who gets it
+# Matching and delivery
 
 
 @pytest.mark.parametrize(

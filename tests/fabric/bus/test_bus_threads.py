@@ -6,7 +6,7 @@ from fabric.bus.bus import Bus
 
 
 def run_together(workers):
-    """Run them on threads that start at once; what any of them raised is raised here."""
+    """Run the workers on threads that start at once. Raises the first exception of a worker."""
     barrier, errors = threading.Barrier(len(workers)), []
 
     def run(worker):
@@ -34,7 +34,7 @@ def test_64_threads_that_publish_subscribe_and_unsubscribe_lose_nothing(fabric_b
         def run():
             mine = own[number] = []
             for n in range(50):
-                # What a thread subscribes it must see from then on, whatever the others do to the table.
+                # A subscription gets every event from now on, although other threads replace the table.
                 with fabric_bus.subscribe(f"load.t{number}", mine.append):
                     fabric_bus.publish(f"load.t{number}", {"thread": number, "n": n})
 

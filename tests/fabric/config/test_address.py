@@ -79,7 +79,7 @@ def test_the_embedded_default_is_in_the_runtime_directory_of_the_settings(monkey
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    """Neither FABRIC_RUNTIME_DIR nor /run/user: what is left."""
+    """Neither FABRIC_RUNTIME_DIR nor /run/user exist."""
     monkeypatch.delenv("FABRIC_RUNTIME_DIR", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     real = Path.is_dir

@@ -1,4 +1,4 @@
-"""What an endpoint is called where nobody says it at the place."""
+"""The default name of an endpoint."""
 
 import os
 import threading

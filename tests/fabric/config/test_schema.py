@@ -1,4 +1,4 @@
-"""One setting: its names, its values, how it is shown."""
+"""One setting: its names, its values, its display."""
 
 from dataclasses import dataclass
 

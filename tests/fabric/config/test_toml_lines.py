@@ -1,4 +1,4 @@
-"""Where things are in a TOML file; tomllib is the judge of what is in it."""
+"""The lines of a TOML file; tomllib decides which paths it has."""
 
 import tomllib
 

@@ -1,10 +1,10 @@
-"""What the tests of nodes do again and again."""
+"""Helpers of the tests of nodes."""
 
 from fabric.testing import wait_until
 
 
 def collect(node, pattern):
-    """A list that fills with what a subscription gets; everyone who publishes knows of it."""
+    """A list that fills with the events of a subscription that all publishers know."""
     events = []
     node.subscribe(pattern, events.append).wait_ready(everyone=True)
     return events

@@ -1,4 +1,4 @@
-"""What a node promises, held against both kinds: connected to a real proxy, and in memory.
+"""The contract of a node, tested with both kinds: connected to a real proxy, and in memory.
 
 A fact that is true of one only is a defect of the other. What is particular to one is tested elsewhere: `test_node…`,
 `test_memory`, `tests/system`.

@@ -1,4 +1,4 @@
-"""What a node finishes before it goes: handlers, messages, events. With a real proxy."""
+"""The work that a node completes when it closes: handlers, messages, events. With a real proxy."""
 
 import asyncio
 import signal

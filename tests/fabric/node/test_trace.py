@@ -1,4 +1,4 @@
-"""Who would get an event, and who nearly would: the answer of one node, what is made of many, and real nodes."""
+"""Tracing a topic: the answer of one node, the trace from many answers, and real nodes."""
 
 import functools
 import signal
