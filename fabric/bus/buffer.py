@@ -12,8 +12,8 @@ is full, the method of putting decides:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from fabric.bus.loop_queue import running_loop
 from fabric.bus.waiter import Waiter
@@ -110,13 +110,13 @@ class Buffer(Generic[_Item]):
         if not self._items and running_loop() is not None:
             raise RuntimeError(f"waiting for {self._what} would block the running event loop: await it instead")
         with self._changed:
-            if not self._changed.wait_for(self._ready, timeout):
+            if not self._items and not self._changed.wait_for(self._ready, timeout):
                 raise TimeoutError(f"nothing came to {self._what} within {timeout:g} s")
             return self._take()
 
-    async def aget(self, timeout: float | None = None) -> _Item:
+    def aget(self, timeout: float | None = None) -> Coroutine[Any, Any, _Item]:
         """The awaitable twin of `get`."""
-        return await self._changed.until(self._ready, self._take, timeout)
+        return self._changed.until(self._ready, self._take, timeout)
 
     def _ready(self) -> bool:
         return bool(self._items) or self._closed is not None

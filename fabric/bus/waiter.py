@@ -15,11 +15,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet
 
 if TYPE_CHECKING:
     import asyncio
+
+    #: A coroutine in `Waiter.until`: its condition, its loop, the future that it awaits.
+    _Awaiting = tuple[Callable[[], object], asyncio.AbstractEventLoop, asyncio.Future[None]]
 
 logger = logging.getLogger("fabric.bus")
 
@@ -27,14 +30,6 @@ _Value = TypeVar("_Value")
 
 #: The waiters that are also used in a fork's child.
 _shared: WeakSet[Waiter] = WeakSet()
-
-
-class _Awaiting(NamedTuple):
-    """A coroutine in `Waiter.until`."""
-
-    ready: Callable[[], object]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[None]
 
 
 class Waiter(threading.Condition):
@@ -47,20 +42,30 @@ class Waiter(threading.Condition):
 
     def __init__(self, *, used_after_fork: bool = False) -> None:
         super().__init__()
+        #: Threads in `wait`.
+        self._blocked = 0
         self._awaiting: list[_Awaiting] = []
         if used_after_fork:
             _shared.add(self)
 
     def notify(self, n: int = 1) -> None:
         """Wake up to `n` threads, and up to `n` coroutines whose conditions are true."""
-        super().notify(n)
+        if self._blocked:  # mostly nobody waits
+            super().notify(n)
         if self._awaiting:
             self._wake(n)
 
     def notify_all(self) -> None:
         """Wake all threads, and all coroutines whose conditions are true."""
-        super().notify_all()
-        self._wake(len(self._awaiting))
+        self.notify(self._blocked + len(self._awaiting))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """See `threading.Condition`."""
+        self._blocked += 1
+        try:
+            return super().wait(timeout)
+        finally:
+            self._blocked -= 1
 
     async def until(
         self, ready: Callable[[], object], take: Callable[[], _Value], timeout: float | None = None
@@ -77,10 +82,11 @@ class Waiter(threading.Condition):
                 with self:
                     if ready():
                         return take()
-                    entry = _Awaiting(ready, loop, loop.create_future())
+                    future = loop.create_future()
+                    entry = (ready, loop, future)
                     self._awaiting.append(entry)
                 try:
-                    await entry.future
+                    await future
                 except asyncio.CancelledError:
                     with self:
                         if entry in self._awaiting:
@@ -92,16 +98,18 @@ class Waiter(threading.Condition):
     def _wake(self, count: int) -> None:
         # A copy, because a finaliser may run in `ready`, and call `notify`.
         for entry in self._awaiting.copy():
-            if count and entry.ready() and entry in self._awaiting:
+            ready, loop, future = entry
+            if count and ready() and entry in self._awaiting:
                 self._awaiting.remove(entry)
                 try:
-                    entry.loop.call_soon_threadsafe(_set, entry.future)
+                    loop.call_soon_threadsafe(_set, future)
                 except RuntimeError:  # the loop is closed, so the coroutine will never run
                     continue
                 count -= 1
 
     def _forked(self) -> None:
         super().__init__()
+        self._blocked = 0
         self._awaiting.clear()
 
 
