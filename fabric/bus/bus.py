@@ -25,6 +25,7 @@ from time import time
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from fabric.bus.callbacks import log_failure, refuse_coroutine, runs_callback
 from fabric.bus.dispatcher import Dispatcher
 from fabric.bus.subscription import Callback, Outside, Queue, Stream, Subscription
 from fabric.bus.table import Subscribers, SubscriptionTable, serial_of
@@ -46,9 +47,6 @@ class Bus:
         self._lock = threading.RLock()
         self._serial = 0
         self._dispatcher = Dispatcher(lambda: {subscription.queue for subscription in self._table.patterns})
-        self._dispatch = self._dispatcher.deliver
-        #: Give an event from outside to one subscription; see `Dispatcher.hand_over`.
-        self.hand_over = self._dispatcher.hand_over
         self._outside: Outside | None = None
         self._forward: Callable[[str, Envelope], None] | None = None
         self._streams: WeakSet[Stream] = WeakSet()
@@ -72,7 +70,7 @@ class Bus:
             # Before the callbacks: an event that a callback publishes in answer must leave after this one.
             forward(topic, envelope)
         if subscribers:
-            self._dispatch(topic, envelope, subscribers)
+            self._dispatcher.deliver(topic, envelope, subscribers)
 
     def announce(self, topic: str, payload: Mapping[str, Any] | None = None) -> None:
         """Publish one of the system's own events (`fabric.…`) to this process only."""
@@ -83,6 +81,27 @@ class Bus:
         for subscription in self._table.subscribers_of(topic):
             # A copy each, so that a subscriber may change its envelope.
             self.hand_over(subscription, topic, envelope.copy())
+
+    @runs_callback
+    def hand_over(self, subscription: Subscription, topic: str, envelope: Envelope) -> None:
+        """Give an event from outside to one subscription: on its loop if it has one, else in this call."""
+        if not subscription.active:
+            return  # ended by a callback of an earlier event of the same message
+        if not subscription.runs_in_call:
+            self._dispatcher.enqueue(subscription, topic, envelope)
+            return
+        # The hottest path of remote events: not in a function of the dispatcher.
+        try:
+            callback = subscription.callback
+            result = callback(topic, envelope) if subscription.with_topic else callback(envelope)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # sys.exit() and pytest.fail(), too: on the delivery thread they would end nothing but the delivery.
+            log_failure(subscription, topic, error)
+            return
+        if result is not None:
+            refuse_coroutine(subscription, result)
 
     def subscribers_of(self, topic: str) -> Subscribers:
         """The subscriptions that match `topic`, in registration order."""

@@ -4,7 +4,7 @@
     local            sync               in `publish`, on the publisher's thread
     local            async              as a task on the loop in which it was subscribed, else on the running one, else on
                                         the loop in which the bus was attached, else nowhere: dropped
-    from outside     sync               in `hand_over`; on its loop, if it was subscribed in one
+    from outside     sync               in `Bus.hand_over`; on its loop, if it was subscribed in one
     from outside     async              as a task on the loop in which it was subscribed, else on the one in which the bus
                                         was attached, else nowhere: dropped
 
@@ -18,7 +18,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from fabric.bus.callbacks import call, finish, log_failure, refuse_coroutine, runs_callback
+from fabric.bus.callbacks import call, finish, log_failure
 from fabric.bus.loop_queue import LoopQueues, running_loop
 from fabric.bus.subscription import Queue, Subscription
 from fabric.bus.table import Subscribers
@@ -70,32 +70,6 @@ class Dispatcher:
 
     # In this call
 
-    @runs_callback
-    def hand_over(self, subscription: Subscription, topic: str, envelope: Envelope) -> None:
-        """Give an event from outside to one subscription: on its loop if it has one, else in this call."""
-        if not subscription.active:
-            return  # ended by a callback of an earlier event of the same message
-        if subscription.runs_in_call:
-            try:
-                callback = subscription.callback
-                result = callback(topic, envelope) if subscription.with_topic else callback(envelope)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:
-                # sys.exit() and pytest.fail(), too: on the delivery thread they would end nothing but the delivery.
-                log_failure(subscription, topic, error)
-                return
-            if result is not None:
-                refuse_coroutine(subscription, result)
-            return
-        queue = subscription.queue
-        if queue is None:
-            queue = self.default_queue
-        if queue is None:
-            self._drop_async(1, topic)
-        elif not queue.put((subscription, topic, envelope)) and queue.dropped % 1_000 == 1:
-            logger.warning("%d events dropped for %r: its event loop is stuck or closed", queue.dropped, subscription)
-
     def deliver(self, topic: str, envelope: Envelope, subscribers: Subscribers) -> None:
         """Run the callbacks of a local event for `subscribers`, of which there is at least one."""
         try:
@@ -143,6 +117,16 @@ class Dispatcher:
         logger.warning("dropped %d async subscriber(s) on topic %r: no event loop is running", count, topic)
 
     # On a loop
+
+    def enqueue(self, subscription: Subscription, topic: str, envelope: Envelope) -> None:
+        """Run the callback of an event from outside on the loop of its subscription."""
+        queue = subscription.queue
+        if queue is None:
+            queue = self.default_queue
+        if queue is None:
+            self._drop_async(1, topic)
+        elif not queue.put((subscription, topic, envelope)) and queue.dropped % 1_000 == 1:
+            logger.warning("%d events dropped for %r: its event loop is stuck or closed", queue.dropped, subscription)
 
     def _from_queue(self, item: tuple[Subscription, str, Envelope]) -> None:
         subscription, topic, envelope = item
