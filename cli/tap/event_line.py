@@ -21,7 +21,7 @@ from time import localtime, strftime
 from typing import Any
 
 from cli.tap.reader import Event
-from cli.terminal.text import fit, safe, to_json
+from cli.terminal.text import MISSING, bare, cut, find, fit, safe, to_json
 
 #: What makes a line of an event, the n-th; None if there is nothing to show.
 Render = Callable[[Event, int], str | None]
@@ -88,7 +88,7 @@ def as_field(path: str, truncate: int = 0) -> Render:
 
     def render(event: Event, _n: int) -> str | None:
         value = find(event.envelope, keys)
-        return None if value is _MISSING else cut(bare(value), truncate)
+        return None if value is MISSING else cut(bare(value), truncate)
 
     return render
 
@@ -126,32 +126,12 @@ def _field(name: str, truncate: int) -> _Field:
 
         def of_payload(event: Event, _n: int) -> str:
             value = find(event.envelope, keys)
-            return "" if value is _MISSING else cut(bare(value), truncate)
+            return "" if value is MISSING else cut(bare(value), truncate)
 
         return of_payload
     if name in _FIELDS:
         return _FIELDS[name]
     raise ValueError(f"there is no field {{{name}}}; known are {', '.join(_FIELDS)}, payload, payload.a.b")
-
-
-def bare(value: Any) -> str:
-    """A value for people and shell scripts: a string without quotes."""
-    return safe(value) if isinstance(value, str) else to_json(value)
-
-
-_MISSING = object()
-
-
-def find(value: Any, keys: list[str]) -> Any:
-    """What lies at `keys` in nested objects and lists, or `_MISSING`."""
-    for key in keys:
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return _MISSING
-    return value
 
 
 def payload(event: Event) -> dict[str, Any]:
@@ -208,13 +188,6 @@ def delay_text(seconds: float | None) -> str:
         if size < limit:
             return f"{sign}{size * scale:.{1 if limit in (0.01, 100) else 0}f}{unit}"
     return f"{sign}{size / 86_400:.0f}d"
-
-
-def cut(text: str, limit: int) -> str:
-    """`text` up to `limit` characters (0: all of it), and how much is missing."""
-    if not limit or len(text) <= limit:
-        return text
-    return f"{text[:limit]}… (+{len(text) - limit:,} characters)"
 
 
 def _iso(event: Event, _n: int) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cli.tap.event_line import bare
 from cli.terminal import numbers
-from cli.terminal.text import cells, fit
+from cli.terminal.text import bare, cells, fit
 
 Facts = dict[str, Any]
 

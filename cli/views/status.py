@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cli.commands.events import topics
-from cli.tap.event_line import bare
 from cli.terminal import numbers
 from cli.terminal.table import RedCell, grid, red, wrapped
-from cli.terminal.text import cells, fit, safe
+from cli.terminal.text import bare, cells, fit, safe
 from cli.views.losses import Loss, losses
 from fabric.config.address import Address
 from proxy.client import Status

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from time import localtime, strftime
 from typing import Any, NamedTuple
 
-from cli.tap.event_line import bare
 from cli.terminal import numbers
-from cli.terminal.text import cells, fit, safe
+from cli.terminal.text import bare, cells, fit, safe
 from cli.views.status import is_silent
 from cli.views.top_keys import HELP, NODES, TOPICS, TopView
 from proxy.stats import NodeStats, ProxyStats, TopicStats

@@ -9,10 +9,9 @@ import click
 
 from cli.exits import DONE, NOBODY, complain
 from cli.options import joined, proxy_options
-from cli.tap.event_line import bare
 from cli.terminal import numbers
 from cli.terminal.output import Output
-from cli.terminal.text import safe, to_json
+from cli.terminal.text import bare, safe, to_json
 from cli.views import endpoints
 from fabric.node.trace import Trace, TraceAnswer, TracedSubscription, near_miss
 from fabric.protocol.topics import check_topic

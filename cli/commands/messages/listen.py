@@ -19,9 +19,8 @@ import orjson
 from cli.commands.messages.send import EndpointParam, told_otherwise
 from cli.exits import DONE, FAILED, INTERRUPTED, TIMED_OUT, Failure, complain
 from cli.options import joined, note, note_to_a_person, proxy_options
-from cli.tap.event_line import bare
 from cli.terminal.output import Output
-from cli.terminal.text import safe, to_json
+from cli.terminal.text import bare, safe, to_json
 from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
 from fabric.messages.endpoint import Endpoint

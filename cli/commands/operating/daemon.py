@@ -11,8 +11,7 @@ from cli.commands.operating.proxy import run as run_in_foreground
 from cli.commands.operating.proxy import server_options
 from cli.exits import DONE
 from cli.query import answered, hint
-from cli.tap.event_line import bare
-from cli.terminal.text import safe, to_json
+from cli.terminal.text import bare, safe, to_json
 from cli.views import endpoints
 from fabric.config.address import Address
 from fabric.config.settings import load
