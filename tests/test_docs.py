@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import fabric
-from cli.reference import markdown
+from docs.settings_reference import markdown
 from fabric.config.settings import Settings, load
 from proxy.settings import ProxySettings
 
@@ -32,7 +32,7 @@ def test_every_link_to_a_file_leads_to_one(page):
 
 @pytest.mark.parametrize("kind", [Settings, ProxySettings])
 def test_every_setting_is_described(kind):
-    assert markdown(kind) in SETTINGS.read_text(), "rewrite it with: python -m cli.reference docs/settings.md"
+    assert markdown(kind) in SETTINGS.read_text(), "rewrite it with: python docs/settings_reference.py docs/settings.md"
 
 
 def test_the_settings_file_that_is_shown_is_one(tmp_path, monkeypatch):

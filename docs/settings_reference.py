@@ -1,8 +1,8 @@
-"""The tables of docs/settings.md, written from the table of settings.
+"""Writes the tables of docs/settings.md from the table of settings.
 
-    python -m cli.reference docs/settings.md
+    python docs/settings_reference.py docs/settings.md
 
-rewrites what stands there between `<!-- settings of [fabric] -->` and the next `<!-- end -->`; likewise for `[proxy]`.
+replaces the text between `<!-- settings of [fabric] -->` and the next `<!-- end -->`; likewise for `[proxy]`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def markdown(kind: type[Any]) -> str:
 
 
 def rewritten(page: str) -> str:
-    """`page` with its tables as they should be. KeyError if it asks for a table that there is not."""
+    """`page` with its tables written anew. KeyError for a table that does not exist."""
     return _PART.sub(lambda found: found[1] + found[2] + markdown(TABLES[found[1]][0]), page)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Rewrite these pages; the exit status."""
+    """Rewrite the pages of these names in place; the exit status."""
     for name in arguments:
         path = Path(name)
         path.write_text(rewritten(path.read_text(encoding="utf-8")), encoding="utf-8")
