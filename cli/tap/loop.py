@@ -8,11 +8,10 @@ from math import inf
 from time import monotonic
 from typing import Protocol
 
-from cli.options import note
 from cli.tap.counts import CountsTable
 from cli.tap.event_line import Render
 from cli.tap.reader import Event, News, Reader
-from cli.terminal.output import Output
+from cli.terminal.output import Output, note
 from cli.terminal.text import safe
 
 #: Seconds between looks at what sends no wake-up: a reader that went away, a table that is due.

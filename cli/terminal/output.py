@@ -1,4 +1,4 @@
-"""Standard output, for commands that write as events come."""
+"""Standard output for commands that write as events come; remarks on stderr."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import select
 import sys
 from typing import TextIO
+
+import click
 
 
 class Output:
@@ -45,3 +47,14 @@ class Output:
         except OSError:
             columns = lines = 0
         return columns or 80, lines or 24
+
+
+def note(text: str) -> None:
+    """A remark about a command's output: on stderr, so that stdout holds the output alone."""
+    click.echo(f"-- {text}", err=True)
+
+
+def note_to_terminal(text: str) -> None:
+    """A remark that is left out where stderr is no terminal."""
+    if sys.stderr.isatty():
+        note(text)

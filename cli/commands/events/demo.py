@@ -23,7 +23,8 @@ import click
 from cli.demo.alarm import Alarm
 from cli.demo.machine import PROC, Machine
 from cli.exits import FAILED, Failure
-from cli.options import joined, proxy_options
+from cli.join import joined
+from cli.options import SECONDS, proxy_options
 from cli.tap.event_line import EventLines
 from cli.tap.loop import LinesOutput, Notes, TapLimits, follow
 from cli.tap.reader import Event, Reader
@@ -41,7 +42,7 @@ _PALETTE = {"alert.raised": "1;31", "alert.cleared": "32"}
 
 @click.command(short_help="Watch this machine through the fabric: a first minute.")
 @proxy_options
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="S", help="End after S seconds.")
+@click.option("--seconds", type=SECONDS, metavar="S", help="End after S seconds.")
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.05),

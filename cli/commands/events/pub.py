@@ -12,7 +12,9 @@ import click
 import orjson
 
 from cli.exits import FAILED, NO_PROXY, NOBODY, Failure
-from cli.options import TopicParam, joined, note_to_a_person, proxy_options
+from cli.join import joined
+from cli.options import TopicParam, proxy_options
+from cli.terminal.output import note_to_terminal
 from fabric.node.node import Node
 
 #: Events in the outbox at which reading waits: it holds 100,000, and then drops the oldest.
@@ -79,7 +81,7 @@ def pub(
         finally:  # also what Ctrl-C interrupts has been promised to leave
             _leave(node)
     listening = "" if heard else "; nobody subscribed to it when this began"
-    note_to_a_person(f"published {published:,} event{'' if published == 1 else 's'} on {topic}{listening}")
+    note_to_terminal(f"published {published:,} event{'' if published == 1 else 's'} on {topic}{listening}")
     return None
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from cli.exits import DONE, INTERRUPTED, TIMED_OUT, complain
-from cli.options import PatternParam, joined, note, note_to_a_person, proxy_options
+from cli.join import joined
+from cli.options import SECONDS, PatternParam, proxy_options
 from cli.tap.event_line import EventLines, Render, as_field, as_json, as_template, as_topic
 from cli.tap.loop import CountsOutput, LinesOutput, Notes, Show, TapLimits, follow
 from cli.tap.reader import Reader
-from cli.terminal.output import Output
+from cli.terminal.output import Output, note, note_to_terminal
 from fabric.errors import Refused
 from fabric.events.retained import RetainedEvent
 from fabric.node.node import Node
@@ -21,8 +22,6 @@ from fabric.protocol.events import prefixes
 
 #: Characters of a payload on a terminal, where nobody scrolls through megabytes.
 TERMINAL_TRUNCATE = 4_000
-
-_Seconds = click.FloatRange(min=0, min_open=True)
 
 
 @click.command(short_help="Show what is published, as it comes.")
@@ -38,8 +37,8 @@ _Seconds = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--last", is_flag=True, help="First the last event of each topic, as far as the proxy retains them.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
-@click.option("--timeout", type=_Seconds, metavar="S", help="End after S seconds in all.")
-@click.option("--wait", type=_Seconds, metavar="S", help="End after S seconds without an event.")
+@click.option("--timeout", type=SECONDS, metavar="S", help="End after S seconds in all.")
+@click.option("--wait", type=SECONDS, metavar="S", help="End after S seconds without an event.")
 @click.option(
     "--truncate",
     type=click.IntRange(min=0),
@@ -96,9 +95,9 @@ def tap(
     _warn_of_file_names(patterns)
     reader = Reader(patterns, ignored)
     with joined(url, autostart, name=f"tap-{os.getpid()}", bus=reader) as node:
-        note_to_a_person(f"tapping {' '.join(patterns)} at {node.url}; Ctrl-C ends")
+        note_to_terminal(f"tapping {' '.join(patterns)} at {node.url}; Ctrl-C ends")
         if any(b"" in prefixes(pattern) for pattern in patterns):
-            note_to_a_person(
+            note_to_terminal(
                 "this asks every process for all that it publishes, which costs it some 4 µs an event instead of 0.5; "
                 "'orders.**' costs for orders only"
             )
@@ -170,7 +169,7 @@ def _last(node: Node, patterns: tuple[str, ...]) -> list[RetainedEvent]:
 def _warn_of_file_names(patterns: tuple[str, ...]) -> None:
     # An unquoted ** is a list of files by the time we see it, and nothing would ever match.
     if len(patterns) > 1 and all(os.path.exists(pattern) for pattern in patterns):
-        note_to_a_person("these patterns are all names of files here; quote wildcards: fabric tap '**'")
+        note_to_terminal("these patterns are all names of files here; quote wildcards: fabric tap '**'")
 
 
 def _end_line() -> None:

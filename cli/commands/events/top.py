@@ -12,6 +12,7 @@ from types import TracebackType
 import click
 
 from cli.exits import DONE
+from cli.options import url_option
 from cli.query import address_of, answered
 from cli.terminal.output import Output
 from cli.terminal.screen import Screen
@@ -32,7 +33,7 @@ _WIDE = 10_000
 
 
 @click.command(short_help="Watch topics or nodes live, like top.")
-@click.option("--url", metavar="URL", help="The proxy's address: tcp://127.0.0.1:7400 or ipc:///run/fabric.")
+@url_option
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.1, max=3_600),

@@ -8,35 +8,22 @@ from typing import Any
 import click
 
 from cli.exits import DONE, NOBODY, complain
-from cli.options import joined, proxy_options
+from cli.join import joined
+from cli.options import TopicParam, proxy_options, timeout_option
 from cli.terminal import numbers
 from cli.terminal.output import Output
 from cli.terminal.text import bare, safe, to_json
 from cli.views import endpoints
 from fabric.node.trace import Trace, TraceAnswer, TracedSubscription, near_miss
-from fabric.protocol.topics import check_topic
 
 _GETS, _NOT = "gets it", "not"
 
 
-def _topic(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    try:
-        return check_topic(value)  # the system's own, too: they can be subscribed
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command(short_help="Who would get an event, and who nearly would.")
-@click.argument("topic", callback=_topic)
+@click.argument("topic", type=TopicParam(reserved=True))
 @proxy_options
 @click.option("--json", "json_", is_flag=True, help="All of it, as one line of JSON.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=5.0,
-    metavar="S",
-    help="Wait S seconds for the proxy, half of that for nodes that do not answer.  [default: 5]",
-)
+@timeout_option(5.0, "Wait S seconds for the proxy, half of that for nodes that do not answer.")
 def trace(topic: str, url: str | None, autostart: bool | None, json_: bool, timeout: float) -> int:
     """Tell who would get an event on TOPIC, without publishing it: every node is asked which of its subscriptions match,
     with the handler of each; and which nearly do, with the reason why they do not: a segment that differs, upper and

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from cli.commands.messages.send import EndpointParam, told_otherwise
+from cli.commands.messages.send import told_otherwise
 from cli.exits import DONE, FAILED, INTERRUPTED, TIMED_OUT, Failure, complain
-from cli.options import joined, note, note_to_a_person, proxy_options
-from cli.terminal.output import Output
+from cli.join import joined
+from cli.options import SECONDS, EndpointParam, proxy_options
+from cli.terminal.output import Output, note, note_to_terminal
 from cli.terminal.text import bare, safe, to_json
 from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 #: Seconds between looks at what sends no wake-up: a reader that went away, a time that is over.
 LOOK = 0.2
-_Seconds = click.FloatRange(min=0, min_open=True)
 #: Bytes of a program's errors that are kept.
 MAX_ERRORS = 64 * 1024
 #: Seconds that actions of rules have when enough has arrived.
@@ -63,7 +63,7 @@ class _Listen(click.Command):
 @click.argument("name", type=EndpointParam(), required=False)
 @click.option("--json", "json_", is_flag=True, help="One message a line, as JSON.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
-@click.option("--timeout", type=_Seconds, metavar="S", help="End after S seconds in all.")
+@click.option("--timeout", type=SECONDS, metavar="S", help="End after S seconds in all.")
 @click.option(
     "--policy",
     type=click.Choice(POLICIES),
@@ -72,7 +72,7 @@ class _Listen(click.Command):
 @click.option(
     "--rules", "file", type=click.Path(path_type=Path), metavar="FILE", help="Do what the rules of FILE say, instead."
 )
-@click.option("--exec-timeout", type=_Seconds, metavar="S", help="End a program that runs longer.  [default: never]")
+@click.option("--exec-timeout", type=SECONDS, metavar="S", help="End a program that runs longer.  [default: never]")
 @click.option("--exec", "argv", multiple=True, metavar="PROGRAM ...", help="Run PROGRAM for each message. Comes last.")
 @proxy_options
 def listen(
@@ -142,7 +142,7 @@ def listen(
             inbox.wait_ready()
             if inbox.name != name:
                 note(f"{safe(name)} is taken: listening as {safe(inbox.name)}")
-            note_to_a_person(f"listening as {safe(inbox.name)} at {node.url}; Ctrl-C ends")
+            note_to_terminal(f"listening as {safe(inbox.name)} at {node.url}; Ctrl-C ends")
             try:
                 if rules is not None:
                     with _ruled(rules, node, inbox, out, router) as applier:

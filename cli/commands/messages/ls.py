@@ -9,8 +9,9 @@ from time import time
 import click
 
 from cli.exits import DONE
-from cli.options import joined, note, proxy_options
-from cli.terminal.output import Output
+from cli.join import joined
+from cli.options import proxy_options
+from cli.terminal.output import Output, note
 from cli.terminal.text import to_json
 from cli.views import endpoints as listing
 from fabric.bus.bus import Bus

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from cli.commands.messages.send import EndpointParam, body_of, deliver
+from cli.commands.messages.send import body_of, deliver
+from cli.options import EndpointParam, autostart_option, timeout_option
 from fabric import tmux
 from fabric.protocol.fields import MAX_TTL
 from fabric.protocol.names import check_name
@@ -30,21 +31,9 @@ from fabric.protocol.names import check_name
     metavar="FILE",
     help="A file of rules: its [names] (role_map) say what a sender is called.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True, max=MAX_TTL),
-    default=5.0,
-    metavar="S",
-    help="Give up after S seconds.  [default: 5]",
-)
+@timeout_option(5.0, "Give up after S seconds.", MAX_TTL)
 @click.option("--url", "--socket", "url", metavar="URL", help="The proxy's address, as elsewhere.")
-@click.option(
-    "--no-autostart",
-    "autostart",
-    is_flag=True,
-    callback=lambda _context, _parameter, given: False if given else None,
-    help="Do not start a proxy in the background if none answers at the embedded default.",
-)
+@autostart_option
 def notify(
     text: str | None,
     to: str,

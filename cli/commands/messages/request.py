@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-from cli.commands.messages.send import EndpointParam, body_of, message_options, speaking_as
-from cli.options import joined, note, proxy_options
+from cli.commands.messages.send import body_of, message_options, speaking_as
+from cli.join import joined
+from cli.options import EndpointParam, proxy_options
+from cli.terminal.output import note
 from cli.terminal.text import safe, to_json
 
 

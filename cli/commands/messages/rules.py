@@ -11,10 +11,10 @@ import click
 import orjson
 
 from cli.exits import DONE, FAILED, NOBODY, Failure
-from cli.options import note
+from cli.options import TopicParam
+from cli.terminal.output import note
 from cli.terminal.text import safe, to_json
 from cli.views.endpoints import table
-from fabric.protocol.topics import check_topic
 from fabric.rules.item import event_item, message_item
 from fabric.rules.match import decide
 from fabric.rules.model import Rule, RuleSet
@@ -64,18 +64,12 @@ def _count(found: RuleSet) -> str:
     return said + (", and a default" if found.default else "")
 
 
-def _topic(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Also one of the system's own, that nobody here could publish."""
-    try:
-        return None if value is None else check_topic(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @rules.command("test", short_help="Show what a message would do.")
 @_file
 @click.option("--message", "message", metavar="JSON", required=True, help="The message, or its body. -: from stdin.")
-@click.option("--event", "topic", callback=_topic, metavar="TOPIC", help="It is the payload of an event on TOPIC.")
+@click.option(
+    "--event", "topic", type=TopicParam(reserved=True), metavar="TOPIC", help="It is the payload of an event on TOPIC."
+)
 @click.option("--from", "sender", metavar="NAME", help="Who it is from.")
 @click.option("--json", "json_", is_flag=True, help="One line of JSON an action.")
 def test(file: Path, message: str, topic: str | None, sender: str | None, json_: bool) -> int:

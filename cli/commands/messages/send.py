@@ -7,43 +7,22 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import orjson
 
 from cli.exits import FAILED, Failure
-from cli.options import joined, note, proxy_options
+from cli.join import joined
+from cli.options import EndpointParam, proxy_options, timeout_option
+from cli.terminal.output import note
 from cli.terminal.text import safe, to_json
 from fabric.errors import NameTaken
 from fabric.node.node import Node
 from fabric.protocol.fields import MAX_TTL
-from fabric.protocol.names import EVERYBODY, check_name
-
-if TYPE_CHECKING:
-    _Text = click.ParamType[str, Any]
-else:
-    _Text = click.ParamType  # generic only since click 8.3
+from fabric.protocol.names import EVERYBODY
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class EndpointParam(_Text):
-    """An argument that names an endpoint; with `everybody` also `*`."""
-
-    name = "name"
-
-    def __init__(self, *, everybody: bool = False) -> None:
-        self._everybody = everybody
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """See click."""
-        if self._everybody and value == EVERYBODY:
-            return EVERYBODY
-        try:
-            return check_name(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 def message_options(command: _Command) -> _Command:
@@ -57,13 +36,7 @@ def message_options(command: _Command) -> _Command:
             click.option(
                 "--as", "sender", metavar="NAME", type=EndpointParam(), help="Register NAME meanwhile, and send as it."
             ),
-            click.option(
-                "--timeout",
-                type=click.FloatRange(min=0, min_open=True, max=MAX_TTL),
-                default=5.0,
-                metavar="S",
-                help="Give up after S seconds.  [default: 5]",
-            ),
+            timeout_option(5.0, "Give up after S seconds.", MAX_TTL),
         )
     ):
         command = option(command)

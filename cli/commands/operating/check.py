@@ -18,6 +18,7 @@ import click
 
 from cli.doctor.verdict import FORMATS, Level, Verdict, exit_code, judged
 from cli.exits import ended_by
+from cli.options import timeout_option, url_option
 from cli.query import address_of
 from cli.terminal.output import Output
 from fabric.config.address import Address
@@ -35,14 +36,8 @@ _GRACE = 0.2
 
 
 @click.command(short_help="Is it alive? For health checks and monitoring.")
-@click.option("--url", metavar="URL", help="The proxy's address: tcp://127.0.0.1:7400 or ipc:///run/fabric.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=TIMEOUT,
-    metavar="S",
-    help=f"End after S seconds, whatever happens.  [default: {TIMEOUT:g}]",
-)
+@url_option
+@timeout_option(TIMEOUT, "End after S seconds, whatever happens.")
 @click.option("--max-lost", type=click.IntRange(min=0), metavar="N", help="Unhealthy if more than N events were lost.")
 @click.option(
     "--format",

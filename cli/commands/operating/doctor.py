@@ -12,18 +12,13 @@ import click
 
 from cli.doctor import findings, installation
 from cli.doctor.findings import WARNING, WRONG, Finding
+from cli.options import timeout_option, url_option
 from cli.terminal.output import Output
 
 
 @click.command(short_help="Find what is wrong, and say what to do.")
-@click.option("--url", metavar="URL", help="The proxy's address: tcp://127.0.0.1:7400 or ipc:///run/fabric.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=3.0,
-    metavar="S",
-    help="Wait S seconds for each answer.  [default: 3]",
-)
+@url_option
+@timeout_option(3.0, "Wait S seconds for each answer.")
 @click.option("--json", "json_", is_flag=True, help="All of it, as one line of JSON.")
 def doctor(url: str | None, timeout: float, json_: bool) -> int:
     """Look at everything that is known to go wrong, and say what to do about it: packages of the same names, versions,

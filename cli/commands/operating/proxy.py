@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from cli.exits import DONE
+from cli.options import timeout_option
 from cli.query import answered, hint
 from cli.terminal.text import bare, safe, to_json
 from cli.views import endpoints
@@ -27,7 +28,6 @@ from proxy.settings import ProxySettings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _url = click.option("--url", metavar="URL", help="Its address; see fabric proxy --help for where it is without.")
-_Seconds = click.FloatRange(min=0, min_open=True)
 
 
 def server_options(command: _Command) -> _Command:
@@ -123,9 +123,7 @@ def start(ctx: click.Context, /, **options: Any) -> int:
 
 @proxy.command(short_help="Stop the one that runs.")
 @_url
-@click.option(
-    "--timeout", type=_Seconds, default=daemon.STOP_TIMEOUT, metavar="S", help="Wait S seconds.  [default: 10]"
-)
+@timeout_option(daemon.STOP_TIMEOUT, "Wait S seconds.")
 @click.pass_context
 def stop(ctx: click.Context, url: str | None, timeout: float) -> int:
     """Stop the proxy, and return when it is gone. Nodes are told; they come back by themselves to the next one.
@@ -145,7 +143,7 @@ def stop(ctx: click.Context, url: str | None, timeout: float) -> int:
 @proxy.command(short_help="Tell whether it runs, and who is there.")
 @_url
 @click.option("--json", "json_", is_flag=True, help="All of it, as one line of JSON.")
-@click.option("--timeout", type=_Seconds, default=client.TIMEOUT, metavar="S", help="Wait S seconds.  [default: 3]")
+@timeout_option(client.TIMEOUT, "Wait S seconds.")
 @click.pass_context
 def status(ctx: click.Context, url: str | None, json_: bool, timeout: float) -> int:
     """Tell whether a proxy runs: pid, address, uptime, version, what it counted, and the endpoints with their sessions.

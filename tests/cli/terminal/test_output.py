@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from cli.terminal.output import Output
+from cli.terminal.output import Output, note, note_to_terminal
 
 
 @pytest.fixture
@@ -79,3 +79,11 @@ def test_a_terminal_has_colour_unless_told_otherwise(monkeypatch):
         monkeypatch.setenv("NO_COLOR", "1")
         assert not Output(stream).has_colour
     os.close(ours)
+
+
+def test_a_remark_goes_to_stderr_and_one_for_terminals_only_there(capsys, monkeypatch):
+    note("one")
+    note_to_terminal("two")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    note_to_terminal("three")
+    assert capsys.readouterr() == ("", "-- one\n-- three\n")

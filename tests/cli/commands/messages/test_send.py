@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from cli import options as joining
 from cli.main import run
 from fabric.testing import ProxyProcess
 from tests.processes import stop
@@ -136,13 +135,6 @@ def test_without_waiting_it_is_passed_on_all_the_same(send, inbox, root, capfd):
     assert inbox.receive(5).body == {"text": "x"}
     assert capfd.readouterr().out.startswith(f"sent {root} id=")
     assert send(f"{root}-nobody", "x", "--wait", "none") == 0
-
-
-@pytest.mark.parametrize("command", [["send", "a", "b"], ["request", "a", "b"], ["listen", "a"], ["ls"]])
-def test_without_a_proxy_all_of_them_end_with_3(command, runtime_dir, monkeypatch, capfd):
-    monkeypatch.setattr(joining, "PATIENCE", 0.1)
-    assert run([*command, "--url", f"ipc://{runtime_dir}/nowhere"]) == 3
-    assert "no proxy answers at" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -179,5 +179,5 @@ def test_it_imports_little_for_it_runs_every_few_seconds():
         "tomllib",
         "proxy.server",
         "proxy.messages.hooks",
-        "cli.options",
+        "cli.join",
     }
