@@ -14,28 +14,35 @@ from typing import Any
 
 import click
 
-#: name → module:attribute, in the order that help lists them.
-COMMANDS = {
-    "demo": "cli.commands.events.demo:demo",
-    "tap": "cli.commands.events.tap:tap",
-    "pub": "cli.commands.events.pub:pub",
-    "send": "cli.commands.messages.send:send",
-    "notify": "cli.commands.messages.notify:notify",
-    "request": "cli.commands.messages.request:request",
-    "listen": "cli.commands.messages.listen:listen",
-    "pane": "cli.commands.messages.pane:pane",
-    "rules": "cli.commands.messages.rules:rules",
-    "ls": "cli.commands.messages.ls:ls",
-    "status": "cli.commands.operating.status:status",
-    "check": "cli.commands.operating.check:check",
-    "topics": "cli.commands.events.topics:topics",
-    "top": "cli.commands.events.top:top",
-    "trace": "cli.commands.events.trace:trace",
-    "doctor": "cli.commands.operating.doctor:doctor",
-    "proxy": "cli.commands.operating.proxy:proxy",
-    "config": "cli.commands.operating.config:config",
-    "completion": "cli.commands.operating.completion:completion",
+#: The commands, in the sections and in the order that help lists them: name → module:attribute.
+SECTIONS = {
+    "Events": {
+        "demo": "cli.commands.events.demo:demo",
+        "tap": "cli.commands.events.tap:tap",
+        "pub": "cli.commands.events.pub:pub",
+        "topics": "cli.commands.events.topics:topics",
+        "top": "cli.commands.events.top:top",
+        "trace": "cli.commands.events.trace:trace",
+    },
+    "Messages": {
+        "send": "cli.commands.messages.send:send",
+        "notify": "cli.commands.messages.notify:notify",
+        "request": "cli.commands.messages.request:request",
+        "listen": "cli.commands.messages.listen:listen",
+        "pane": "cli.commands.messages.pane:pane",
+        "rules": "cli.commands.messages.rules:rules",
+        "ls": "cli.commands.messages.ls:ls",
+    },
+    "Operating": {
+        "status": "cli.commands.operating.status:status",
+        "check": "cli.commands.operating.check:check",
+        "doctor": "cli.commands.operating.doctor:doctor",
+        "proxy": "cli.commands.operating.proxy:proxy",
+        "config": "cli.commands.operating.config:config",
+        "completion": "cli.commands.operating.completion:completion",
+    },
 }
+COMMANDS = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
 
 class Commands(click.Group):
@@ -52,6 +59,19 @@ class Commands(click.Group):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See click. A heading a section; the columns are as wide in one section as in another."""
+        width = max(map(len, COMMANDS))
+        for heading, names in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name.ljust(width), self._about(ctx, name, formatter.width - 6 - width)) for name in names]
+                )
+
+    def _about(self, ctx: click.Context, name: str, limit: int) -> str:
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(limit)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -59,6 +59,27 @@ def test_help_lists_every_command_and_the_exit_codes(capsys):
     assert "3 no proxy" in shown
 
 
+def test_help_lists_the_commands_in_the_sections_of_their_folders(capsys):
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    listed = {
+        heading: re.findall(r"^  (\S+) +\S", block, re.M)
+        for heading, block in re.findall(r"^(Events|Messages|Operating):\n((?:  .*\n)+)", shown, re.M)
+    }
+    assert list(listed) == ["Events", "Messages", "Operating"]
+    assert [name for names in listed.values() for name in names] == list(COMMANDS)
+    assert listed["Events"][0] == "demo"
+    for heading, names in listed.items():
+        assert {COMMANDS[name].split(".")[2] for name in names} == {heading.lower()}
+
+
+def test_the_descriptions_of_all_sections_are_in_one_column(capsys):
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    starts = {len(re.search(rf"^  {name} +(?=\S)", shown, re.M)[0]) for name in COMMANDS}
+    assert starts == {len("  completion  ")}
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
