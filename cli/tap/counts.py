@@ -8,15 +8,19 @@ import orjson
 
 from cli.tap.reader import Event
 from cli.terminal import numbers
-from cli.terminal.text import cells, fit, safe
+from cli.terminal.table import table
+from cli.terminal.text import safe
 
 #: Topics told apart; the rest is counted together.
 MAX_TOPICS = 10_000
 OTHERS = "(other topics)"
 #: Seconds over which a live rate is taken.
 WINDOW = 5.0
-_MIN_TOPIC = 20
-_NUMBERS = f"{'COUNT':>10} {'/S':>9} {'BYTES':>9} {'AGE':>7}"
+_HEADER = ("TOPIC", "COUNT", "/S", "BYTES", "AGE")
+#: Least widths of the columns: they should not move with every event.
+_WIDTHS = (20, 10, 9, 9, 7)
+#: Columns that a topic keeps, however narrow the terminal.
+_MIN_NAME = 5
 
 
 class _Row:
@@ -91,18 +95,14 @@ class CountsTable:
 
     def _show(self, now: float, columns: int, rates: dict[str, float], room: int) -> list[str]:
         rows = self._sorted()
-        longest = max((cells(safe(topic)) for topic, _ in rows[:room]), default=0)
-        width = max(min(max(longest, _MIN_TOPIC), columns - len(_NUMBERS) - 2), 5)
-        shown = [f"{fit('TOPIC', width)} {_NUMBERS}"]
-        for topic, row in rows[:room]:
-            shown.append(_line(topic, width, row.count, rates[topic], row.bytes, numbers.ago(now - row.last)))
-        if len(rows) > room:
-            shown.append(f"… and {len(rows) - room:,} more")
+        shown = [_cells(topic, row.count, rates[topic], row.bytes, now - row.last) for topic, row in rows[:room]]
         count, size = sum(row.count for _, row in rows), sum(row.bytes for _, row in rows)
         title = f"{len(rows):,} topic{'' if len(rows) == 1 else 's'}"
-        shown.append(_line(title, width, count, sum(rates.values()), size, numbers.ago(now - self._started)))
-        return shown
+        total = _cells(title, count, sum(rates.values()), size, now - self._started)
+        # One column stays free: some terminals break a line that ends in the last one.
+        *lines, last = table(_HEADER, [*shown, total], columns - 1, widths=_WIDTHS, first=_MIN_NAME, gap=1)
+        return [*lines, f"… and {len(rows) - room:,} more", last] if len(rows) > room else [*lines, last]
 
 
-def _line(topic: str, width: int, count: int, rate: float, size: int, age: str) -> str:
-    return f"{fit(safe(topic), width)} {count:>10,} {numbers.rate(rate):>9} {numbers.size(size):>9} {age:>7}"
+def _cells(topic: str, count: int, rate: float, size: int, age: float) -> tuple[str, ...]:
+    return safe(topic), numbers.count(count), numbers.rate(rate), numbers.size(size), numbers.ago(age)

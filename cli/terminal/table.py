@@ -1,6 +1,9 @@
-"""Tables and lists that fit into a terminal. Pure: texts go in, lines come out.
+"""Tables and lists that fit into a terminal. Pure: safe texts go in, lines come out.
 
-The first column gives way: it is cut where the others need the room. Numbers stand at the right, under one another.
+    TOPIC          COUNT      /S      the first `texts` columns are aligned left, the others right
+    order.creat…  12,345     9.0      the first column gives way: it is cut where the others need the room
+
+Columns are two spaces apart, one where there is no room for two.
 """
 
 from __future__ import annotations
@@ -9,46 +12,76 @@ from collections.abc import Sequence
 
 from cli.terminal.text import cells, fit
 
-_RED, _RESET = "\x1b[31m", "\x1b[0m"
-#: What the first column keeps, however narrow the terminal.
-_LEAST = 12
+RED = "\x1b[31m"
+_RESET = "\x1b[0m"
+#: Columns of a table that need not fit anywhere.
+UNLIMITED = 1_000_000_000
+#: The first column keeps this width, however narrow the terminal.
+MIN_FIRST = 12
 
 
-class RedCell(str):
-    """A cell that is shown in red where there is colour."""
+class Cell(str):
+    """A text with an SGR sequence, which is used where there is colour."""
 
-    __slots__ = ()
+    __slots__ = ("sgr",)
+    sgr: str
+
+    def __new__(cls, text: str, sgr: str) -> Cell:
+        """`text`, shown as `sgr` says: a colour, bold, reverse."""
+        cell = super().__new__(cls, text)
+        cell.sgr = sgr
+        return cell
 
 
 def red(text: str, colour: bool) -> str:
     """`text` in red, if there is `colour`."""
-    return f"{_RED}{text}{_RESET}" if colour else text
+    return f"{RED}{text}{_RESET}" if colour else text
 
 
-def grid(
-    header: Sequence[str], rows: Sequence[Sequence[str]], columns: int, *, texts: int = 1, colour: bool = False
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    columns: int = UNLIMITED,
+    *,
+    texts: int = 1,
+    widths: Sequence[int] = (),
+    first: int = MIN_FIRST,
+    gap: int = 2,
+    clip: bool = False,
+    colour: bool = False,
 ) -> list[str]:
-    """`rows` below `header`, in `columns` of a terminal; the first `texts` of a row stand at the left. Safe texts only."""
+    """`rows` below `header` (empty: none), in `columns` of a terminal. No rows are no table.
+
+    `widths` are least widths of the columns, `first` is what the first one keeps. `gap`: 1 for one space between
+    columns always. A table that does not fit even so is wider than `columns`, or cut there with `clip`.
+    """
     if not rows:
         return []
-    lines = [header, *rows]
-    widths = [max(cells(line[column]) for line in lines) for column in range(len(header))]
-    gaps = len(widths) - 1
-    gap = 2 if sum(widths) + 2 * gaps <= columns else 1
-    widths[0] = max(min(widths[0], columns - sum(widths[1:]) - gap * gaps), min(widths[0], _LEAST))
-    return [_line(line, widths, " " * gap, texts, colour) for line in lines]
+    lines = [header, *rows] if header else rows
+    found = [max(cells(line[column]) for line in lines) for column in range(len(rows[0]))]
+    found = [max(pair) for pair in zip(found, widths, strict=True)] if widths else found
+    gaps = len(found) - 1
+    gap = gap if sum(found) + gap * gaps <= columns else 1
+    found[0] = max(min(found[0], columns - sum(found[1:]) - gap * gaps), min(found[0], first))
+    room = columns if clip else UNLIMITED
+    return [_line(line, found, " " * gap, texts, room, colour) for line in lines]
 
 
-def _line(line: Sequence[str], widths: Sequence[int], gap: str, texts: int, colour: bool) -> str:
+def _line(line: Sequence[str], widths: Sequence[int], gap: str, texts: int, room: int, colour: bool) -> str:
     shown = []
     for place, (text, width) in enumerate(zip(line, widths, strict=True)):
-        padded = fit(text, width) if place < texts else " " * (width - cells(text)) + text
-        shown.append(red(padded, colour and isinstance(text, RedCell)))
-    return gap.join(shown).rstrip()
+        part = fit(text, width) if place < texts else " " * (width - cells(text)) + text
+        part = f"{gap}{part}" if place else part
+        if cells(part) > room:
+            part = fit(part, room) if room else ""
+        room -= cells(part)
+        # Cut before it is coloured: a colour has no width. The gap is coloured, too, so that a reversed header is one bar.
+        shown.append(f"{text.sgr}{part}{_RESET}" if colour and isinstance(text, Cell) else part)
+    return "".join(shown).rstrip()
 
 
 def wrapped(label: str, facts: Sequence[str], columns: int, *, margin: int = 10) -> list[str]:
-    """`label`, and `facts` with commas, beside it; broken between facts only, so that an address stays whole."""
+    """`label`, and beside it `facts` with commas; broken only between facts, so that an address stays whole."""
     lines: list[str] = []
     line = ""
     for place, fact in enumerate(facts):

@@ -6,11 +6,12 @@ at with the same commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from cli.terminal import numbers
-from cli.terminal.text import bare, cells, fit
+from cli.terminal.table import table
+from cli.terminal.text import bare
 
 Facts = dict[str, Any]
 
@@ -18,7 +19,7 @@ _ENDPOINTS = ("ENDPOINT", "NODE", "PID", "HOST", "AGE", "SESSION")
 _NODES = ("NODE", "PID", "HOST", "PROGRAM", "ENDPOINTS", "AGE")
 
 
-def endpoints(found: Iterable[Facts], now: float) -> list[str]:
+def endpoint_table(found: Iterable[Facts], now: float) -> list[str]:
     """The lines of a table of endpoints; none if there are none."""
     rows = [
         (
@@ -29,10 +30,10 @@ def endpoints(found: Iterable[Facts], now: float) -> list[str]:
         )
         for each in found
     ]
-    return table(_ENDPOINTS, sorted(rows))
+    return table(_ENDPOINTS, sorted(rows), texts=len(_ENDPOINTS))
 
 
-def nodes(found: Iterable[Facts], now: float) -> list[str]:
+def node_table(found: Iterable[Facts], now: float) -> list[str]:
     """The lines of a table of nodes; none if there are none."""
     rows = [
         (
@@ -41,16 +42,7 @@ def nodes(found: Iterable[Facts], now: float) -> list[str]:
         )
         for each in found
     ]
-    return table(_NODES, sorted(rows))
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """`rows` below `header`, in columns as wide as they have to be."""
-    if not rows:
-        return []
-    lines = [header, *rows]
-    widths = [max(cells(line[column]) for line in lines) for column in range(len(header))]
-    return ["  ".join(fit(text, width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return table(_NODES, sorted(rows), texts=len(_NODES))
 
 
 def age(since: Any, now: float) -> str:

@@ -14,12 +14,10 @@ Everything that somebody else wrote is escaped here. Red is what was lost, and a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from cli.commands.events import topics
 from cli.terminal import numbers
-from cli.terminal.table import RedCell, grid, red, wrapped
-from cli.terminal.text import bare, cells, fit, safe
+from cli.terminal.table import red, table, wrapped
+from cli.terminal.text import bare, cells, fit
+from cli.views.columns import NODE_COLUMNS, is_estimated, share, topic_table
 from cli.views.losses import Loss, losses
 from fabric.config.address import Address
 from proxy.client import Status
@@ -31,9 +29,8 @@ TOPICS = 5
 NAMED = 4
 #: Seconds after which an event plane that has not answered counts as silent. The proxy probes it every second.
 SILENT = 5.0
-#: Columns of a name in a list, and of a host in the table of nodes.
+#: Columns of a name in a list.
 _LONGEST = 40
-_HOST = 12
 #: From here on there is room for host and pid both.
 _WIDE = 100
 #: Names for what the message plane counts; other keys are shown as they are.
@@ -49,7 +46,8 @@ _OUTCOMES = {
     "broadcasts": "broadcasts under way",
     "lost": "nodes fell silent",
 }
-_Row = tuple[str, ...]
+#: What a node reports with its heartbeats.
+_REPORTED = [NODE_COLUMNS[name] for name in ("subscriptions", "sent", "delivered", "waiting", "backlog", "lag", "lost")]
 
 
 def overview(
@@ -92,7 +90,7 @@ def _proxy(stats: ProxyStats, address: Address) -> list[str]:
 
 
 def _plane(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
-    plane, rough = stats.plane, topics.is_estimated(stats)
+    plane, rough = stats.plane, is_estimated(stats)
     if is_silent(stats):
         heard = f"for {numbers.duration(plane.probed)}" if plane.probed else "since it started"
         text = f"silent: nothing that the proxy sends itself has come through {heard}"
@@ -105,7 +103,7 @@ def _plane(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
         f"{numbers.count(plane.events, rough)} so far",
     ]
     if rough:
-        facts[-1] += f" (estimated: {topics.share(stats)} was looked at)"
+        facts[-1] += f" (estimated: {share(stats)} was looked at)"
     lines = wrapped("events", facts, columns)
     nodes = [f"{stats.published:,} published by nodes", f"{stats.sent:,} sent", f"{stats.delivered:,} delivered"]
     lines += wrapped("", nodes, columns)
@@ -163,9 +161,17 @@ def _nodes(stats: ProxyStats, columns: int, colour: bool, everything: bool) -> l
     members = sorted(stats.members, key=_weight)
     shown = members if everything else members[:NODES]
     hosts = {member.host for member in members} != {stats.host}
-    where = [name for name, wanted in (("HOST", hosts), ("PID", not hosts or columns >= _WIDE)) if wanted]
-    header = ("NODE", *where, "EP", "SUBS", "SENT/S", "DELIV/S", "WAITING", "BACKLOG", "LAG", "LOST")
-    lines = grid(header, [_node(member, where) for member in shown], columns, texts=2 if hosts else 1, colour=colour)
+    where = [name for name, wanted in (("host", hosts), ("pid", not hosts or columns >= _WIDE)) if wanted]
+    known = [NODE_COLUMNS[name] for name in ("node", *where, "endpoints")]
+    header = [column.title for column in (*known, *_REPORTED)]
+    rows = [
+        [
+            *(column.text(member, stats) for column in known),
+            *("-" if member.report is None else column.text(member, stats) for column in _REPORTED),  # it has just come
+        ]
+        for member in shown
+    ]
+    lines = table(header, rows, columns, texts=2 if hosts else 1, colour=colour)
     if (more := stats.nodes - len(shown)) > 0:
         # The proxy has cut the list itself where that is shorter than everything.
         lines.append(f"… and {more:,} more: fabric {'ls' if everything else 'status --all'}")
@@ -177,28 +183,6 @@ def _weight(member: NodeStats) -> tuple[float, float, float, str]:
     report = member.report
     trouble = (0, 0) if report is None else (-report.lost, -report.waiting - report.backlog)
     return *trouble, -member.sent_rate - member.delivered_rate, member.node
-
-
-def _node(member: NodeStats, where: Sequence[str]) -> _Row:
-    facts = {"HOST": fit(host, _HOST) if cells(host := safe(member.host)) > _HOST else host, "PID": str(member.pid)}
-    head = (safe(member.node), *(facts[name] for name in where), numbers.short(member.endpoints))
-    if (report := member.report) is None:  # it came a moment ago
-        return (*head, *("-" for _ in range(7)))
-    lost = numbers.short(report.lost)
-    return (
-        *head,
-        numbers.short(report.subscriptions),
-        _rate(member.sent_rate),
-        _rate(member.delivered_rate),
-        numbers.short(report.waiting),
-        numbers.short(report.backlog),
-        numbers.took(report.lag).replace(" ", "") if report.delivered else "-",
-        RedCell(lost) if report.lost else lost,
-    )
-
-
-def _rate(rate: float) -> str:
-    return numbers.short(rate) if rate >= 10 else numbers.rate(rate)
 
 
 def _endpoints(found: Status, columns: int, everything: bool) -> list[str]:
@@ -222,7 +206,7 @@ def _endpoints(found: Status, columns: int, everything: bool) -> list[str]:
 
 def _topics(stats: ProxyStats, columns: int, everything: bool) -> list[str]:
     shown = stats.busiest if everything else stats.busiest[:TOPICS]
-    lines = topics.table(shown, stats, columns)
+    lines = topic_table(shown, stats, columns)
     if not lines:
         return ["no topic has passed"]
     if (more := stats.plane.topics - len(shown)) > 0:

@@ -10,86 +10,25 @@ never the one that the table is sorted by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from time import localtime, strftime
 from typing import Any, NamedTuple
 
 from cli.terminal import numbers
+from cli.terminal.table import RED, Cell, table
 from cli.terminal.text import bare, cells, fit, safe
+from cli.views.columns import NODE_COLUMNS, TOPIC_COLUMNS, Column, is_estimated
 from cli.views.status import is_silent
-from cli.views.top_keys import HELP, NODES, TOPICS, TopView
-from proxy.stats import NodeStats, ProxyStats, TopicStats
+from cli.views.top_keys import HELP, NODES, SORTS, TOPICS, TopView
+from proxy.stats import ProxyStats
 
-#: What the first column keeps while there are others to leave out.
-_LEAST = 20
-_RED, _BOLD, _REVERSE, _DIM, _RESET = "\x1b[31m", "\x1b[1m", "\x1b[7m", "\x1b[2m", "\x1b[0m"
-
-
-class Column(NamedTuple):
-    """A column: what one sorts by is `name`. `rank`: those with the highest go first where there is no room."""
-
-    name: str
-    title: str
-    width: int
-    rank: int
-    value: Callable[[Any], Any]
-    text: Callable[[Any, ProxyStats], str]
+#: Columns that a name keeps while there are others to leave out.
+MIN_NAME = 20
+_BOLD, _REVERSE, _DIM, _RESET = "\x1b[1m", "\x1b[7m", "\x1b[2m", "\x1b[0m"
 
 
-def _topic_number(name: str, title: str, width: int, rank: int, show: Callable[..., str]) -> Column:
-    def value(row: TopicStats) -> float:
-        return float(getattr(row, name))
-
-    return Column(name, title, width, rank, value, lambda row, stats: show(value(row), stats.plane.observed < 1))
-
-
-def _reported(name: str, title: str, rank: int, width: int = 7) -> Column:
-    def value(row: NodeStats) -> float:
-        return -1.0 if row.report is None else float(getattr(row.report, name))
-
-    return Column(name, title, width, rank, value, lambda row, _stats: numbers.short(value(row)) if row.report else "-")
-
-
-def _rate(name: str, title: str, attribute: str, rank: int) -> Column:
-    def value(row: NodeStats) -> float:
-        return float(getattr(row, attribute))
-
-    return Column(name, title, 7, rank, value, lambda row, _stats: _short_rate(value(row)))
-
-
-def _short_rate(rate: float) -> str:
-    return numbers.short(rate) if rate >= 10 else numbers.rate(rate)
-
-
-def _lag(row: NodeStats, _stats: ProxyStats) -> str:
-    return numbers.took(row.report.lag).replace(" ", "") if row.report and row.report.delivered else "-"
-
-
-COLUMNS: dict[str, tuple[Column, ...]] = {
-    TOPICS: (
-        Column("topic", "TOPIC", 0, 0, lambda row: row.topic, lambda row, _stats: safe(row.topic)),
-        _topic_number("rate", "/S", 9, 1, numbers.rate),
-        _topic_number("byte_rate", "BYTES/S", 9, 2, numbers.size),
-        _topic_number("events", "COUNT", 13, 3, numbers.count),
-        _topic_number("bytes", "BYTES", 9, 4, numbers.size),
-        Column(
-            "last", "AGE", 6, 5, lambda row: row.last, lambda row, stats: numbers.ago(max(stats.now - row.last, 0.0))
-        ),
-    ),
-    NODES: (
-        Column("node", "NODE", 0, 0, lambda row: row.node, lambda row, _stats: safe(row.node)),
-        Column("pid", "PID", 7, 8, lambda row: row.pid, lambda row, _stats: str(row.pid)),
-        _rate("sent", "SENT/S", "sent_rate", 1),
-        _rate("delivered", "DELIV/S", "delivered_rate", 2),
-        _reported("lost", "LOST", 3, 5),
-        Column("lag", "LAG", 6, 4, lambda row: row.report.lag if row.report else 0.0, _lag),
-        _reported("backlog", "BACKLOG", 5),
-        _reported("waiting", "WAITING", 6),
-        _reported("subscriptions", "SUBS", 7, 5),
-        Column(
-            "seen", "SEEN", 6, 9, lambda row: row.seen, lambda row, stats: numbers.ago(max(stats.now - row.seen, 0.0))
-        ),
-    ),
+COLUMNS = {
+    TOPICS: {name: TOPIC_COLUMNS[name] for name in SORTS[TOPICS]},
+    NODES: {name: NODE_COLUMNS[name] for name in SORTS[NODES]},
 }
 
 
@@ -108,13 +47,13 @@ def frame(known: Snapshot, view: TopView, columns: int, lines: int, now: float, 
     paint = _Paint(columns, colour)
     shown = [paint(_title(known, view, now), _BOLD)]
     if known.trouble:
-        shown.append(paint(_trouble(known, now), _RED))
+        shown.append(paint(_trouble(known, now), RED))
     if known.stats is not None:
         shown += _head(known.stats, known.before, paint)
     if view.help:
         shown += ["", *(paint(line) for line in HELP)]
     elif known.stats is not None:
-        shown += ["", *table(known.stats, view, columns, max(lines - len(shown) - 1, 0), paint)]
+        shown += ["", *_table(known.stats, view, columns, max(lines - len(shown) - 1, 0), paint)]
     return shown[: max(lines, 1)]
 
 
@@ -127,7 +66,7 @@ def plain(known: Snapshot, view: TopView, columns: int, now: float) -> list[str]
         paint(title),
         *_head(known.stats, None, paint),
         "",
-        *table(known.stats, view, columns, 1_000_000_000, paint, stretch=False),
+        *_table(known.stats, view, columns, 1_000_000_000, paint, stretch=False),
     ]
 
 
@@ -159,7 +98,7 @@ def _trouble(known: Snapshot, now: float) -> str:
 
 
 def _head(stats: ProxyStats, before: ProxyStats | None, paint: _Paint) -> list[str]:
-    plane, process, rough = stats.plane, stats.process, stats.plane.observed < 1
+    plane, process, rough = stats.plane, stats.process, is_estimated(stats)
     limit = "" if process.descriptor_limit < 0 else f" of {process.descriptor_limit:,}"
     silent = is_silent(stats)
     events = f"{numbers.rate(plane.rate, rough)}/s  {numbers.size(plane.byte_rate, rough)}/s"
@@ -179,7 +118,7 @@ def _head(stats: ProxyStats, before: ProxyStats | None, paint: _Paint) -> list[s
             f"here    {numbers.plural(stats.nodes, 'node')}  {numbers.plural(stats.endpoints, 'endpoint')}  "
             f"{numbers.plural(stats.subscriptions, 'subscription')}  {stats.messages.get('messages', 0):,} messages"
         ),
-        paint("events  the event plane passes nothing on", _RED) if silent else paint(f"events  {events}"),
+        paint("events  the event plane passes nothing on", RED) if silent else paint(f"events  {events}"),
         _lost(stats, paint),
     ]
 
@@ -191,7 +130,7 @@ def _lost(stats: ProxyStats, paint: _Paint) -> str:
         ((count, cause) for cause, count in stats.dropped.items() if count), key=lambda one: (-one[0], one[1])
     )
     told = "  ".join(f"{safe(cause)} {count:,}" for count, cause in causes)
-    return paint(f"lost    {numbers.plural(stats.lost, 'event')}: {told}", _RED)
+    return paint(f"lost    {numbers.plural(stats.lost, 'event')}: {told}", RED)
 
 
 def _cpu(stats: ProxyStats, before: ProxyStats | None) -> str:
@@ -201,27 +140,31 @@ def _cpu(stats: ProxyStats, before: ProxyStats | None) -> str:
     return f"{100 * used / elapsed:.0f} %" if elapsed > 0 else "0 %"
 
 
-def table(
+def _table(
     stats: ProxyStats, view: TopView, columns: int, lines: int, paint: _Paint, *, stretch: bool = True
 ) -> list[str]:
-    """The table that is shown, in at most so many lines."""
     rows: list[Any] = list(stats.busiest if view.table == TOPICS else stats.members)
     there = max(stats.plane.topics if view.table == TOPICS else stats.nodes, len(rows))
-    order = next(column for column in COLUMNS[view.table] if column.name == view.by)
+    order = COLUMNS[view.table][view.by]
     is_name = order.width == 0
-    rows.sort(key=lambda row: COLUMNS[view.table][0].value(row))
+    rows.sort(key=next(iter(COLUMNS[view.table].values())).value)
     rows.sort(key=order.value, reverse=view.reverse if is_name else not view.reverse)
     room = min(lines - 1, view.limit or lines)
     if there > room:
-        room = min(lines - 2, view.limit or lines)  # one line says how many more there are
+        room = min(lines - 2, view.limit or lines)  # one line for the number of the others
     rows = rows[: max(room, 0)]
     shown = _chosen(view, columns)
-    others = sum(column.width + 1 for column in shown[1:])
-    width = max(columns - others, _LEAST)
-    if not stretch:
-        width = min(width, max((cells(shown[0].text(row, stats)) for row in rows), default=0))
-        width = max(width, len(shown[0].title) + 1)
-    found = [_header(shown, view, width, paint), *(_line(row, shown, width, stats, paint) for row in rows)]
+    header = [_title_of(column, column is order, view) for column in shown]
+    found = table(
+        (),
+        [header, *([column.text(row, stats) for column in shown] for row in rows)],
+        columns,
+        widths=[columns if stretch else len(shown[0].title) + 1, *(column.width for column in shown[1:])],
+        first=MIN_NAME,
+        gap=1,
+        clip=True,
+        colour=paint.colour,
+    )
     if there > len(rows):
         found.append(paint(f"… and {there - len(rows):,} more", _DIM))
     elif not rows:
@@ -236,47 +179,18 @@ def _nothing(stats: ProxyStats, view: TopView) -> str:
 
 
 def _chosen(view: TopView, columns: int) -> list[Column]:
-    shown = list(COLUMNS[view.table])
-    while sum(column.width + 1 for column in shown[1:]) + _LEAST > columns:
-        spare = [column for column in shown[1:] if column.name != view.by]
+    shown = list(COLUMNS[view.table].values())
+    order = COLUMNS[view.table][view.by]
+    while sum(column.width + 1 for column in shown[1:]) + MIN_NAME > columns:
+        spare = [column for column in shown[1:] if column is not order]
         if not spare:
             break
         shown.remove(max(spare, key=lambda column: column.rank))
     return shown
 
 
-def _header(shown: Sequence[Column], view: TopView, width: int, paint: _Paint) -> str:
-    parts = []
-    for column in shown:
-        text = column.title
-        is_order = column.name == view.by
-        if is_order:
-            up = view.reverse if column.width else not view.reverse
-            text += "↑" if up else "↓"
-        text = fit(text, width) if not column.width else f"{text:>{column.width}}"
-        parts.append((text, _BOLD if is_order else ""))
-    return _joined(parts, paint, _REVERSE)
-
-
-def _line(row: Any, shown: Sequence[Column], width: int, stats: ProxyStats, paint: _Paint) -> str:
-    parts = []
-    for column in shown:
-        text = column.text(row, stats)
-        if not column.width:
-            parts.append((fit(text, width), ""))
-            continue
-        text = " " * (column.width - cells(text)) + text
-        parts.append((text, _RED if column.name == "lost" and column.value(row) > 0 else ""))
-    return _joined(parts, paint, "")
-
-
-def _joined(parts: Sequence[tuple[str, str]], paint: _Paint, code: str) -> str:
-    """Cut to the terminal first, then coloured: a colour has no width."""
-    line, used = "", 0
-    for index, (text, own) in enumerate(parts):
-        text = f" {text}" if index else text
-        if used + cells(text) > paint.columns:
-            text = fit(text, max(paint.columns - used, 0)) if paint.columns > used else ""
-        used += cells(text)
-        line += paint.shade(text, code + own)
-    return line
+def _title_of(column: Column, is_order: bool, view: TopView) -> Cell:
+    if not is_order:
+        return Cell(column.title, _REVERSE)
+    up = view.reverse if column.width else not view.reverse
+    return Cell(f"{column.title}{'↑' if up else '↓'}", _REVERSE + _BOLD)

@@ -12,15 +12,14 @@ from cli.options import PatternParam
 from cli.query import address_of, answered, ask_options
 from cli.terminal import numbers
 from cli.terminal.output import Output
-from cli.terminal.table import grid
 from cli.terminal.text import safe, to_json
+from cli.views.columns import is_estimated, share, topic_table
 from fabric.protocol.topics import PatternTable
 from proxy import client
 from proxy.stats import ProxyStats, TopicStats
 
 #: More than any table of topics holds: all of it.
 _ALL = 1_000_000_000
-_HEADER = ("TOPIC", "COUNT", "/S", "BYTES", "BYTES/S", "AGE")
 _ORDERS: dict[str, Callable[[TopicStats], Any]] = {
     "rate": lambda row: (-row.rate, -row.events, row.topic),
     "count": lambda row: (-row.events, row.topic),
@@ -70,41 +69,11 @@ def topics(pattern: str | None, url: str | None, timeout: float, limit: int, sor
     if json_:
         out.write("".join(f"{to_json(_facts(row, stats))}\n" for row in shown))
         return DONE
-    lines = table(shown, stats, out.size()[0]) or [_none(pattern, stats)]
+    lines = topic_table(shown, stats, out.size()[0]) or [_none(pattern, stats)]
     total = len(rows) if everything else max(stats.plane.topics, len(rows))
     lines += _notes(total - len(shown), pattern, stats)
     out.write("".join(f"{line}\n" for line in lines))
     return DONE
-
-
-def table(rows: Sequence[TopicStats], stats: ProxyStats, columns: int) -> list[str]:
-    """The lines of a table of topics, in the order given; none if there are none."""
-    rough = is_estimated(stats)
-    return grid(
-        _HEADER,
-        [
-            (
-                safe(row.topic),
-                numbers.count(row.events, rough),
-                numbers.rate(row.rate, rough),
-                numbers.size(row.bytes, rough),
-                numbers.size(row.byte_rate, rough),
-                numbers.ago(max(stats.now - row.last, 0.0)),
-            )
-            for row in rows
-        ],
-        columns,
-    )
-
-
-def is_estimated(stats: ProxyStats) -> bool:
-    """Whether counts of events are made from a part of them."""
-    return stats.plane.observed < 1
-
-
-def share(stats: ProxyStats) -> str:
-    """Of how much of it; never 100 %, which would be no estimate."""
-    return f"{min(stats.plane.observed, 0.999):.1%}".replace("%", " %")
 
 
 def _matching(rows: Sequence[TopicStats], pattern: str | None) -> list[TopicStats]:

@@ -12,8 +12,8 @@ from cli.join import joined
 from cli.options import TopicParam, proxy_options, timeout_option
 from cli.terminal import numbers
 from cli.terminal.output import Output
+from cli.terminal.table import table
 from cli.terminal.text import bare, safe, to_json
-from cli.views import endpoints
 from fabric.node.trace import Trace, TraceAnswer, TracedSubscription, near_miss
 
 _GETS, _NOT = "gets it", "not"
@@ -67,7 +67,7 @@ def described(found: Trace) -> list[str]:
         lines += ["", _title(each)]
         rows = [(f"  {_GETS}", safe(one.pattern), _handler(one)) for one in each.matching]
         rows += [(f"  {_NOT}", safe(one.pattern), f"{_handler(one)}: {_why(one, topic)}") for one in each.near]
-        lines += endpoints.table(rows[0], rows[1:]) if len(rows) > 1 else ["  ".join(row) for row in rows]
+        lines += table((), rows, texts=3)
         if (more := each.matched - len(each.matching)) > 0:
             lines.append(f"  … and {more:,} more that get it")
     if found.unclaimed:

@@ -13,7 +13,7 @@ from cli.join import joined
 from cli.options import proxy_options
 from cli.terminal.output import Output, note
 from cli.terminal.text import to_json
-from cli.views import endpoints as listing
+from cli.views.endpoints import endpoint_table, node_table
 from fabric.bus.bus import Bus
 from fabric.errors import NotReady
 from fabric.messages.session.outcomes import Listing
@@ -86,7 +86,7 @@ def _text(node: Node, json_: bool) -> str:
     if json_:
         return f"{to_json({'endpoints': members.endpoints, 'nodes': members.nodes, 'truncated': members.truncated})}\n"
     now = time()
-    endpoints, nodes = listing.endpoints(members.endpoints, now), listing.nodes(members.nodes, now)
+    endpoints, nodes = endpoint_table(members.endpoints, now), node_table(members.nodes, now)
     lines = endpoints or ["no endpoint is registered"]
     lines = [*lines, "", *nodes] if nodes else [*lines, "no other node is here"]
     if members.truncated:

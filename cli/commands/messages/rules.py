@@ -13,8 +13,8 @@ import orjson
 from cli.exits import DONE, FAILED, NOBODY, Failure
 from cli.options import TopicParam
 from cli.terminal.output import note
+from cli.terminal.table import table
 from cli.terminal.text import safe, to_json
-from cli.views.endpoints import table
 from fabric.rules.item import event_item, message_item
 from fabric.rules.match import decide
 from fabric.rules.model import Rule, RuleSet
@@ -152,7 +152,7 @@ def ls(file: Path, json_: bool) -> int:
         (safe(rule.name), rule.on, "all others" if rule is found.default else safe(conditions(rule)), _does(rule))
         for rule in listed
     ]
-    for line in table(("NAME", "ON", "WHEN", "DOES"), rows):
+    for line in table(("NAME", "ON", "WHEN", "DOES"), rows, texts=4):
         click.echo(line)
     return DONE
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.exits import DONE, USAGE, complain
+from cli.terminal.table import table
 from cli.terminal.text import safe, to_json
 from cli.views.endpoints import table
 from fabric.config.address import default_url
@@ -88,7 +89,7 @@ def _lines(found: dict[str, list[FoundSetting]], unknown: Sequence[str]) -> list
     ]
     # Columns are as wide in one table as in the other; what can be long comes last, and is never cut.
     rows = [_row(each, str(path)) for each in (row for rows in found.values() for row in rows)]
-    head, *shown = table(("NAME", "FROM", "VALUE"), rows)
+    head, *shown = table(("NAME", "FROM", "VALUE"), rows, texts=3)
     for name, of_table in found.items():
         lines += ["", f"[{name}] {TABLES[name][1]}", head, *shown[: len(of_table)]]
         shown = shown[len(of_table) :]

@@ -20,7 +20,7 @@ from cli.exits import DONE
 from cli.options import timeout_option
 from cli.query import answered, hint
 from cli.terminal.text import bare, safe, to_json
-from cli.views import endpoints
+from cli.views.endpoints import age, endpoint_table
 from fabric.config.schema import Setting, settings_of
 from fabric.config.settings import Address, load
 from proxy import client, daemon
@@ -210,7 +210,7 @@ def described(found: client.Status, now: float) -> list[str]:
     rows = {
         "proxy": f"up at {bare(stats.url)}",
         "pid": f"{stats.pid} on {bare(stats.host)}",
-        "uptime": endpoints.age(now - stats.uptime, now),
+        "uptime": age(now - stats.uptime, now),
         "version": bare(stats.version),
         "log": bare(stats.log or "stderr"),
         "counts": _counts({"nodes": stats.nodes, "endpoints": stats.endpoints, **stats.messages}),
@@ -218,7 +218,7 @@ def described(found: client.Status, now: float) -> list[str]:
     if stats.programs:
         rows["hooks"] = f"{', '.join(bare(each) for each in stats.programs)}: {_counts(stats.hooks)}"
     lines = [f"{name:<9} {text}" for name, text in rows.items()]
-    shown = endpoints.endpoints(found.endpoints, now)
+    shown = endpoint_table(found.endpoints, now)
     lines += ["", *shown] if shown else ["", "no endpoint is registered"]
     return [*lines, "… and more than fit into one message"] if found.truncated else lines
 

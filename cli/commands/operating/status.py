@@ -8,8 +8,8 @@ from cli.exits import DONE, FAILED
 from cli.query import address_of, answered, ask_options
 from cli.terminal.output import Output
 from cli.terminal.text import to_json
-from cli.views import status as overview
 from cli.views.losses import losses
+from cli.views.status import is_silent, overview
 from proxy import client
 from proxy.stats import ProxyStats
 
@@ -57,10 +57,10 @@ def status(url: str | None, timeout: float, everything: bool, strict: bool, json
     if json_:
         out.write(f"{to_json({'state': 'up', **found.stats.as_json(), 'lost': found.stats.lost})}\n")
     else:
-        lines = overview.overview(found, address, out.size()[0], colour=out.has_colour, everything=everything)
+        lines = overview(found, address, out.size()[0], colour=out.has_colour, everything=everything)
         out.write("".join(f"{line}\n" for line in lines))
     return DONE if _is_well(found.stats, strict) else FAILED
 
 
 def _is_well(stats: ProxyStats, strict: bool) -> bool:
-    return not overview.is_silent(stats) and not (strict and losses(stats))
+    return not is_silent(stats) and not (strict and losses(stats))

@@ -3,13 +3,10 @@
 import orjson
 import pytest
 
-from cli.commands.events import topics
 from cli.main import run
-from cli.terminal.text import cells
 from fabric.bus.bus import Bus
 from fabric.node.connect import connect
 from fabric.testing import ProxyProcess
-from proxy.stats import PlaneStats, ProxyStats, TopicStats
 from tests.cli.fabrics import wait_for_report
 
 #: Topic, events, and the size of a payload: the most events are not the most bytes, nor the latest.
@@ -110,19 +107,3 @@ def test_without_a_proxy_it_ends_with_3(lonely_url, capfd):
 def test_a_pattern_that_is_none_is_wrong_usage(capfd):
     assert run(["topics", "a..b"]) == 2
     assert "a..b" in capfd.readouterr().err
-
-
-def test_what_is_estimated_is_marked_and_never_said_to_be_everything():
-    stats = ProxyStats(1, "h", "ipc:///x", "b", "1", now=9.0, plane=PlaneStats(observed=0.99999))
-    assert topics.table([TopicStats("a", 7, 8, 9.0, 10.0, last=1.0)], stats, 80)[1].split() == [
-        "a", "~7", "~9.0", "~8", "B", "~10", "B", "8.0s",
-    ]  # fmt: skip
-    assert topics.share(stats) == "99.9 %"
-
-
-def test_nothing_of_others_acts_on_a_terminal():
-    stats = ProxyStats(1, "h", "ipc:///x", "b", "1")
-    rows = [TopicStats("\x1b[2J" + "名" * 90, 10**15, 10**15, 1e9, 1e12, last=-1e9), TopicStats("\u202e")]
-    lines = topics.table(rows, stats, 80)
-    assert all(line.isprintable() for line in lines)
-    assert max(map(cells, lines)) <= 80
