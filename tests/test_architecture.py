@@ -277,10 +277,6 @@ PARTS = {
     "fabric.testing.memory_link": "fabric.testing.memory",
     "fabric.testing.memory_proxy": "fabric.testing.memory",
     "fabric.routes.sender_call": "fabric.routes.router",
-    "cli.doctor.proxy": "cli.commands.operating.doctor",
-    "cli.doctor.findings": "cli.commands.operating.doctor",
-    "cli.doctor.installation": "cli.commands.operating.doctor",
-    "cli.doctor.environment": "cli.commands.operating.doctor",
 }
 
 

@@ -1,8 +1,8 @@
-"""Whether what is imported as `fabric`, `proxy` and `cli` is ours, and new enough what it stands on.
+"""Checks of the installation: whether the packages `fabric`, `proxy` and `cli` are ours, and the versions they need.
 
-PyPI has others of these names: Fabric (SSH) installs `fabric`, proxy.py installs `proxy`, and anybody may have a `cli.py`.
-Whoever comes first on the path wins, and what goes wrong then goes wrong anywhere. So this imports nothing of ours but
-`cli.doctor.findings`, and looks before anything else is imported.
+PyPI has other packages of these names: Fabric (SSH) installs `fabric`, proxy.py installs `proxy`, and a user may have a
+`cli.py`. The first one on the path is imported, and the errors that follow can show up anywhere. So this module imports
+nothing of ours but `cli.doctor.findings`, and runs before anything else is imported.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from cli.doctor.findings import Finding, ok, warning, wrong
 
 OURS = "event-fabric"
 PACKAGES = ("fabric", "proxy", "cli")
-#: Where this package was imported from, and so the others should be.
+#: Directory that this package was imported from; the others should be there, too.
 ROOT = Path(__file__).absolute().parents[2]
 _OWN_ENVIRONMENT = "give event-fabric an environment of its own: python -m venv, or pipx install event-fabric"
 
 
 def examine() -> list[Finding]:
-    """Everything about the installation."""
+    """All checks of the installation."""
     return [
-        *_origins({name: _origin(name) for name in PACKAGES}, ROOT),
-        *_rivals(metadata.packages_distributions(), _installed()),
-        *_shadows(Path.cwd(), ROOT),
-        *_versions(),
+        *origins({name: _origin(name) for name in PACKAGES}, ROOT),
+        *rivals(metadata.packages_distributions(), _installed()),
+        *shadows(Path.cwd(), ROOT),
+        *versions(),
     ]
 
 
 def _installed() -> dict[str, str]:
-    # One whose metadata is damaged has no name.
+    # A distribution with damaged metadata has no name.
     return {name: each.version for each in metadata.distributions() if isinstance(name := each.metadata["Name"], str)}
 
 
 def _origin(name: str) -> str:
-    """Where a package is imported from; empty if nowhere."""
+    """The file or directory that a package would be imported from; empty if there is none."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -51,9 +51,10 @@ def _origin(name: str) -> str:
     return spec.origin or (places[0] if places else "")
 
 
-def _origins(origins: Mapping[str, str], root: Path) -> list[Finding]:
+def origins(places: Mapping[str, str], root: Path) -> list[Finding]:
+    """Whether each package (name → file or directory that it is imported from, empty if none) is in `root`."""
     found = []
-    for name, origin in origins.items():
+    for name, origin in places.items():
         if not origin:
             found.append(wrong("packages", f"there is no package {name!r} to import", f"pip install {OURS}"))
         elif _directory(origin) != (root / name).resolve():
@@ -73,8 +74,11 @@ def _way_out(origin: str) -> str:
     return f"rename or uninstall it, or {_OWN_ENVIRONMENT}"
 
 
-def _rivals(owners: Mapping[str, Sequence[str]], versions: Mapping[str, str]) -> list[Finding]:
-    """Distributions that install packages of our names, into the same directory or another."""
+def rivals(owners: Mapping[str, Sequence[str]], versions: Mapping[str, str]) -> list[Finding]:
+    """Other distributions that install packages of our names, into the same directory or another.
+
+    `owners`: package → distributions that install it, `versions`: distribution → version.
+    """
     found = []
     for name in PACKAGES:
         for owner in sorted(set(owners.get(name, ())) - {OURS}):
@@ -89,8 +93,8 @@ def _rivals(owners: Mapping[str, Sequence[str]], versions: Mapping[str, str]) ->
     return found
 
 
-def _shadows(here: Path, root: Path) -> list[Finding]:
-    """Files here that a program started here would import in our place."""
+def shadows(here: Path, root: Path) -> list[Finding]:
+    """Files in the directory `here` that a program started there would import in place of our packages."""
     if here.resolve() == root.resolve():
         return []
     found = []
@@ -105,7 +109,8 @@ def _shadows(here: Path, root: Path) -> list[Finding]:
 # Versions
 
 
-def _versions() -> list[Finding]:
+def versions() -> list[Finding]:
+    """Whether Python and the distributions that we require are installed, and new enough."""
     try:
         needed, python = metadata.requires(OURS) or [], metadata.metadata(OURS)["Requires-Python"]
     except metadata.PackageNotFoundError:
@@ -117,11 +122,12 @@ def _versions() -> list[Finding]:
         found.append(wrong("versions", f"Python {running} is too old: {python} is needed", "install a newer Python"))
     for requirement in needed:
         if match := re.fullmatch(r"([A-Za-z0-9_.-]+)\s*\(?(>=[^;)]*)\)?", requirement.strip()):
-            found += _required(match[1], match[2])
+            found += required(match[1], match[2])
     return found
 
 
-def _required(name: str, wanted: str) -> list[Finding]:
+def required(name: str, wanted: str) -> list[Finding]:
+    """Whether a distribution is installed in the version that `wanted` (`>=…`) asks for; nothing if it is."""
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -132,7 +138,7 @@ def _required(name: str, wanted: str) -> list[Finding]:
 
 
 def _is_older(version: str, wanted: str) -> bool:
-    """Whether `version` is below the lowest that `wanted` (`>=…`) names."""
+    """Whether `version` is lower than the version in `wanted` (`>=…`)."""
     match = re.search(r">=\s*([0-9.]+)", wanted)
     return match is not None and version_numbers(version) < version_numbers(match[1])
 

@@ -1,4 +1,7 @@
-"""What has to be asked: whether the proxy answers, how fast, what it runs on, what it lacks, and what was lost."""
+"""Checks of the proxy: whether it answers and how fast, its versions, clock and limits, silent nodes, and losses.
+
+`examine` asks the proxy, and the other checks judge its answers: they do no I/O.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,20 @@ from proxy.health.self_check import CheckResult, SelfCheck
 from proxy.server import MIN_DESCRIPTORS
 from proxy.stats import ProxyStats
 
-#: Questions and results of which the fastest counts: the first of each connects, too.
-TRIES = 5
-BEATS = 3
-#: Seconds, and the share of what there is, from which on something is worth a warning.
-SKEW = 0.5
-SLOW = 0.1
-QUIET = 10.0
-MEMORY = 1_000_000_000
-FULL = 0.9
-#: Nodes that are looked at for losses and silence.
-NODES = 1_000
-#: Versions that are known to be bad, up to and not including this one.
-_BAD = {"libzmq": ((4, 3, 3), "has holes that anybody who can connect may use (CVE-2019-13132, CVE-2020-15166)")}
+#: Requests for the record, and probes of both planes. The fastest of each counts: the first one connects, too.
+REQUESTS = 5
+PROBES = 3
+#: Warnings begin here. Seconds of difference between clocks, of a round trip, and without a heartbeat of a node.
+MAX_SKEW = 0.5
+MAX_ROUND_TRIP = 0.1
+MAX_SILENCE = 10.0
+#: Bytes of memory, and the share of descriptors in use.
+MAX_MEMORY = 1_000_000_000
+MAX_DESCRIPTORS_USED = 0.9
+#: Nodes that are asked for.
+MAX_NODES = 1_000
+#: Library → (first version without a known vulnerability, the vulnerabilities of the older ones).
+_VULNERABLE = {"libzmq": ((4, 3, 3), "has holes that anybody who can connect may use (CVE-2019-13132, CVE-2020-15166)")}
 _CURES = {
     "outbox": "keep the proxy reachable; outbox_events, outbox_bytes and outbox_seconds say what may wait",
     "unencodable": "publish what is JSON; the node's log names the topic",
@@ -48,15 +52,15 @@ _CURES = {
 
 
 class Answered(NamedTuple):
-    """What the proxy said, and how exact its clock can be read: the fastest round trip, and the clocks' difference."""
+    """The proxy's record, with the seconds that the fastest request took. `skew`: its clock minus ours, in seconds."""
 
     stats: ProxyStats
     round_trip: float
     skew: float
 
 
-def proxy(place: Place, timeout: float = client.TIMEOUT) -> list[Finding]:
-    """Everything about the proxy at `place`."""
+def examine(place: Place, timeout: float = client.TIMEOUT) -> list[Finding]:
+    """All checks of the proxy at `place`. Blocks; `timeout` is for each answer, in seconds."""
     address = place.address
     try:
         answered = _ask(address, timeout)
@@ -66,25 +70,26 @@ def proxy(place: Place, timeout: float = client.TIMEOUT) -> list[Finding]:
         return [_no_answer(address, error), *_another(place)]
     stats = answered.stats
     found = [ok("proxy", f"answers: {stats.who}, up {numbers.duration(stats.uptime)}, version {stats.version}")]
-    found += [*_versions(stats), _clock(answered), *_round_trips(address, stats, answered.round_trip, timeout)]
-    found += [*_proxy_limits(stats), *_quiet(stats), *_lost(stats), *_another(place)]
+    probed = _probe(address, timeout)
+    found += [*versions(stats), clock(answered), *round_trips(probed, stats, answered.round_trip, timeout)]
+    found += [*limits(stats), *silent_nodes(stats), *lost(stats), *_another(place)]
     return found
 
 
 def _ask(address: Address, timeout: float) -> Answered:
-    asker = client.StatsClient(address)
+    stats_client = client.StatsClient(address)
     best: Answered | None = None
     try:
-        for _ in range(TRIES):
+        for _ in range(REQUESTS):
             wall, before = time(), monotonic()
-            stats = asker.stats(timeout, nodes=NODES)
+            stats = stats_client.stats(timeout, nodes=MAX_NODES)
             took = monotonic() - before
             if best is None or took < best.round_trip:
-                # Half of the round trip is the best guess at when the answer was written.
+                # The best estimate of the time at which the answer was written: half of the round trip.
                 best = Answered(stats, took, stats.now - (wall + took / 2))
     finally:
-        asker.close()
-    assert best is not None  # there was at least one try
+        stats_client.close()
+    assert best is not None  # there was at least one request
     return best
 
 
@@ -123,7 +128,7 @@ def _no_answer(address: Address, error: Exception) -> Finding:
 
 
 def _another(place: Place) -> list[Finding]:
-    """A second proxy of ours is there for everybody who was not told of the first."""
+    """A second proxy, at the embedded default: programs that were not told of the first one join it."""
     if place.is_default:
         return []
     try:
@@ -142,18 +147,19 @@ def _another(place: Place) -> list[Finding]:
 # It answers
 
 
-def _versions(stats: ProxyStats) -> list[Finding]:
+def versions(stats: ProxyStats) -> list[Finding]:
+    """Whether the proxy's version is ours, and whether a library has a known vulnerability, here or there."""
     here = _parsed(client.libraries())
     there = _parsed(stats.libraries)
     found = []
     if stats.version != __version__:
         text = f"the proxy is version {stats.version}, this is {__version__}"
         found.append(warning("versions", text, "fabric proxy restart, or upgrade what is older"))
-    for name, (below, why) in _BAD.items():
-        for side, versions in (("here", here), ("at the proxy", there)):
-            if name in versions and version_numbers(versions[name]) < below:
+    for name, (below, why) in _VULNERABLE.items():
+        for side, libraries in (("here", here), ("at the proxy", there)):
+            if name in libraries and version_numbers(libraries[name]) < below:
                 fix = f"upgrade it to {'.'.join(map(str, below))} or later: pip install -U pyzmq"
-                found.append(warning("versions", f"{name} {versions[name]} {side} {why}", fix))
+                found.append(warning("versions", f"{name} {libraries[name]} {side} {why}", fix))
     told = ", ".join(f"{name} {version}" for name, version in here.items())
     differ = ", ".join(f"{name} {version}" for name, version in there.items() if here.get(name) != version)
     proxys = f"; the proxy's: {differ}" if differ else "; the proxy's are the same" if there else ""
@@ -164,40 +170,42 @@ def _parsed(libraries: tuple[str, ...]) -> Mapping[str, str]:
     return {name: version for name, _, version in (each.partition(" ") for each in libraries)}
 
 
-def _clock(answered: Answered) -> Finding:
+def clock(answered: Answered) -> Finding:
+    """Whether the clocks agree, as far as the round trip of the request lets one tell."""
     error = answered.round_trip / 2
-    if abs(answered.skew) - error > SKEW:
+    if abs(answered.skew) - error > MAX_SKEW:
         ahead = "ahead of" if answered.skew > 0 else "behind"
         text = f"the proxy's clock is {numbers.took(abs(answered.skew))} {ahead} ours: delays and lags are wrong by as much"
         return warning("clocks", text, "let both machines set their clocks by NTP")
     return ok("clocks", f"agree within {numbers.took(abs(answered.skew) + error)}")
 
 
-def _round_trips(address: Address, stats: ProxyStats, asked: float, timeout: float) -> list[Finding]:
-    best = _pulse(address, timeout)
-    trips = (("messages", best.messages), ("events", best.events))
+def round_trips(probed: CheckResult, stats: ProxyStats, asked: float, timeout: float) -> list[Finding]:
+    """Whether both planes passed our probes on, and how fast. `asked`: seconds that the request for the record took."""
+    trips = (("messages", probed.messages), ("events", probed.events))
     found = []
     for what, took in trips:
         if took is None:
             text = f"nothing came through the plane of {what} within {timeout:g} s"
             found.append(wrong("round trip", text, "fabric proxy restart; its log says what it found"))
-        elif took > SLOW:
+        elif took > MAX_ROUND_TRIP:
             text = f"{what} take {numbers.took(took)} there and back"
             found.append(warning("round trip", text, "the machine or the network is busy, or far away"))
     if not found:
         told = [f"{what} {numbers.took(took)}" for what, took in trips if took is not None]
         found.append(ok("round trip", ", ".join([*told, f"its record {numbers.took(asked)}"])))
-    if is_silent(stats) and best.events is not None:
+    if is_silent(stats) and probed.events is not None:
         found.append(warning("round trip", "the proxy's own probes do not come through, ours do", "look at its log"))
     return found
 
 
-def _pulse(address: Address, timeout: float) -> CheckResult:
+def _probe(address: Address, timeout: float) -> CheckResult:
+    """The fastest round trip through each plane; None where no probe came back."""
     self_check = SelfCheck(address)
     try:
         results = [self_check.check(timeout)]
         if results[0].good:
-            results += [self_check.check(timeout) for _ in range(BEATS - 1)]
+            results += [self_check.check(timeout) for _ in range(PROBES - 1)]
     finally:
         self_check.close()
     events = [result.events for result in results if result.events is not None]
@@ -205,10 +213,11 @@ def _pulse(address: Address, timeout: float) -> CheckResult:
     return CheckResult(min(events, default=None), min(messages, default=None))
 
 
-def _proxy_limits(stats: ProxyStats) -> list[Finding]:
+def limits(stats: ProxyStats) -> list[Finding]:
+    """Whether the proxy comes near its limits of descriptors and memory."""
     process = stats.process
     found = []
-    if 0 <= process.descriptor_limit < process.descriptors / FULL:
+    if 0 <= process.descriptor_limit < process.descriptors / MAX_DESCRIPTORS_USED:
         text = f"the proxy has {process.descriptors:,} of {process.descriptor_limit:,} descriptors open"
         found.append(
             wrong("limits", text, "raise its limit (ulimit -n, LimitNOFILE) and restart it, before it runs out")
@@ -218,7 +227,7 @@ def _proxy_limits(stats: ProxyStats) -> list[Finding]:
         found.append(
             warning("limits", text, f"raise its limit to {MIN_DESCRIPTORS:,} or more (ulimit -n, LimitNOFILE)")
         )
-    if process.memory > MEMORY:
+    if process.memory > MAX_MEMORY:
         text = f"the proxy uses {numbers.size(process.memory)} of memory"
         found.append(warning("limits", text, "see who does not read: fabric top --nodes --sort backlog"))
     if not found:
@@ -230,19 +239,21 @@ def _proxy_limits(stats: ProxyStats) -> list[Finding]:
     return found
 
 
-def _quiet(stats: ProxyStats) -> list[Finding]:
-    quiet = [(stats.now - member.seen, member) for member in stats.members if stats.now - member.seen > QUIET]
+def silent_nodes(stats: ProxyStats) -> list[Finding]:
+    """Nodes whose heartbeats have not arrived for a while, the longest silent first."""
+    silences = [(stats.now - member.seen, member) for member in stats.members if stats.now - member.seen > MAX_SILENCE]
     return [
         warning(
             "nodes",
             f"{member.node} (pid {member.pid} on {member.host}) has not been heard for {numbers.duration(silent)}",
             "it is stopped or stuck, or the way to it is cut; the proxy gives it up soon",
         )
-        for silent, member in sorted(quiet, key=lambda each: -each[0])
+        for silent, member in sorted(silences, key=lambda each: -each[0])
     ]
 
 
-def _lost(stats: ProxyStats) -> list[Finding]:
+def lost(stats: ProxyStats) -> list[Finding]:
+    """What was lost since the proxy's start, by cause, each with what helps."""
     found = []
     for loss in losses(stats):
         where = f"; of these {', '.join(f'{name} {count:,}' for name, count in loss.where[:4])}" if loss.where else ""

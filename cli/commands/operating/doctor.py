@@ -45,13 +45,14 @@ def doctor(url: str | None, timeout: float, json_: bool) -> int:
 
 
 def _everything_else(url: str | None, timeout: float) -> list[Finding]:
-    from cli.doctor import environment, proxy
+    from cli.doctor import environment
+    from cli.doctor.proxy import examine
 
     place, found = environment.settings(url)
     found += environment.limits()
     if place is not None:
         found += environment.directory(place)
-        found += proxy.proxy(place, timeout)
+        found += examine(place, timeout)
     return found
 
 

@@ -6,25 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 
 import orjson
 import pytest
 
-from cli.doctor import findings, installation
-from cli.doctor import proxy as examination
 from cli.doctor.findings import OK, WARNING, WRONG, Finding
-from cli.doctor.proxy import Answered
+from cli.doctor.installation import ROOT
 from cli.main import run
 from fabric.config.address import parse_address
 from fabric.testing import ProxyProcess, wait_until
 from proxy import client
-from proxy.stats import NodeStats, PlaneStats, ProcessStats, ProxyStats
 from tests.cli.running import FABRIC
-
-STATS = ProxyStats(
-    1, "h", "u", "b", examination.__version__, uptime=60.0, now=1_000.0, plane=PlaneStats(True, 0.1, 0.001)
-)
 
 
 @pytest.fixture
@@ -92,7 +84,7 @@ def test_it_imports_nothing_of_the_fabric_before_it_has_looked():
     program = (
         "import sys, cli.commands.operating.doctor; print(sorted({name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=installation.ROOT, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
     assert b"'cli'" in done.stdout
     assert not {b"'fabric'", b"'proxy'", b"'zmq'"} & set(done.stdout.strip(b"[]\n").split(b", "))
 
@@ -105,32 +97,6 @@ def test_other_commands_say_where_to_look_when_another_package_is_in_the_way(tmp
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
     assert b"fabric doctor" in done.stderr
-
-
-def test_a_distribution_that_installs_a_package_of_our_name_is_named():
-    (problem,) = installation._rivals({"fabric": ["event-fabric", "fabric", "fabric"]}, {"fabric": "3.2.2"})
-    assert (problem.level, problem.text) == (WRONG, "fabric 3.2.2 installs a package 'fabric', too")
-    assert installation._rivals({"fabric": ["event-fabric"], "zmq": ["pyzmq"]}, {}) == []
-
-
-def test_a_file_that_programs_here_would_import_in_our_place_is_a_warning(tmp_path):
-    (tmp_path / "proxy.py").write_text("")
-    (problem,) = installation._shadows(tmp_path, installation.ROOT)
-    assert problem.level == WARNING
-    assert "imports proxy.py in place of our 'proxy'" in problem.text
-    assert installation._shadows(installation.ROOT, installation.ROOT) == []
-
-
-def test_what_is_too_old_or_missing_is_wrong():
-    assert installation._required("click", ">=1.0") == []
-    (old,) = installation._required("click", ">=1000.0")
-    (missing,) = installation._required("no-such-distribution", ">=1.0")
-    assert "is too old: >=1000.0 is needed" in old.text
-    assert (missing.text, missing.fix) == (
-        "no-such-distribution is not installed: >=1.0 is needed",
-        "pip install 'no-such-distribution>=1.0'",
-    )
-    assert installation.version_numbers("26.2.0rc1") == (26, 2, 0)
 
 
 # Settings, address, directory
@@ -175,18 +141,6 @@ def test_a_directory_that_is_open_to_others_is_wrong(doctor, place):
             f"chmod 700 {place / 'fabric'}",
         )
     ]
-
-
-def test_a_directory_that_is_a_link_or_a_file_is_wrong(doctor, place):
-    target = place / "elsewhere"
-    target.mkdir(mode=0o700)
-    (place / "fabric").symlink_to(target)
-    _, found = doctor(env={"FABRIC_RUNTIME_DIR": str(place)})
-    assert "is a link" in bad(found)[0].text
-    (place / "fabric").unlink()
-    (place / "fabric").write_text("")
-    _, found = doctor(env={"FABRIC_RUNTIME_DIR": str(place)})
-    assert "is no directory" in bad(found)[0].text
 
 
 # No answer
@@ -278,75 +232,6 @@ def test_what_was_lost_is_a_warning_that_names_the_node_and_a_way_out(doctor, fa
     assert lost.text.startswith("1 event ")
     assert "careless 1" in lost.text
     assert "JSON" in lost.fix
-
-
-@pytest.mark.parametrize(
-    ("skew", "round_trip", "level"),
-    [(0.2, 0.001, OK), (-0.2, 0.001, OK), (2.0, 0.001, WARNING), (-2.0, 0.001, WARNING), (2.0, 4.0, OK)],
-)
-def test_a_clock_is_wrong_by_more_than_the_question_took(skew, round_trip, level):
-    assert examination._clock(Answered(STATS, round_trip, skew)).level == level
-
-
-def test_a_clock_that_is_ahead_is_not_behind():
-    assert "2.0 s ahead of ours" in examination._clock(Answered(STATS, 0.001, 2.0)).text
-    assert "2.0 s behind ours" in examination._clock(Answered(STATS, 0.001, -2.0)).text
-
-
-@pytest.mark.parametrize(
-    ("process", "levels"),
-    [
-        (ProcessStats(descriptors=50, descriptor_limit=20_000), [OK]),
-        (ProcessStats(descriptors=50, descriptor_limit=-1), [OK]),
-        (ProcessStats(descriptors=50, descriptor_limit=1_024), [WARNING]),
-        (ProcessStats(descriptors=1_000, descriptor_limit=1_024), [WRONG]),
-        (ProcessStats(descriptors=50, descriptor_limit=20_000, memory=2_000_000_000), [WARNING]),
-    ],
-)
-def test_a_proxy_near_its_limits_is_told_before_it_is_there(process, levels):
-    assert [each.level for each in examination._proxy_limits(replace(STATS, process=process))] == levels
-
-
-def test_other_versions_and_bad_ones_are_told():
-    same = replace(STATS, libraries=client.libraries())
-    assert [each.level for each in examination._versions(same)] == [OK]
-    assert "the proxy's are the same" in examination._versions(same)[0].text
-    older = replace(STATS, version="0.0.1", libraries=("libzmq 4.3.2", "pyzmq 19.0.0"))
-    found = examination._versions(older)
-    assert [each.level for each in found] == [WARNING, WARNING, OK]
-    assert "the proxy is version 0.0.1" in found[0].text
-    assert "CVE" in found[1].text
-    assert "libzmq 4.3.2, pyzmq 19.0.0" in found[2].text
-
-
-def test_a_node_that_is_not_heard_any_more_is_told():
-    members = (NodeStats("late", pid=7, host="h", seen=988.0), NodeStats("here", seen=999.0))
-    (quiet,) = examination._quiet(replace(STATS, members=members))
-    assert quiet.text == "late (pid 7 on h) has not been heard for 12s"
-
-
-def test_a_plane_through_which_nothing_comes_is_wrong(monkeypatch):
-    monkeypatch.setattr(examination, "_pulse", lambda address, timeout: examination.CheckResult(None, 0.001))
-    (problem,) = examination._round_trips(parse_address("ipc:///x"), STATS, 0.001, 1.0)
-    assert (problem.level, problem.text) == (WRONG, "nothing came through the plane of events within 1 s")
-
-
-# How it is shown
-
-
-def test_each_finding_is_a_line_with_what_to_do_below_and_the_sum_at_the_end():
-    found = [findings.ok("a", "fine"), findings.warning("b", "so so", "do this"), findings.wrong("c", "evil\x1b[2J")]
-    assert findings.described(found) == [
-        "ok       a          fine",
-        "warning  b          so so",
-        "                    → do this",
-        "wrong    c          evil\\u001b[2J",
-        "",
-        "1 thing is wrong, 1 warning",
-    ]
-    assert findings.described(found[:2])[-1] == "nothing is wrong, 1 warning"
-    assert findings.described(found[:1])[-1] == "nothing is wrong"
-    assert findings.described(found, colour=True)[3].startswith("\x1b[31mwrong   \x1b[0m")
 
 
 def test_its_help_needs_no_proxy(capsys):
