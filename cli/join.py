@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 
 from cli.exits import NO_PROXY, Failure
+from cli.terminal.output import note
 from cli.terminal.text import safe
 from fabric.bus.bus import Bus
 from fabric.config.settings import Settings, load
@@ -66,6 +67,22 @@ def _wait_ready(node: Node, ready_timeout: float, busy_timeout: float) -> None:
         raise Failure(
             NO_PROXY, f"something listens at {node.url}, but did not answer as a proxy within {waited:g} s"
         ) from None
+
+
+class LinkNotes:
+    """Remarks that the link was lost, and that it is back. On one thread at a time."""
+
+    def __init__(self) -> None:
+        self._is_lost = False
+
+    def add(self, state: str, url: str) -> None:
+        """The link to `url` is `up` or `down` now. That it came up for the first time is no remark."""
+        if state == "down":
+            self._is_lost = True
+            note(f"the link to {safe(url)} was lost; waiting for it to come back")
+        elif self._is_lost:
+            self._is_lost = False
+            note(f"the link to {safe(url)} is back")
 
 
 class _StderrHandler(logging.Handler):

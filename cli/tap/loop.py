@@ -8,6 +8,7 @@ from math import inf
 from time import monotonic
 from typing import Protocol
 
+from cli.join import LinkNotes
 from cli.tap.counts import CountsTable
 from cli.tap.event_line import Render
 from cli.tap.reader import Event, News, Reader
@@ -137,7 +138,7 @@ class Notes:
         self._gaps: dict[tuple[str, str], int] = {}
         self._links: list[str] = []
         self._due = 0.0
-        self._was_lost = False
+        self._link_notes = LinkNotes()
 
     def add(self, news: News) -> None:
         """Take in what a `Reader` has to tell."""
@@ -153,7 +154,7 @@ class Notes:
     def tell(self) -> None:
         """Tell what there is to tell."""
         for state in self._links:
-            self._tell_link(state)
+            self._link_notes.add(state, self._url)
         if self._dropped:
             note(f"dropped {_events(self._dropped)} here: they came faster than this output takes them")
         told = sorted(self._gaps.items(), key=lambda gap: -gap[1])
@@ -162,14 +163,6 @@ class Notes:
         if rest := told[_GAPS_SHOWN:]:
             note(f"missed {_events(sum(missed for _, missed in rest))} of {len(rest)} other topics")
         self._dropped, self._gaps, self._links = 0, {}, []
-
-    def _tell_link(self, state: str) -> None:
-        if state == "down":
-            self._was_lost = True
-            note(f"the link to {self._url} was lost; waiting for it to come back")
-        elif self._was_lost:
-            self._was_lost = False
-            note(f"the link to {self._url} is back")
 
 
 def follow(

@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 
 from fabric.testing import wait_until
-from tests.cli.running import Command, Forger
+from tests.cli.running import Command, Forger, endpoints
 
 
 @pytest.fixture
@@ -52,6 +52,29 @@ def tap(start, url, root, node):
         return command
 
     return start_tap
+
+
+@pytest.fixture
+def listen(start, url, root, node):
+    """A function that starts `fabric listen` at `root`, and returns when that is registered."""
+
+    def start_listening(*options, name=root, **how):
+        command = start("listen", "--url", url, name, *options, **how)
+        wait_until(lambda: command.process.poll() is not None or name in endpoints(node), what="it listens")
+        return command
+
+    return start_listening
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """A function that writes a file of rules."""
+
+    def write(text):
+        (tmp_path / "rules.toml").write_text(text)
+        return str(tmp_path / "rules.toml")
+
+    return write
 
 
 @pytest.fixture

@@ -162,6 +162,11 @@ class Forger:
         self._context.destroy()
 
 
+def endpoints(node):
+    """The names of all endpoints that `node` can see."""
+    return {each["endpoint"] for each in node.endpoints()}
+
+
 def wait_for_rest(pid):
     """Until that process does nothing any more: its CPU time stands still."""
     seen = []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.exits import NO_PROXY, Failure
-from cli.join import joined
+from cli.join import LinkNotes, joined
 from cli.main import run
 from fabric.errors import Closed
 from fabric.testing import wait_until
@@ -93,3 +93,13 @@ def test_a_proxy_that_cannot_be_started_is_explained(monkeypatch, capfd):
     monkeypatch.setenv("FABRIC_RUNTIME_DIR", "/proc")
     assert run(["pub", "a.b"]) == 3
     assert capfd.readouterr().err.startswith("fabric: cannot make the directory /proc/fabric")
+
+
+def test_it_is_said_that_a_link_is_lost_and_is_back_but_not_that_it_came_up_at_first(capsys):
+    notes = LinkNotes()
+    for state in ("up", "down", "up", "up"):
+        notes.add(state, "ipc:///x\x1b")
+    assert capsys.readouterr().err.splitlines() == [
+        "-- the link to ipc:///x\\u001b was lost; waiting for it to come back",
+        "-- the link to ipc:///x\\u001b is back",
+    ]

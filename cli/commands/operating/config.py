@@ -10,7 +10,6 @@ import click
 from cli.exits import DONE, USAGE, complain
 from cli.terminal.table import table
 from cli.terminal.text import safe, to_json
-from cli.views.endpoints import table
 from fabric.config.address import default_url
 from fabric.config.schema import settings_of, similar
 from fabric.config.settings import FoundSetting, Settings, config_path, resolve, unknown_variables
