@@ -23,11 +23,14 @@ _AT_TERMINAL = "import fcntl,os,sys,termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0
 
 
 class Command:
-    """A running `fabric …`. What it prints is collected in `out` and `err` (both in `out` at a terminal)."""
+    """A running `fabric …`. What it prints is collected in `out` and `err` (both in `out` at a terminal).
 
-    def __init__(self, *arguments, terminal=False, stdin=subprocess.PIPE, env=None, size=(120, 40)):
+    `program`: run in place of the command `fabric`. `size`: columns and lines of the terminal.
+    """
+
+    def __init__(self, *arguments, program=FABRIC, terminal=False, stdin=subprocess.PIPE, env=None, size=(120, 40)):
         environment = {**os.environ, "TERM": "xterm", **(env or {})}
-        command = [*FABRIC, *arguments]
+        command = [*program, *arguments]
         self.out = self.err = ""
         self._terminal = None
         if terminal:
@@ -101,6 +104,12 @@ class Command:
     def resize(self, columns, lines):
         """Make its terminal another size."""
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def close_stdout(self):
+        """Stop reading its stdout, as `| head` does."""
+        descriptor = self.process.stdout.fileno()
+        self.process.stdout.close()
+        del self._open[descriptor]
 
     def hang_up(self):
         """Close the other end of its terminal."""

@@ -17,14 +17,17 @@ from cli.options import TopicParam, proxy_options
 from cli.terminal.output import note_to_terminal
 from fabric.node.node import Node
 
-#: Events in the outbox at which reading waits: it holds 100,000, and then drops the oldest.
-MANY_WAITING = 10_000
+#: Events in the outbox from which on stdin is not read: it holds 100,000 by default, and then drops the oldest.
+MAX_WAITING = 10_000
 #: Seconds without any of them leaving after which the link counts as lost for good.
-LINK_PATIENCE = 10.0
+LINK_TIMEOUT = 10.0
 #: Seconds that the last events may take to leave.
 CLOSE_TIMEOUT = 10.0
-#: Events between looks at the outbox.
-_LOOK_EVERY = 100
+#: Seconds between checks of whether somebody subscribed, and of the outbox.
+_INTEREST_INTERVAL = 0.005
+_OUTBOX_INTERVAL = 0.002
+#: Events from one check of the outbox to the next.
+_CHECK_EVERY = 100
 
 _Seconds = click.FloatRange(min=0)
 
@@ -70,16 +73,16 @@ def pub(
         raise click.UsageError("--lines takes its events from stdin: no JSON, --repeat or --interval beside it.")
     payload = {} if lines else _payload(json_)
     with joined(url, autostart) as node:
-        heard = _wait_for_somebody(node, topic, timeout) if wait_subs else node.has_interest(topic)
+        heard = _wait_for_interest(node, topic, timeout) if wait_subs else node.has_interest(topic)
         published = 0
         try:
             for each in _from_stdin() if lines else _repeated(payload, repeat, 1.0 if interval is None else interval):
                 node.publish(topic, each)
                 published += 1
-                if published % _LOOK_EVERY == 0:
-                    _let_leave(node)
-        finally:  # also what Ctrl-C interrupts has been promised to leave
-            _leave(node)
+                if published % _CHECK_EVERY == 0:
+                    _wait_for_outbox(node)
+        finally:  # after Ctrl-C, too: what was published has to leave
+            close(node)
     listening = "" if heard else "; nobody subscribed to it when this began"
     note_to_terminal(f"published {published:,} event{'' if published == 1 else 's'} on {topic}{listening}")
     return None
@@ -134,33 +137,33 @@ def _repeated(payload: dict[str, Any], times: int, interval: float) -> Iterator[
         yield payload
 
 
-def _wait_for_somebody(node: Node, topic: str, timeout: float) -> bool:
+def _wait_for_interest(node: Node, topic: str, timeout: float) -> bool:
     until = monotonic() + timeout
     while not node.has_interest(topic):
         if monotonic() > until:
             raise Failure(NOBODY, f"nobody subscribed to {topic} within {timeout:g} s")
-        sleep(0.005)
+        sleep(_INTEREST_INTERVAL)
     return True
 
 
-def _let_leave(node: Node) -> None:
-    """Do not read faster than the link sends: `publish` never waits, and would drop what does not fit."""
+def _wait_for_outbox(node: Node) -> None:
+    """Block while many events wait: `publish` never waits, and drops the oldest event when the outbox is full."""
     waiting = node.stats()["waiting"]
-    patient_until = monotonic() + LINK_PATIENCE
-    while waiting > MANY_WAITING:
-        sleep(0.002)
+    until = monotonic() + LINK_TIMEOUT
+    while waiting > MAX_WAITING:
+        sleep(_OUTBOX_INTERVAL)
         still = node.stats()["waiting"]
         if still < waiting:
-            patient_until = monotonic() + LINK_PATIENCE
-        elif monotonic() > patient_until:
-            return  # what is lost is told by `_leave`
+            until = monotonic() + LINK_TIMEOUT
+        elif monotonic() > until:
+            return  # `close` tells what was lost
         waiting = still
 
 
-def _leave(node: Node) -> None:
-    """Close the node; Failure if not all that was published has left."""
-    stats = node.stats()  # a closed node has no link to count any more
-    if unsent := node.close(CLOSE_TIMEOUT).events:
+def close(node: Node, timeout: float = CLOSE_TIMEOUT) -> None:
+    """Close the node when its events have left, at the latest after `timeout` seconds. Failure if some have not."""
+    stats = node.stats()  # before: a closed node has no link, and no counts of it
+    if unsent := node.close(timeout).events:
         raise Failure(NO_PROXY, f"{_events(unsent)} could not be sent: the link to {node.url} was lost")
     if dropped := stats["dropped"]:
         raise Failure(FAILED, f"{_events(dropped)} dropped: the link to {node.url} was down for too long")

@@ -74,8 +74,7 @@ exec = ["sh", "-c", "echo $$ > {tmp_path}/pid; sleep 600"]
 def test_a_reader_that_has_had_enough_ends_it(start, url, node, root, rules):
     command = start("listen", "--url", url, root, "--rules", rules("[default]\nprint = true"))
     command.wait_until(lambda: root in endpoints(node), what="it listens")
-    command.process.stdout.close()
-    command._open.pop(next(iter(descriptor for descriptor, name in command._open.items() if name == "out")))
+    command.close_stdout()
     node.send(root, {"text": "x"}).wait()
     assert command.end() == 0
     assert "Traceback" not in command.err

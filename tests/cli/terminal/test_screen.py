@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fabric.testing import ProxyProcess
-from tests.cli import running
+from tests.cli.running import FABRIC, wait_for_rest
 
 SHELL = str(Path(__file__).with_name("job_shell.py"))
 #: The command with a fault in it, once it has been on the screen.
@@ -35,12 +35,12 @@ def url():
 
 
 @pytest.fixture
-def in_shell(start, url, monkeypatch):
+def in_shell(start, url):
     """A function that runs `fabric top` in a shell with job control, and returns both when it is on the screen."""
 
     def run(*options, program=("-m", "cli.main"), **how):
-        monkeypatch.setattr(running, "FABRIC", (sys.executable, SHELL, sys.executable, "-P", *program))
-        command = start("top", "--url", url, *options, terminal=True, **how)
+        shell = (sys.executable, SHELL, sys.executable, "-P", *program)
+        command = start("top", "--url", url, *options, program=shell, terminal=True, **how)
         command.wait_for("events  ")
         pid = int(command.out.partition("pid ")[2].split()[0])
         return command, pid
@@ -141,7 +141,7 @@ def test_a_terminal_that_takes_nothing_does_not_keep_it(start, url):
     command.wait_for("lost    0")
     fill(f"/proc/{command.pid}/fd/1")
     command.write(b"r")  # which it draws, and nobody reads
-    running.wait_for_rest(command.pid)
+    wait_for_rest(command.pid)
     command.process.terminate()
     assert command.process.wait(10) == 143
 
@@ -155,8 +155,8 @@ def fill(terminal):
     os.close(descriptor)
 
 
-def test_without_a_terminal_to_type_at_it_still_shows_and_ends_by_ctrl_c(start, url, monkeypatch):
-    monkeypatch.setattr(running, "FABRIC", ("/bin/sh", "-c", 'exec "$@" < /dev/null', "sh", *running.FABRIC))
-    command = start("top", "--url", url, terminal=True)
+def test_without_a_terminal_to_type_at_it_still_shows_and_ends_by_ctrl_c(start, url):
+    program = ("/bin/sh", "-c", 'exec "$@" < /dev/null', "sh", *FABRIC)
+    command = start("top", "--url", url, program=program, terminal=True)
     command.wait_for("events  ")
     assert command.interrupt() == 0

@@ -60,8 +60,7 @@ def test_if_a_part_ends_by_itself_that_is_said_and_the_rest_ends(start, url):
 def test_head_ends_it_quietly(start, url):
     command = start("demo", "--interval", "0.1", "--url", url)
     pids = parts_of(command)
-    command.process.stdout.close()
-    command._open = {command.process.stderr.fileno(): "err"}
+    command.close_stdout()
     assert command.end() == 0
     assert command.err == ""
     assert all_ended(pids)

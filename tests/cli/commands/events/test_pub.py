@@ -1,11 +1,8 @@
-import os
-import threading
-
 import pytest
 
-import cli.commands.events.pub
+from cli.commands.events.pub import close
+from cli.exits import FAILED, NO_PROXY, Failure
 from cli.main import run
-from fabric.node import connect
 from fabric.testing import ProxyProcess, wait_until
 
 
@@ -124,30 +121,37 @@ def test_an_event_that_is_too_large_is_a_failure(start, url, heard, root):
     assert "fabric: 1 event was not sent: too large, or nested too deeply" in command.err
 
 
-def test_a_link_that_is_lost_for_good_is_a_3_and_says_how_many(monkeypatch, capfd, fabric_node):
-    monkeypatch.setattr(cli.commands.events.pub, "CLOSE_TIMEOUT", 0.2)
-    read, write = os.pipe()
-    with ProxyProcess() as proxy, open(read) as stdin:
-        node = fabric_node("other", url=proxy.url)
-        with node.events("a.b", timeout=20) as events:
+def test_events_that_cannot_leave_because_the_link_is_lost_are_counted_and_end_with_3(fabric_node):
+    with ProxyProcess() as proxy:
+        node, other = fabric_node("one", url=proxy.url), fabric_node("other", url=proxy.url)
+        with other.events("a.b", timeout=20) as events:
             events.subscription.wait_ready(everyone=True)
-            monkeypatch.setattr("sys.stdin", stdin)
+            node.publish("a.b")
+            next(events)
+            proxy.kill()
+            wait_until(lambda: node.state != "up")
+            for _ in range(2):
+                node.publish("a.b")
+            with pytest.raises(Failure, match=r"^2 events could not be sent: the link to .* was lost$") as failure:
+                close(node, timeout=0.2)
+        other.close(timeout=0)
+    assert failure.value.code == NO_PROXY
 
-            def feed():
-                os.write(write, b"one\n")
-                next(events)
-                proxy.kill()
-                wait_until(lambda: all(each.state != "up" for each in connect._nodes if each.url == proxy.url))
-                os.write(write, b"two\nthree\n")
-                os.close(write)
 
-            feeding = threading.Thread(target=feed)
-            feeding.start()
-            status = run(["pub", "a.b", "--lines", "--url", proxy.url])
-            feeding.join()
-        node.close(timeout=0)
-    assert status == 3
-    assert "2 events could not be sent: the link to" in capfd.readouterr().err
+def test_events_that_were_dropped_while_the_link_was_down_are_a_failure(fabric_node):
+    with ProxyProcess() as proxy:
+        node = fabric_node("one", url=proxy.url, outbox_events=2)
+        with fabric_node("other", url=proxy.url) as other:
+            other.subscribe("a.b", print).wait_ready(everyone=True)
+            proxy.kill()
+            wait_until(lambda: node.state != "up")
+            for _ in range(5):
+                node.publish("a.b")
+            proxy.restart()
+            node.wait_ready()
+            with pytest.raises(Failure, match=r"^3 events dropped: the link to .* was down for too long$") as failure:
+                close(node)
+    assert failure.value.code == FAILED
 
 
 def test_at_a_terminal_it_says_what_it_did_and_whether_anybody_listened(start, url, heard, root):

@@ -1,8 +1,9 @@
 """`fabric notify`, run in this process: what scripts for notify-hermes say, at a real endpoint."""
 
+import os
+
 import pytest
 
-from cli.commands.messages import notify as module
 from cli.main import run
 
 
@@ -16,7 +17,7 @@ def inbox(node, root):
 
 @pytest.fixture
 def notify(url, monkeypatch):
-    """A function that runs `fabric notify`; the exit code."""
+    """A function that runs `fabric notify`, outside tmux; the exit code."""
     monkeypatch.delenv("TMUX", raising=False)
     return lambda *arguments: run(["notify", "--url", url, *arguments])
 
@@ -49,14 +50,17 @@ def test_a_sender_is_called_what_the_file_calls_it(notify, inbox, root, names):
     assert [each.sender for each in inbox.poll()] == ["anonymous:Lead", "anonymous:Lead", "anonymous:other"]
 
 
-def test_without_from_it_is_the_tmux_session_if_there_is_one(notify, inbox, root, names, monkeypatch):
-    monkeypatch.setattr(module.tmux, "session_name", lambda: "tmux-1")
+def test_without_from_it_is_the_tmux_session_if_there_is_one(notify, inbox, root, names, monkeypatch, tmp_path):
+    assert notify("--to", root, "x") == 0
+    assert inbox.receive(5).sender.startswith("anonymous:send-")
+    program = tmp_path / "tmux"
+    program.write_text("#!/bin/sh\necho tmux-1\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")
     assert notify("--to", root, "x") == 0
     assert notify("--to", root, "--config", names, "x") == 0
     assert [each.sender for each in inbox.poll()] == ["anonymous:tmux-1", "anonymous:Lead"]
-    monkeypatch.setattr(module.tmux, "session_name", lambda: "")
-    assert notify("--to", root, "x") == 0
-    assert inbox.receive(5).sender.startswith("anonymous:send-")
 
 
 def test_a_failure_is_told_and_is_no_success(notify, root, capfd):
