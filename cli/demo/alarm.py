@@ -13,10 +13,10 @@ from statistics import fmean, pstdev
 from typing import Any
 
 #: Values that are `lately`, and how many it takes to call something usual.
-LATELY = 20
-ENOUGH = 3
+WINDOW = 20
+MIN_VALUES = 3
 #: Less than this share above the usual is no news, however steady it was.
-LEAST = 0.02
+MIN_RISE = 0.02
 
 #: topic → its values that are watched: key, what it is called, unit.
 WATCHED = {
@@ -29,7 +29,7 @@ class WatchedValue:
     """One value over time."""
 
     def __init__(self) -> None:
-        self._lately: deque[float] = deque(maxlen=LATELY)
+        self._values: deque[float] = deque(maxlen=WINDOW)
         #: When it was raised; None: it is not.
         self.since: float | None = None
         #: Seconds that it was raised for, the last time.
@@ -38,18 +38,18 @@ class WatchedValue:
 
     def judge(self, value: float, now: float) -> str | None:
         """`raised` or `cleared`, if this value changes anything."""
-        lately = self._lately
+        values = self._values
         verdict = None
-        if len(lately) >= ENOUGH:
-            self.usual = fmean(lately)
-            spread = max(pstdev(lately), LEAST * self.usual)
+        if len(values) >= MIN_VALUES:
+            self.usual = fmean(values)
+            spread = max(pstdev(values), MIN_RISE * self.usual)
             if self.since is None:
                 if value > self.usual + spread:
                     self.since, verdict = now, "raised"
             elif value <= self.usual:
                 self.lasted, verdict = now - self.since, "cleared"
                 self.since = None
-        lately.append(value)
+        values.append(value)
         return verdict
 
 
@@ -59,7 +59,7 @@ class Alarm:
     def __init__(self) -> None:
         self._levels: dict[str, WatchedValue] = {}
 
-    def hear(self, topic: str, measured: Mapping[str, Any], now: float) -> list[tuple[str, dict[str, Any]]]:
+    def alerts(self, topic: str, measured: Mapping[str, Any], now: float) -> list[tuple[str, dict[str, Any]]]:
         """Topics and payloads of the alerts that follow from `measured`."""
         alerts = []
         for key, what, unit in WATCHED.get(topic, ()):

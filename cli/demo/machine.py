@@ -25,7 +25,7 @@ class _Times(NamedTuple):
 
 
 class Machine:
-    """One look after another; each `look` covers the time since the one before."""
+    """One measure after another; each `measure` covers the time since the one before."""
 
     def __init__(self) -> None:
         self._before = _read_times()
@@ -33,7 +33,7 @@ class Machine:
         #: Looks until the list of processes is due again.
         self._wait = 0
 
-    def look(self) -> dict[str, dict[str, Any]]:
+    def measure(self) -> dict[str, dict[str, Any]]:
         """Topic → payload, of what there is to tell."""
         before, now = self._before, _read_times()
         self._before = now

@@ -34,9 +34,9 @@ _DIM, _RED, _RESET = "\x1b[2m", "\x1b[31m", "\x1b[0m"
 #: A topic's first segment chooses one: relatives look alike. Red is kept for what is late.
 _COLOURS = tuple(f"\x1b[{code}m" for code in (36, 32, 33, 35, 34, 96, 92, 93, 95, 94))
 #: The year 9000; later than that is no time of day that anything here can name.
-_END_OF_TIME = 221_845_392_000
+_MAX_TS = 221_845_392_000
 #: Seconds of delay that are worth a look.
-_LATE = 1.0
+_LATE_DELAY = 1.0
 
 
 class EventLines:
@@ -57,7 +57,7 @@ class EventLines:
         if self._colour:
             when = f"{_DIM}{when}{_RESET}"
             topic = f"{self._shade(event.topic)}{topic}{_RESET}"
-            delayed = f"{_DIM if late is None or late < _LATE else _RED}{delayed}{_RESET}"
+            delayed = f"{_DIM if late is None or late < _LATE_DELAY else _RED}{delayed}{_RESET}"
         return f"{when}  {topic}  {src}  {delayed}  {text}"
 
     def _column(self, name: str, text: str) -> str:
@@ -152,7 +152,7 @@ def published(event: Event) -> float | None:
     ts = event.envelope.get("ts")
     if isinstance(ts, bool) or not isinstance(ts, int | float):
         return None
-    return float(ts) if 0 <= ts < _END_OF_TIME else None
+    return float(ts) if 0 <= ts < _MAX_TS else None
 
 
 def clock(event: Event) -> str:

@@ -16,14 +16,14 @@ from cli.terminal.output import Output, note
 from cli.terminal.text import safe
 
 #: Seconds between looks at what sends no wake-up: a reader that went away, a table that is due.
-LOOK = 0.2
-REDRAW = 0.5
+POLL_INTERVAL = 0.2
+REDRAW_INTERVAL = 0.5
 #: Seconds between two reports of the same kind: somebody who is late already has no use for a thousand of them.
-REPORT = 1.0
+REPORT_INTERVAL = 1.0
 #: Columns of a table that goes into a file: the longest topic and the numbers.
 MAX_WIDTH = 600
 #: Gaps told one by one in a report.
-_GAPS_SHOWN = 5
+_MAX_GAPS_SHOWN = 5
 
 _ALTERNATE, _ORDINARY = "\x1b[?1049h", "\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -39,7 +39,7 @@ class TapLimits:
     wait: float | None = None
 
 
-class Show(Protocol):
+class EventOutput(Protocol):
     """How events are shown."""
 
     def start(self) -> None:
@@ -65,10 +65,10 @@ class LinesOutput:
         self._lines: list[str] = []
 
     def start(self) -> None:
-        """See `Show`."""
+        """See `EventOutput`."""
 
     def event(self, event: Event) -> bool:
-        """See `Show`."""
+        """See `EventOutput`."""
         line = self._render(event, self._n + 1)
         if line is None:
             return False
@@ -77,13 +77,13 @@ class LinesOutput:
         return True
 
     def flush(self) -> None:
-        """See `Show`."""
+        """See `EventOutput`."""
         lines, self._lines = self._lines, []
         if lines:
             self._out.write("".join(lines))
 
     def end(self) -> None:
-        """See `Show`."""
+        """See `EventOutput`."""
         self.flush()
 
 
@@ -98,27 +98,27 @@ class CountsOutput:
         self._draw_at = 0.0
 
     def start(self) -> None:
-        """See `Show`."""
+        """See `EventOutput`."""
         self._table = CountsTable(monotonic())
         if self._live:
             self._out.write(_ALTERNATE)
 
     def event(self, event: Event) -> bool:
-        """See `Show`."""
+        """See `EventOutput`."""
         self._table.add(event, monotonic())
         return True
 
     def flush(self) -> None:
-        """See `Show`."""
+        """See `EventOutput`."""
         now = monotonic()
         if self._live and now >= self._draw_at:
-            self._draw_at = now + REDRAW
+            self._draw_at = now + REDRAW_INTERVAL
             columns, lines = self._out.size()
             shown = self._table.live(now, columns, lines)
             self._out.write(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in shown) + _CLEAR_BELOW)
 
     def end(self) -> None:
-        """See `Show`."""
+        """See `EventOutput`."""
         now = monotonic()
         if self._live:
             self._out.write(_ORDINARY)
@@ -148,7 +148,7 @@ class Notes:
         self._links += news.links[-2:]
         now = monotonic()
         if not self._quiet and now >= self._due and (self._dropped or self._gaps or self._links):
-            self._due = now + REPORT
+            self._due = now + REPORT_INTERVAL
             self.tell()
 
     def tell(self) -> None:
@@ -158,15 +158,15 @@ class Notes:
         if self._dropped:
             note(f"dropped {_events(self._dropped)} here: they came faster than this output takes them")
         told = sorted(self._gaps.items(), key=lambda gap: -gap[1])
-        for (src, topic), missed in told[:_GAPS_SHOWN]:
+        for (src, topic), missed in told[:_MAX_GAPS_SHOWN]:
             note(f"missed {_events(missed)} of {safe(topic)} from {safe(src)}: published, but they did not arrive")
-        if rest := told[_GAPS_SHOWN:]:
+        if rest := told[_MAX_GAPS_SHOWN:]:
             note(f"missed {_events(sum(missed for _, missed in rest))} of {len(rest)} other topics")
         self._dropped, self._gaps, self._links = 0, {}, []
 
 
 def follow(
-    reader: Reader, show: Show, notes: Notes, limits: TapLimits, *, check: Callable[[], None] | None = None
+    reader: Reader, show: EventOutput, notes: Notes, limits: TapLimits, *, check: Callable[[], None] | None = None
 ) -> int:
     """Show events until a limit is reached, Ctrl-C, or nobody reads any more (BrokenPipeError). How many were shown.
 
@@ -178,7 +178,7 @@ def follow(
         started = last = monotonic()
         end = inf if limits.timeout is None else started + limits.timeout
         while (now := monotonic()) < (due := min(end, inf if limits.wait is None else last + limits.wait)):
-            events = reader.take(min(due - now, LOOK))
+            events = reader.take(min(due - now, POLL_INTERVAL))
             for event in events:
                 if show.event(event):
                     last = monotonic()

@@ -27,7 +27,7 @@ MAX_BYTES = 64 * 1024 * 1024
 #: Different (src, topic) of gaps that are told apart in one report.
 MAX_GAPS = 1_000
 #: Topics of which it is remembered whether they are ignored.
-REMEMBERED = 10_000
+CACHE_SIZE = 10_000
 
 
 class Event(NamedTuple):
@@ -89,7 +89,7 @@ class Reader(Bus):
 
     def _read(self, pattern: str, topic: str, envelope: Envelope) -> None:
         """An event that matches `pattern`. Where several match, it is put once, for the first of them."""
-        if self.subscribers_of(topic)[0].pattern == pattern and not self._leaves_out(topic):
+        if self.subscribers_of(topic)[0].pattern == pattern and not self._is_left_out(topic):
             self._put(Event(topic, envelope, time(), _size(envelope)))
 
     def begin_with(self, last: Iterable[RetainedEvent]) -> None:
@@ -100,17 +100,17 @@ class Reader(Bus):
             events = [
                 Event(topic, envelope, time(), _size(envelope))
                 for topic, envelope in last
-                if id(envelope) in new and not self._leaves_out(topic)
+                if id(envelope) in new and not self._is_left_out(topic)
             ]
             self._events.extendleft(reversed(events))
             self._bytes += sum(event.size for event in events)
             self._trim()
             self._changed.notify()
 
-    def _leaves_out(self, topic: str) -> bool:
+    def _is_left_out(self, topic: str) -> bool:
         ignored = self._is_ignored.get(topic)
         if ignored is None:
-            if len(self._is_ignored) >= REMEMBERED:
+            if len(self._is_ignored) >= CACHE_SIZE:
                 self._is_ignored.clear()
             ignored = self._is_ignored[topic] = self._ignores(topic)
         return ignored

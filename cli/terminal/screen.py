@@ -28,10 +28,10 @@ from cli.terminal.output import Output
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
 #: Seconds that a terminal has to take the last bytes: one that is stopped takes none.
-_LAST = 1.0
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-_OTHERS = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
-_GONE = (errno.EIO, errno.EPIPE, errno.ENXIO)
+_WRITE_TIMEOUT = 1.0
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_OTHER_SIGNALS = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
+_HANGUP_ERRORS = (errno.EIO, errno.EPIPE, errno.ENXIO)
 
 
 class _Ended(BaseException):
@@ -45,23 +45,23 @@ class Screen:
         #: The signal that has ended it; 0: none has. A terminal that went away counts as SIGHUP.
         self.ended = 0
         self._out = out
-        self._keys = 0 if sys.stdin is not None and os.isatty(0) else None
+        self._keyboard = 0 if sys.stdin is not None and os.isatty(0) else None
         self._modes: list[Any] | None = None
-        self._inside = self._drawing = self._stop = self._refresh = False
-        self._before: dict[int, Any] = {}
-        self._waking = (-1, -1)
-        self._wakeup_before = -1
+        self._is_active = self._is_drawing = self._must_stop = self._must_redraw = False
+        self._handlers: dict[int, Any] = {}
+        self._wakeup_pipe = (-1, -1)
+        self._wakeup_fd = -1
 
     def __enter__(self) -> Screen:
         reading, writing = os.pipe()
         for descriptor in (reading, writing):
             os.set_blocking(descriptor, False)
-        self._waking = (reading, writing)
-        self._wakeup_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        for number in (*_ENDING, *_OTHERS):
-            self._before[number] = signal.signal(number, self._signalled)
+        self._wakeup_pipe = (reading, writing)
+        self._wakeup_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in (*_END_SIGNALS, *_OTHER_SIGNALS):
+            self._handlers[number] = signal.signal(number, self._on_signal)
         try:
-            self._take()
+            self._enter()
         except BaseException:
             self._close()
             raise
@@ -72,11 +72,11 @@ class Screen:
         return kind is _Ended  # it came just after the last byte
 
     def _close(self) -> None:
-        self._give_back()
-        for number, handler in self._before.items():
+        self._leave()
+        for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        signal.set_wakeup_fd(self._wakeup_before)
-        for descriptor in self._waking:
+        signal.set_wakeup_fd(self._wakeup_fd)
+        for descriptor in self._wakeup_pipe:
             os.close(descriptor)
 
     def draw(self, lines: Sequence[str]) -> None:
@@ -86,37 +86,37 @@ class Screen:
         if len(lines) < self._out.size()[1]:
             text += "\r\n\x1b[J"
         try:
-            self._drawing = True
+            self._is_drawing = True
             self._out.write(text)
         except _Ended:
             pass
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in _HANGUP_ERRORS:
                 raise
             self.ended = self.ended or signal.SIGHUP
         finally:
-            self._drawing = False
+            self._is_drawing = False
 
     def wait(self, timeout: float, also: int | None = None) -> str:
         """The keys that were pressed, at most `timeout` seconds later; at once when `also` is readable, or to redraw."""
-        if self._stop:
+        if self._must_stop:
             self._suspend()
-        if self._refresh:
-            self._refresh = False
-            self._retake()
+        if self._must_redraw:
+            self._must_redraw = False
+            self._reenter()
             return ""
         if self.ended:
             return ""
-        watched = [self._waking[0], *(one for one in (self._keys, also) if one is not None)]
+        watched = [self._wakeup_pipe[0], *(one for one in (self._keyboard, also) if one is not None)]
         readable, _, _ = select.select(watched, [], [], max(timeout, 0.0))
-        if self._waking[0] in readable:
-            os.read(self._waking[0], 4_096)
-        return self._read() if self._keys is not None and self._keys in readable else ""
+        if self._wakeup_pipe[0] in readable:
+            os.read(self._wakeup_pipe[0], 4_096)
+        return self._read() if self._keyboard is not None and self._keyboard in readable else ""
 
     def _read(self) -> str:
-        assert self._keys is not None
+        assert self._keyboard is not None
         try:
-            data = os.read(self._keys, 1_024)
+            data = os.read(self._keyboard, 1_024)
         except OSError:
             data = b""
         if not data:
@@ -125,62 +125,62 @@ class Screen:
 
     # Taking and giving back
 
-    def _take(self) -> None:
-        if self._keys is not None:
-            self._modes = termios.tcgetattr(self._keys)
-        self._inside = True
+    def _enter(self) -> None:
+        if self._keyboard is not None:
+            self._modes = termios.tcgetattr(self._keyboard)
+        self._is_active = True
         self._set_modes()
         self._out.write(_ENTER)
 
     def _set_modes(self) -> None:
-        if self._keys is None or self._modes is None:
+        if self._keyboard is None or self._modes is None:
             return
         modes = [*self._modes[:6], list(self._modes[6])]
         modes[0] &= ~termios.IXON  # Ctrl-S is a key like any other: it must not stop what we have to say at the end
         modes[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)  # ISIG stays: Ctrl-C and Ctrl-Z are signals
         modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
-        _set(self._keys, modes)
+        _set(self._keyboard, modes)
 
-    def _give_back(self) -> None:
-        if not self._inside:
+    def _leave(self) -> None:
+        if not self._is_active:
             return
-        self._inside = False
+        self._is_active = False
         try:
-            _, writable, _ = select.select([], [sys.stdout.fileno()], [], _LAST)
+            _, writable, _ = select.select([], [sys.stdout.fileno()], [], _WRITE_TIMEOUT)
             if writable:
                 self._out.write(_LEAVE)
         except OSError:
             pass  # there is no terminal any more
-        if self._keys is not None and self._modes is not None:
+        if self._keyboard is not None and self._modes is not None:
             try:
-                _set(self._keys, self._modes)
+                _set(self._keyboard, self._modes)
             except termios.error:
                 pass
 
     def _suspend(self) -> None:
-        self._stop = False
-        self._give_back()
+        self._must_stop = False
+        self._leave()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         # Here we are stopped; and go on when somebody continues us.
-        signal.signal(signal.SIGTSTP, self._signalled)
+        signal.signal(signal.SIGTSTP, self._on_signal)
         if not self.ended:
-            self._take()
+            self._enter()
 
-    def _retake(self) -> None:
+    def _reenter(self) -> None:
         """Another size, or continued after a SIGSTOP, of which nobody was told: a shell may have been here."""
         self._set_modes()
         self._out.write("\x1b[?25l\x1b[2J")
 
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        if number in _ENDING:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number in _END_SIGNALS:
             self.ended = self.ended or number
-            if self._drawing:
+            if self._is_drawing:
                 raise _Ended
         elif number == signal.SIGTSTP:
-            self._stop = True
+            self._must_stop = True
         else:
-            self._refresh = True
+            self._must_redraw = True
 
 
 def _set(descriptor: int, modes: list[Any]) -> None:

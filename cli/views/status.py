@@ -24,15 +24,15 @@ from proxy.client import Status
 from proxy.stats import NodeStats, PlaneStats, ProxyStats
 
 #: Rows that fit on one screen, and nodes that a loss names.
-NODES = 8
-TOPICS = 5
-NAMED = 4
+MAX_NODES = 8
+MAX_TOPICS = 5
+MAX_NAMED = 4
 #: Seconds after which an event plane that has not answered counts as silent. The proxy probes it every second.
-SILENT = 5.0
+SILENCE_TIMEOUT = 5.0
 #: Columns of a name in a list.
-_LONGEST = 40
+_MAX_NAME = 40
 #: From here on there is room for host and pid both.
-_WIDE = 100
+_WIDE_TERMINAL = 100
 #: Names for what the message plane counts; other keys are shown as they are.
 _OUTCOMES = {
     "messages": "routed",
@@ -74,8 +74,8 @@ def is_silent(stats: ProxyStats) -> bool:
     """Whether the event plane does not pass anything on, as far as its proxy can tell."""
     plane = stats.plane
     if plane.round_trip or plane.probed:
-        return plane.probed > SILENT
-    return not plane.alive and stats.uptime > SILENT
+        return plane.probed > SILENCE_TIMEOUT
+    return not plane.alive and stats.uptime > SILENCE_TIMEOUT
 
 
 def _proxy(stats: ProxyStats, address: Address) -> list[str]:
@@ -133,7 +133,7 @@ def _counts(counts: dict[str, int]) -> list[str]:
 def _name(name: object) -> str:
     """A name in a list: what is longer would be a line of its own."""
     text = bare(name)
-    return text if cells(text) <= _LONGEST else fit(text, _LONGEST)
+    return text if cells(text) <= _MAX_NAME else fit(text, _MAX_NAME)
 
 
 def _lost(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
@@ -147,8 +147,8 @@ def _lost(stats: ProxyStats, columns: int, colour: bool) -> list[str]:
 
 def _loss(loss: Loss, columns: int) -> list[str]:
     lines = wrapped("", [f"{numbers.plural(loss.number, loss.what)} {loss.why} ({_name(loss.cause)})"], columns)
-    where = [f"{_name(name)} {count:,}" for name, count in loss.where[:NAMED]]
-    if more := loss.where[NAMED:]:
+    where = [f"{_name(name)} {count:,}" for name, count in loss.where[:MAX_NAMED]]
+    if more := loss.where[MAX_NAMED:]:
         where.append(f"{numbers.plural(len(more), 'more node')} {sum(count for _, count in more):,}")
     if loss.elsewhere:
         where.append(f"{'nodes that are gone' if loss.what == 'event' else 'elsewhere'} {loss.elsewhere:,}")
@@ -159,9 +159,9 @@ def _nodes(stats: ProxyStats, columns: int, colour: bool, everything: bool) -> l
     if not stats.nodes:
         return ["no node is here"]
     members = sorted(stats.members, key=_weight)
-    shown = members if everything else members[:NODES]
+    shown = members if everything else members[:MAX_NODES]
     hosts = {member.host for member in members} != {stats.host}
-    where = [name for name, wanted in (("host", hosts), ("pid", not hosts or columns >= _WIDE)) if wanted]
+    where = [name for name, wanted in (("host", hosts), ("pid", not hosts or columns >= _WIDE_TERMINAL)) if wanted]
     known = [NODE_COLUMNS[name] for name in ("node", *where, "endpoints")]
     header = [column.title for column in (*known, *_REPORTED)]
     rows = [
@@ -205,7 +205,7 @@ def _endpoints(found: Status, columns: int, everything: bool) -> list[str]:
 
 
 def _topics(stats: ProxyStats, columns: int, everything: bool) -> list[str]:
-    shown = stats.busiest if everything else stats.busiest[:TOPICS]
+    shown = stats.busiest if everything else stats.busiest[:MAX_TOPICS]
     lines = topic_table(shown, stats, columns)
     if not lines:
         return ["no topic has passed"]

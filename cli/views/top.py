@@ -33,12 +33,12 @@ COLUMNS = {
 
 
 class Snapshot(NamedTuple):
-    """What is known. `trouble` says why the proxy does not answer now, since when it has not: `answered`, unix seconds."""
+    """What is known. `problem` says why the proxy does not answer now, since when it has not: `answered`, unix seconds."""
 
     url: str
     stats: ProxyStats | None = None
     before: ProxyStats | None = None
-    trouble: str = ""
+    problem: str = ""
     answered: float = 0.0
 
 
@@ -46,8 +46,8 @@ def frame(known: Snapshot, view: TopView, columns: int, lines: int, now: float, 
     """At most `lines` lines, none wider than `columns`. `now` is unix seconds."""
     paint = _Paint(columns, colour)
     shown = [paint(_title(known, view, now), _BOLD)]
-    if known.trouble:
-        shown.append(paint(_trouble(known, now), RED))
+    if known.problem:
+        shown.append(paint(_problem(known, now), RED))
     if known.stats is not None:
         shown += _head(known.stats, known.before, paint)
     if view.help:
@@ -90,8 +90,8 @@ def _title(known: Snapshot, view: TopView, now: float) -> str:
     return f"fabric top  {strftime('%H:%M:%S', localtime(now))}  {how}  ? help  {safe(known.url)}"
 
 
-def _trouble(known: Snapshot, now: float) -> str:
-    told = known.trouble
+def _problem(known: Snapshot, now: float) -> str:
+    told = known.problem
     if known.stats is not None:
         told += f"; this is {numbers.duration(now - known.answered)} old"
     return f"{safe(told)}; waiting for it"

@@ -10,7 +10,7 @@ SORTS: dict[str, tuple[str, ...]] = {
     TOPICS: ("topic", "rate", "byte_rate", "events", "bytes", "last"),
     NODES: ("node", "pid", "sent", "delivered", "lost", "lag", "backlog", "waiting", "subscriptions", "seen"),
 }
-FIRST = {TOPICS: "rate", NODES: "sent"}
+DEFAULT_SORT = {TOPICS: "rate", NODES: "sent"}
 #: Seconds between two looks that can be chosen with + and -.
 INTERVALS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -34,8 +34,8 @@ class TopView:
     """What the user has chosen. `limit`: rows at most; 0: as many as there is room for."""
 
     table: str = TOPICS
-    topics_by: str = FIRST[TOPICS]
-    nodes_by: str = FIRST[NODES]
+    topics_by: str = DEFAULT_SORT[TOPICS]
+    nodes_by: str = DEFAULT_SORT[NODES]
     reverse: bool = False
     interval: float = 1.0
     limit: int = 0

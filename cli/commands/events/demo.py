@@ -36,7 +36,7 @@ INTERVAL = 0.4
 #: Seconds of the first look: something should be there to see at once.
 FIRST_INTERVAL = 0.1
 #: Seconds that a part may take to end by itself.
-PATIENCE = 3.0
+END_TIMEOUT = 3.0
 _PALETTE = {"alert.raised": "1;31", "alert.cleared": "32"}
 
 
@@ -80,8 +80,8 @@ def demo(url: str | None, autostart: bool | None, seconds: float | None, interva
 def _measure(node: Node, interval: float) -> None:
     machine = Machine()
     pause = min(FIRST_INTERVAL, interval)
-    while not _alone(pause):
-        for topic, payload in machine.look().items():
+    while not _parent_ends_within(pause):
+        for topic, payload in machine.measure().items():
             node.publish(topic, payload)
         pause = interval
 
@@ -89,16 +89,16 @@ def _measure(node: Node, interval: float) -> None:
 def _raise_alerts(node: Node) -> None:
     alarm = Alarm()
 
-    def hear(measured: Envelope) -> None:
-        for topic, payload in alarm.hear(measured["type"], measured, monotonic()):
+    def on_measured(measured: Envelope) -> None:
+        for topic, payload in alarm.alerts(measured["type"], measured, monotonic()):
             node.publish(topic, payload)
 
-    node.subscribe("machine.**", hear).wait_ready()
-    while not _alone(60.0):
+    node.subscribe("machine.**", on_measured).wait_ready()
+    while not _parent_ends_within(60.0):
         pass
 
 
-def _alone(seconds: float) -> bool:
+def _parent_ends_within(seconds: float) -> bool:
     """Wait; at once True when whoever started us has gone."""
     readable, _, _ = select.select([sys.stdin], [], [], seconds)
     return bool(readable)
@@ -134,7 +134,7 @@ class _Shown(LinesOutput):
         self.alerts = 0
 
     def event(self, event: Event) -> bool:
-        """See `Show`."""
+        """See `EventOutput`."""
         self.events += 1
         self.alerts += event.topic == "alert.raised"
         return super().event(event)
@@ -159,7 +159,7 @@ def _parts(url: str, interval: float) -> Iterator[dict[str, subprocess.Popen[byt
                 process.stdin.close()
         for process in parts.values():
             try:
-                process.wait(PATIENCE)
+                process.wait(END_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -12,7 +12,7 @@ from cli.exits import DONE, INTERRUPTED, TIMED_OUT, complain
 from cli.join import joined
 from cli.options import SECONDS, PatternParam, proxy_options
 from cli.tap.event_line import EventLines, Render, as_field, as_json, as_template, as_topic
-from cli.tap.loop import CountsOutput, LinesOutput, Notes, Show, TapLimits, follow
+from cli.tap.loop import CountsOutput, EventOutput, LinesOutput, Notes, TapLimits, follow
 from cli.tap.reader import Reader
 from cli.terminal.output import Output, note, note_to_terminal
 from fabric.errors import Refused
@@ -124,7 +124,7 @@ def _show(
     topics_only: bool,
     stats: bool,
     truncate: int | None,
-) -> Show:
+) -> EventOutput:
     given = {"--json": json_, "--format": template is not None, "--field": field is not None}
     given |= {"--topics-only": topics_only, "--stats": stats}
     chosen = [name for name, is_given in given.items() if is_given]

@@ -17,19 +17,19 @@ from cli.query import address_of, answered
 from cli.terminal.output import Output
 from cli.terminal.screen import Screen
 from cli.views.top import Snapshot, frame, plain
-from cli.views.top_keys import FIRST, NODES, SORTS, TOPICS, TopView, keys_of, pressed
+from cli.views.top_keys import NODES, SORTS, TOPICS, TopView, keys_of, pressed
 from fabric.config.address import Address
 from fabric.errors import ProxyError
 from proxy import client
 from proxy.stats import ProxyStats
 
 #: Rows that are asked for: all nodes, topics where they are sorted by something the proxy does not sort by, else a screen.
-_MANY_NODES, _MANY_TOPICS, _SCREEN = 1_000, 1_000, 200
+_MAX_NODES, _MAX_TOPICS, _SCREEN_TOPICS = 1_000, 1_000, 200
 #: Seconds that an answer may take until it is said that there is none, and that the end waits for one.
-PATIENCE = 2.0
-_PARTING = 0.2
+ANSWER_TIMEOUT = 2.0
+_JOIN_TIMEOUT = 0.2
 #: Columns where there is no terminal to be narrow.
-_WIDE = 10_000
+_PIPE_COLUMNS = 10_000
 
 
 @click.command(short_help="Watch topics or nodes live, like top.")
@@ -75,8 +75,8 @@ def top(url: str | None, interval: float, shown: str | None, sort: str | None, o
     out = Output()
     if once or not out.is_terminal or os.environ.get("TERM") == "dumb":
         return _once(address, view, out)
-    with Screen(out) as screen, _Watching(address) as watching:
-        _live(screen, watching, view, out)
+    with Screen(out) as screen, _Poller(address) as poller:
+        _live(screen, poller, view, out)
     if screen.ended in (0, signal.SIGINT):  # q, or Ctrl-C, which is as good
         return DONE
     sys.exit(128 + screen.ended)
@@ -97,9 +97,9 @@ def _view(interval: float, shown: str | None, sort: str | None, limit: int | Non
 def _wanted(view: TopView) -> tuple[int, int]:
     """How many topics and nodes to ask for: what is not shown costs the proxy nothing."""
     if view.table == NODES:
-        return 0, _MANY_NODES
-    by_rate = view.by == FIRST[TOPICS] and not view.reverse
-    return (max(view.limit, _SCREEN) if by_rate else _MANY_TOPICS), 0
+        return 0, _MAX_NODES
+    by_rate = view.by == DEFAULT_SORT[TOPICS] and not view.reverse
+    return (max(view.limit, _SCREEN_TOPICS) if by_rate else _MAX_TOPICS), 0
 
 
 def _once(address: Address, view: TopView, out: Output) -> int:
@@ -107,22 +107,22 @@ def _once(address: Address, view: TopView, out: Output) -> int:
     with answered(address):
         stats = client.stats(address, topics=topics, nodes=nodes)
     now = time()
-    columns = out.size()[0] if out.is_terminal else _WIDE
+    columns = out.size()[0] if out.is_terminal else _PIPE_COLUMNS
     out.write("".join(f"{line}\n" for line in plain(Snapshot(address.url, stats, answered=now), view, columns, now)))
     return DONE
 
 
-def _live(screen: Screen, watching: _Watching, view: TopView, out: Output) -> None:
+def _live(screen: Screen, poller: _Poller, view: TopView, out: Output) -> None:
     due = 0.0
     while not screen.ended:
-        if view.paused and watching.known.stats is not None:
+        if view.paused and poller.known.stats is not None:
             wait = 3_600.0
         else:
-            if (now := monotonic()) >= due and watching.ask(*_wanted(view)):
+            if (now := monotonic()) >= due and poller.ask(*_wanted(view)):
                 due = now + view.interval
-            wait = max(due - monotonic(), 0.0) if not watching.busy else PATIENCE
-        keys = keys_of(screen.wait(wait, watching.descriptor))
-        watching.seen()
+            wait = max(due - monotonic(), 0.0) if not poller.busy else ANSWER_TIMEOUT
+        keys = keys_of(screen.wait(wait, poller.descriptor))
+        poller.seen()
         for key in keys:
             chosen = pressed(view, key)
             if chosen is None:
@@ -130,13 +130,13 @@ def _live(screen: Screen, watching: _Watching, view: TopView, out: Output) -> No
             if key == " " or _wanted(chosen) != _wanted(view) or chosen.interval != view.interval:
                 due = 0.0  # what is shown now was not asked for before
             if key == " ":
-                watching.ask(*_wanted(chosen))
+                poller.ask(*_wanted(chosen))
             view = chosen
         columns, lines = out.size()
-        screen.draw(frame(watching.known, view, columns, lines, time(), colour=out.has_colour))
+        screen.draw(frame(poller.known, view, columns, lines, time(), colour=out.has_colour))
 
 
-class _Watching:
+class _Poller:
     """Asks the proxy in a thread of its own: an address that leads nowhere holds up a connection, and no key.
 
     The thread writes `known` and then a byte to `descriptor`; all else is the main thread's.
@@ -146,30 +146,30 @@ class _Watching:
         self.known = Snapshot(address.url)
         #: Whether an answer is being waited for.
         self.busy = False
-        self._asker = client.StatsClient(address)
-        self._question: tuple[int, int] | None = None
-        self._asked = threading.Event()
-        self._ending = False
-        self.descriptor, self._told = os.pipe()
+        self._client = client.StatsClient(address)
+        self._request: tuple[int, int] | None = None
+        self._requested = threading.Event()
+        self._is_ending = False
+        self.descriptor, self._write_end = os.pipe()
         os.set_blocking(self.descriptor, False)
         self._thread = threading.Thread(target=self._run, name="fabric-top", daemon=True)
 
-    def __enter__(self) -> _Watching:
+    def __enter__(self) -> _Poller:
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._ending = True
-        self._asked.set()
-        self._thread.join(_PARTING)  # one that still waits for an answer ends with the process
+        self._is_ending = True
+        self._requested.set()
+        self._thread.join(_JOIN_TIMEOUT)  # one that still waits for an answer ends with the process
 
     def ask(self, topics: int, nodes: int) -> bool:
         """Ask for so many of each; False if an answer is being waited for."""
         if self.busy:
             return False
         self.busy = True
-        self._question = (topics, nodes)
-        self._asked.set()
+        self._request = (topics, nodes)
+        self._requested.set()
         return True
 
     def seen(self) -> None:
@@ -182,21 +182,21 @@ class _Watching:
 
     def _run(self) -> None:
         while True:
-            self._asked.wait()
-            self._asked.clear()
-            if self._ending:
+            self._requested.wait()
+            self._requested.clear()
+            if self._is_ending:
                 break
-            assert self._question is not None  # set before the event
-            self.known = self._look(*self._question)
-            os.write(self._told, b".")
-        self._asker.close()
+            assert self._request is not None  # set before the event
+            self.known = self._fetch(*self._request)
+            os.write(self._write_end, b".")
+        self._client.close()
 
-    def _look(self, topics: int, nodes: int) -> Snapshot:
+    def _fetch(self, topics: int, nodes: int) -> Snapshot:
         known = self.known
         try:
-            stats = self._asker.stats(PATIENCE, topics=topics, nodes=nodes)
+            stats = self._client.stats(ANSWER_TIMEOUT, topics=topics, nodes=nodes)
         except ProxyError as error:
-            return known._replace(trouble=str(error))
+            return known._replace(problem=str(error))
         return Snapshot(known.url, stats, _earlier(known.stats, stats), answered=time())
 
 

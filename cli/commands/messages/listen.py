@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli.commands.messages.send import told_otherwise
+from cli.commands.messages.send import endpoint_log_muted
 from cli.exits import DONE, INTERRUPTED, TIMED_OUT, complain
 from cli.join import LinkNotes, joined
 from cli.listen.loop import HandledCount, close, follow
@@ -116,7 +116,7 @@ def listen(
     handled = HandledCount()
     try:
         with (
-            told_otherwise(),
+            endpoint_log_muted(),
             joined(url, autostart, name=f"listen-{os.getpid()}", bus=bus) as node,
             node.endpoint(name, policy=policy) as inbox,
         ):

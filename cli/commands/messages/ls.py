@@ -20,10 +20,10 @@ from fabric.messages.session.outcomes import Listing
 from fabric.node.node import Node
 
 #: Seconds between looks at what sends no wake-up, and at most between two drawings on a terminal: ages grow.
-LOOK = 0.2
-REDRAW = 5.0
+POLL_INTERVAL = 0.2
+REDRAW_INTERVAL = 5.0
 #: Joins come in bursts, when a proxy is back: one drawing for all of them.
-BURST = 0.05
+BURST_TIME = 0.05
 _CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -72,13 +72,13 @@ def _watch(node: Node, out: Output, changed: threading.Event, json_: bool) -> No
             out.write(text if json_ or not before else f"\n{text}")
         before = text
         waited = 0.0
-        while not changed.wait(LOOK):
+        while not changed.wait(POLL_INTERVAL):
             out.check()
-            waited += LOOK
-            if live and waited >= REDRAW:
+            waited += POLL_INTERVAL
+            if live and waited >= REDRAW_INTERVAL:
                 break
         else:
-            threading.Event().wait(BURST)
+            threading.Event().wait(BURST_TIME)
 
 
 def _text(node: Node, json_: bool) -> str:

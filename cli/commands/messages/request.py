@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.commands.messages.send import body_of, message_options, speaking_as
+from cli.commands.messages.send import body_of, message_options, registered_as
 from cli.join import joined
 from cli.options import EndpointParam, proxy_options
 from cli.terminal.output import note
@@ -49,7 +49,7 @@ def request(
       fabric request builder --timeout 600 --type build main | tee build.log
     """
     body = body_of(text, json_, type, channel)
-    with joined(url, autostart, name=f"request-{os.getpid()}") as node, speaking_as(node, sender, timeout):
+    with joined(url, autostart, name=f"request-{os.getpid()}") as node, registered_as(node, sender, timeout):
         started = monotonic()
         answer = node.request(to, body, sender=sender or "", timeout=timeout).wait()
         took = monotonic() - started

@@ -112,7 +112,7 @@ def deliver(
 ) -> None:
     """Send it as `sender`, or as `anonymous:claim`, and tell what became of it."""
     name = claim or f"send-{os.getpid()}"
-    with joined(url, autostart, name=name) as node, speaking_as(node, sender, timeout):
+    with joined(url, autostart, name=name) as node, registered_as(node, sender, timeout):
         receipt = node.send(to, body, sender=sender or "", timeout=timeout)
         holders = receipt.wait() if wait == "delivered" else None
     how = "sent" if holders is None else "delivered"
@@ -159,13 +159,13 @@ def _object(text: str) -> dict[str, Any]:
 
 
 @contextmanager
-def speaking_as(node: Node, name: str | None, timeout: float) -> Iterator[None]:
+def registered_as(node: Node, name: str | None, timeout: float) -> Iterator[None]:
     """Hold `name` meanwhile. Failure if another node does."""
     if name is None:
         yield
         return
     try:
-        with told_otherwise():
+        with endpoint_log_muted():
             endpoint = node.endpoint(name)
             endpoint.wait_ready(timeout)
     except NameTaken as error:
@@ -179,7 +179,7 @@ def speaking_as(node: Node, name: str | None, timeout: float) -> Iterator[None]:
 
 
 @contextmanager
-def told_otherwise() -> Iterator[None]:
+def endpoint_log_muted() -> Iterator[None]:
     """What becomes of a name is told by how a command ends, and not in a log line as well."""
     logger = logging.getLogger("fabric.endpoint")
     before = logger.level

@@ -30,9 +30,9 @@ from proxy.stats import ProxyStats
 #: Seconds for everything but the start of the interpreter, so that it all stays below 2.
 TIMEOUT = 1.5
 #: The part of them after which an answer is given up, so that there is time to say precisely what was wrong.
-_PATIENCE = 0.8
+_ANSWER_SHARE = 0.8
 #: Seconds for letting go of the sockets, when all is said.
-_GRACE = 0.2
+_CLOSE_TIMEOUT = 0.2
 
 
 @click.command(short_help="Is it alive? For health checks and monitoring.")
@@ -69,17 +69,17 @@ def check(url: str | None, timeout: float, max_lost: int | None, how: str) -> in
 
     In a Dockerfile: HEALTHCHECK --timeout=5s CMD ["fabric", "check"]
     """
-    begun = monotonic()
+    started = monotonic()
     try:
         address = address_of(url)
     except SettingsError as error:
         if how != "nagios":
             raise
         return _say(Verdict(Level.UNKNOWN, url or "", str(error), state="unknown"), how)
-    look = _Look(address, begun + timeout * _PATIENCE, max_lost)
-    verdict = look.wait(begun + timeout)
-    code = _say(verdict._replace(took=monotonic() - begun), how)
-    if not look.has_ended(_GRACE):
+    check_thread = _CheckThread(address, started + timeout * _ANSWER_SHARE, max_lost)
+    verdict = check_thread.wait(started + timeout)
+    code = _say(verdict._replace(took=monotonic() - started), how)
+    if not check_thread.has_ended(_CLOSE_TIMEOUT):
         os._exit(code)  # what still runs cannot be ended otherwise
     return code
 
@@ -93,13 +93,13 @@ def _say(verdict: Verdict, how: str) -> int:
     return code
 
 
-class _Look:
+class _CheckThread:
     """A thread that looks, and what it has found so far."""
 
-    def __init__(self, address: Address, until: float, max_lost: int | None) -> None:
+    def __init__(self, address: Address, deadline: float, max_lost: int | None) -> None:
         self._address = address
-        self._begun = monotonic()
-        self._until = until
+        self._started = monotonic()
+        self._deadline = deadline
         self._max_lost = max_lost
         self._found = threading.Event()
         self._verdict: Verdict | None = None
@@ -142,19 +142,19 @@ class _Look:
     def _judge(self, result: CheckResult) -> Verdict:
         if result.events is None or result.messages is None:
             client.check(self._address, _round(self._left()))  # it may have ended meanwhile
-            raise client.NotAnswering(self._address.url, _silent(result, monotonic() - self._begun))
+            raise client.NotAnswering(self._address.url, _silent(result, monotonic() - self._started))
         stats: ProxyStats = client.stats(self._address, _round(self._left()))
         return judged(self._address.url, result.events, result.messages, stats, self._max_lost)
 
     def _left(self) -> float:
         # Never nothing: who is late has a moment to hear what has arrived.
-        return max(self._until - monotonic(), 0.05)
+        return max(self._deadline - monotonic(), 0.05)
 
     def _wrong(self, level: Level, why: str, state: str) -> Verdict:
         return Verdict(level, self._address.url, why, state, self._check.events, self._check.messages)
 
     def _too_late(self) -> Verdict:
-        seconds = monotonic() - self._begun
+        seconds = monotonic() - self._started
         if not self._listens:
             why = f"cannot reach {self._address.url}: no connection within {seconds:.1f} s, nor an address for its host"
             return self._wrong(Level.DOWN, why, client.NotReachable.state)

@@ -16,8 +16,8 @@ from proxy.stats import ProxyStats
 #: More nodes and topics than any proxy has: all of them.
 _ALL = 1_000_000_000
 #: Nodes that are looked at, to show the worst of them; and what `--json` has without `--all`.
-_NODES = 1_000
-_TOPICS = 50
+_MAX_NODES = 1_000
+_MAX_TOPICS = 50
 
 
 @click.command(short_help="How proxy and nodes are, on one screen, and what was lost.")
@@ -50,7 +50,7 @@ def status(url: str | None, timeout: float, everything: bool, strict: bool, json
       fabric status --json | jq '.lost, .dropped'
     """
     address = address_of(url)
-    limits = (_ALL, _ALL) if everything else (_TOPICS, _NODES)
+    limits = (_ALL, _ALL) if everything else (_MAX_TOPICS, _MAX_NODES)
     with answered(address, json_):
         found = client.status(address, timeout, topics=limits[0], nodes=limits[1])
     out = Output()

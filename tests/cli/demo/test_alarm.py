@@ -1,4 +1,4 @@
-from cli.demo.alarm import ENOUGH, LATELY, Alarm, WatchedValue
+from cli.demo.alarm import MIN_VALUES, WINDOW, Alarm, WatchedValue
 
 
 def judge(level, *values, now=0.0):
@@ -6,7 +6,7 @@ def judge(level, *values, now=0.0):
 
 
 def test_nothing_is_unusual_before_there_is_a_usual():
-    assert judge(WatchedValue(), *([0] * (ENOUGH - 1)), 1e9) == [None] * ENOUGH
+    assert judge(WatchedValue(), *([0] * (MIN_VALUES - 1)), 1e9) == [None] * MIN_VALUES
 
 
 def test_above_the_usual_by_more_than_it_varies_is_raised_once_and_cleared_at_the_usual():
@@ -30,14 +30,14 @@ def test_what_stays_becomes_the_usual():
     level = WatchedValue()
     judge(level, *([10] * 10))
     assert judge(level, 90) == ["raised"]
-    assert "cleared" in judge(level, *([90] * (LATELY + 1)))
+    assert "cleared" in judge(level, *([90] * (WINDOW + 1)))
 
 
 def test_the_first_value_is_not_counted():
     alarm = Alarm()
     for busy in (100, 5, 5, 5):
-        assert alarm.hear("machine.memory", {"used_mb": busy}, 0.0) == []
-    ((topic, alert),) = alarm.hear("machine.memory", {"used_mb": 6_000}, 0.0)
+        assert alarm.alerts("machine.memory", {"used_mb": busy}, 0.0) == []
+    ((topic, alert),) = alarm.alerts("machine.memory", {"used_mb": 6_000}, 0.0)
     assert topic == "alert.raised"
     assert alert == {"what": "memory", "says": "6,000 MB, 5 is usual here"}
 
@@ -45,13 +45,13 @@ def test_the_first_value_is_not_counted():
 def test_an_alert_says_what_and_how_long_and_of_cpu_who():
     alarm = Alarm()
     for busy in (1.0, 1.0, 2.0, 1.0, 1.0):
-        assert alarm.hear("machine.cpu", {"busy": busy, "switches": 10, "busiest": None}, 0.0) == []
-    raised = alarm.hear("machine.cpu", {"busy": 80.0, "switches": 10, "busiest": "make"}, 1.0)
+        assert alarm.alerts("machine.cpu", {"busy": busy, "switches": 10, "busiest": None}, 0.0) == []
+    raised = alarm.alerts("machine.cpu", {"busy": 80.0, "switches": 10, "busiest": "make"}, 1.0)
     assert raised == [("alert.raised", {"what": "cpu", "says": "80.0 %, 1.2 is usual here", "busiest": "make"})]
-    cleared = alarm.hear("machine.cpu", {"busy": 1.0, "switches": 10, "busiest": None}, 3.5)
+    cleared = alarm.alerts("machine.cpu", {"busy": 1.0, "switches": 10, "busiest": None}, 3.5)
     assert cleared[0][0] == "alert.cleared"
     assert cleared[0][1]["lasted"] == 2.5
 
 
-def test_other_topics_are_nobodys_business():
-    assert Alarm().hear("machine.busiest", {"processes": []}, 0.0) == []
+def test_other_topics_raise_no_alerts():
+    assert Alarm().alerts("machine.busiest", {"processes": []}, 0.0) == []

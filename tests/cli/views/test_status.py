@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cli.terminal.text import cells
-from cli.views.status import SILENT, is_silent, overview
+from cli.views.status import is_silent, overview
 from fabric.config.address import parse_address
 from fabric.protocol.node_report import Report
 from proxy.client import Status
@@ -116,10 +116,10 @@ def test_endpoints_are_named_as_far_as_a_line_holds_them():
     [
         (ALIVE, 99.0, False),
         (PlaneStats(), 1.0, False),  # not probed yet
-        (PlaneStats(), SILENT + 1, True),  # never answered
+        (PlaneStats(), SILENCE_TIMEOUT + 1, True),  # never answered
         (PlaneStats(False, 1.5, 0.001), 99.0, False),  # late by a beat
-        (PlaneStats(False, SILENT + 1, 0.001), 99.0, True),
-        (PlaneStats(True, SILENT + 1, 0.001), 99.0, True),  # who looks after it is stuck
+        (PlaneStats(False, SILENCE_TIMEOUT + 1, 0.001), 99.0, True),
+        (PlaneStats(True, SILENCE_TIMEOUT + 1, 0.001), 99.0, True),  # who looks after it is stuck
     ],
 )
 def test_a_plane_is_silent_when_nothing_came_through_for_a_while(plane, uptime, silent):

@@ -104,7 +104,7 @@ def test_the_column_that_decides_is_marked_with_its_direction():
 
 
 @pytest.mark.parametrize("view", [TopView(), TopView(NODES), TopView(help=True), TopView(NODES, nodes_by="seen")])
-@pytest.mark.parametrize("known", [KNOWN, Snapshot("ipc:///x"), KNOWN._replace(trouble="no proxy is running at 日本")])
+@pytest.mark.parametrize("known", [KNOWN, Snapshot("ipc:///x"), KNOWN._replace(problem="no proxy is running at 日本")])
 def test_nothing_is_wider_or_longer_than_the_terminal(view, known):
     for columns in (*range(1, 90), 200):
         for lines in (1, 2, 7, 8, 9, 10, 24):
@@ -133,14 +133,14 @@ def test_rows_that_have_no_room_are_counted():
 
 
 def test_a_proxy_that_is_away_is_said_above_what_was_known_last():
-    known = Snapshot("ipc:///x", STATS, trouble="no proxy is running at ipc:///x", answered=NOW - 65)
+    known = Snapshot("ipc:///x", STATS, problem="no proxy is running at ipc:///x", answered=NOW - 65)
     assert shown(known)[1] == "\x1b[31mno proxy is running at ipc:///x; this is 1m old; waiting for it\x1b[0m"
     assert any("order.created" in line for line in shown(known))
 
 
 def test_before_anything_is_known_there_is_the_title_and_the_trouble():
     assert len(shown(Snapshot("ipc:///x"))) == 1
-    assert len(shown(Snapshot("ipc:///x", trouble="no proxy is running at ipc:///x"))) == 2
+    assert len(shown(Snapshot("ipc:///x", problem="no proxy is running at ipc:///x"))) == 2
 
 
 def test_a_plane_that_passes_nothing_on_is_red():

@@ -3,7 +3,7 @@
 import pytest
 
 from cli.views.top import COLUMNS
-from cli.views.top_keys import FIRST, HELP, INTERVALS, NODES, SORTS, TOPICS, TopView, keys_of, pressed
+from cli.views.top_keys import DEFAULT_SORT, HELP, INTERVALS, NODES, SORTS, TOPICS, TopView, keys_of, pressed
 
 
 def after(*keys, view=None):
@@ -15,19 +15,19 @@ def after(*keys, view=None):
 
 def test_what_can_be_sorted_by_is_the_columns_in_their_order():
     assert {table: tuple(columns) for table, columns in COLUMNS.items()} == SORTS
-    assert all(FIRST[table] in SORTS[table] for table in SORTS)
+    assert all(DEFAULT_SORT[table] in SORTS[table] for table in SORTS)
 
 
 def test_t_and_n_switch_the_table_and_each_keeps_its_order():
     assert after("n").table == NODES
-    assert after("n").by == FIRST[NODES]
+    assert after("n").by == DEFAULT_SORT[NODES]
     assert after("s", "n", "t") == after("s")
 
 
 def test_the_order_goes_round_in_both_directions_and_starts_the_right_way_up():
     assert after("s").by == after(">").by == after(".").by == "byte_rate"
     assert after("<").by == after(",").by == "topic"
-    assert after(*"s" * len(SORTS[TOPICS])).by == FIRST[TOPICS]
+    assert after(*"s" * len(SORTS[TOPICS])).by == DEFAULT_SORT[TOPICS]
     assert not after("r", "s").reverse
     assert after("r").reverse
 
