@@ -1,1 +1,1 @@
-"""The `fabric` command: a shell around the library that can do nothing the library cannot."""
+"""The command `fabric`: a shell around the library. It can do nothing that the library cannot."""

@@ -1,11 +1,11 @@
-"""How a command ends: the exit codes, and the one place where errors become them.
+"""The exit codes of commands, and the one place that turns errors into them.
 
-    0  done                 3  no proxy answers            130  Ctrl-C cut it short
+    0  done                 3  no proxy answers            130  interrupted by Ctrl-C
     1  failed               4  nobody there                143  SIGTERM, after a clean end
     2  wrong usage          5  timed out
 
-Where Ctrl-C is the ordinary way to end a command (a tap without limits, the demo, the proxy), it is 0. A reader that
-went away (`| head`) has had enough, which is no failure.
+Where Ctrl-C is the ordinary way to end a command (a tap without limits, the demo, the proxy), the code is 0. So it is
+when the reader of stdout has gone (`| head`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DONE, FAILED, USAGE, NO_PROXY, NOBODY, TIMED_OUT = range(6)
 INTERRUPTED = 130
 TERMINATED = 143
 
-#: First match counts; a FabricError that is not here has failed.
+#: The first match counts. The last row is for every other FabricError.
 _CODES: tuple[tuple[type[FabricError], int], ...] = (
     (SettingsError, USAGE),
     (NotReady, NO_PROXY),
@@ -34,7 +34,7 @@ _CODES: tuple[tuple[type[FabricError], int], ...] = (
 
 
 class Failure(Exception):
-    """A command ends with `code`, having told the user `text`."""
+    """Ends a command with the exit code `code`, after `text` was printed on stderr."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -42,7 +42,10 @@ class Failure(Exception):
 
 
 def ended_by(error: BaseException) -> int:
-    """Tell the user about `error`, in a sentence and never with a traceback; the exit code it stands for."""
+    """Print `error` as one sentence on stderr, without a traceback, and return its exit code.
+
+    With FABRIC_DEBUG set, an error that is a defect of ours is raised instead.
+    """
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.ClickException):
@@ -57,7 +60,7 @@ def ended_by(error: BaseException) -> int:
         complain(str(error))
         return error.code
     if isinstance(error, FabricError):
-        complain(safe(str(error)))  # names and sentences of other programs are in it
+        complain(safe(str(error)))  # it contains names and sentences of other programs
         return next(code for kind, code in _CODES if isinstance(error, kind))
     if isinstance(error, OSError):
         complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
@@ -69,12 +72,12 @@ def ended_by(error: BaseException) -> int:
 
 
 def complain(text: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr, marked as an error."""
     click.echo(f"fabric: {text}", err=True)
 
 
 def mute() -> None:
-    """Nobody reads our output any more: what is still in buffers goes nowhere, without complaint."""
+    """Point stdout at /dev/null: its reader has gone, and flushing the rest must not fail once more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

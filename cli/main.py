@@ -1,5 +1,8 @@
-"""The command `fabric`. Commands are looked up in a table and imported when they are used: `fabric pub` in a shell loop
-should not pay for the demo, and a Ctrl-C while something is imported is caught here like any other."""
+"""The command `fabric`: the table of its commands, help, signals, and the exit code.
+
+A command is imported when it is used. So `fabric pub` in a shell loop does not pay for the others, and a Ctrl-C during an
+import is caught here, like any other. To add a command: one line in `SECTIONS`, one file in `cli/commands`.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ COMMANDS = {name: place for section in SECTIONS.values() for name, place in sect
 
 
 class Commands(click.Group):
-    """A group whose commands are in `COMMANDS`, and whose errors end as exit codes (see `cli.exits`)."""
+    """The group of `COMMANDS`. Errors of a command become its exit code (see `cli.exits`)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """See click."""
@@ -61,7 +64,7 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See click. A heading a section; the columns are as wide in one section as in another."""
+        """See click. One heading for each section; the columns are equally wide in all of them."""
         width = max(map(len, COMMANDS))
         for heading, names in SECTIONS.items():
             with formatter.section(heading):
@@ -89,7 +92,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """See click. Errors are caught here, because click has plans of its own for Ctrl-C and closed pipes."""
+        """See click. Errors are caught here: click itself handles Ctrl-C and closed pipes differently."""
         try:
             return super().invoke(ctx)
         except (Exception, KeyboardInterrupt) as error:
@@ -126,7 +129,7 @@ def fabric() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments` (those of the process if None); the exit code."""
+    """Run the command with `arguments` (None: those of the process), and return the exit code."""
     try:
         code = fabric.main(arguments, prog_name="fabric", standalone_mode=False)
         sys.stdout.flush()
@@ -138,31 +141,31 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _ended_by(error: BaseException) -> int:
     try:
         from cli.exits import ended_by
-    except ImportError as problem:  # another package is called as one of ours
+    except ImportError as problem:  # another package has the name of one of ours
         click.echo(f"fabric: {problem}. Packages that are in the way are found by: fabric doctor", err=True)
         return 1
     return ended_by(error)
 
 
 def main() -> None:
-    """The console script."""
+    """The console script: run the command, and exit with its code. SIGTERM ends it with 143, a second one at once."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of this process
     signal.signal(signal.SIGTERM, _terminated)
     code = run()
-    # From here on there is nothing left to interrupt, only a traceback of the interpreter's own end to be had.
+    # The command has ended. A Ctrl-C from here on would only print a traceback of the interpreter's shutdown.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, _forced)
-    sys.exit(143)  # unwinds: nodes close, and send what waits
+    sys.exit(143)  # unwinds the stack: nodes send their waiting events, and close
 
 
 def _forced(number: int, _frame: FrameType | None) -> None:
-    os._exit(128 + number)  # asked twice: what waits is given up
+    os._exit(128 + number)  # the second signal: waiting events are given up
 
 
 if __name__ == "__main__":

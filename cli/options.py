@@ -1,7 +1,7 @@
 """Options and argument types that several commands have, each defined once.
 
-Imports click only. `fabric doctor` has these options, too, and may import nothing of the fabric before it knows whose
-package is called so; hence the imports inside `convert`.
+Imports click only. `fabric doctor` has these options, too, and may import nothing of the fabric before it has checked that
+the package of that name is ours; hence the imports inside `convert`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""One file a command, in the folders that `fabric --help` groups them by.
+"""The commands, one file each, in the folders that are the sections of `fabric --help`.
 
-A command is a thin shell: options, one call into the library, and what is printed. Start reading in `cli.main`, which has
-the table of commands.
+A command is a thin shell: options, one call into the library, and output. Start reading in `cli.main`, which has the table
+of commands.
 """

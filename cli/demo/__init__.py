@@ -1,1 +1,1 @@
-"""The parts of `fabric demo`: a machine to watch, and who watches it."""
+"""The two publishers of `fabric demo`: measurements of this machine, and alerts about them."""

@@ -1,8 +1,8 @@
-"""What `fabric demo` raises alerts about. Pure: values go in, alerts come out.
+"""The alerts of `fabric demo`. Pure: measured values go in, alerts come out.
 
-Nobody knows what is much on a machine he has never seen. So *usual* is what was measured lately, and an alert says that
-something is above that, by more than it usually varies. It is cleared when the value is back at the usual, which moves:
-a machine that stays busy is usually busy.
+There is no fixed threshold, because the machine is not known. The *usual* value is the mean of the last values. An alert is
+raised when a value is above it by more than the standard deviation, and cleared when the value is back at the mean. The
+mean moves: on a machine that stays busy, busy becomes the usual.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from statistics import fmean, pstdev
 from typing import Any
 
-#: Values that are `lately`, and how many it takes to call something usual.
+#: Number of last values, and the least number of them that have a usual value.
 WINDOW = 20
 MIN_VALUES = 3
-#: Less than this share above the usual is no news, however steady it was.
+#: A rise by less than this share of the usual value raises nothing, however steady the values were.
 MIN_RISE = 0.02
 
-#: topic → its values that are watched: key, what it is called, unit.
+#: topic → its watched values: key, name, unit.
 WATCHED = {
     "machine.cpu": (("busy", "cpu", "%"), ("switches", "task switches", "/s")),
     "machine.memory": (("used_mb", "memory", "MB"),),
@@ -30,14 +30,14 @@ class WatchedValue:
 
     def __init__(self) -> None:
         self._values: deque[float] = deque(maxlen=WINDOW)
-        #: When it was raised; None: it is not.
+        #: When the alert was raised, monotonic seconds; None while there is none.
         self.since: float | None = None
-        #: Seconds that it was raised for, the last time.
+        #: Seconds that the last alert lasted.
         self.lasted = 0.0
         self.usual = 0.0
 
     def judge(self, value: float, now: float) -> str | None:
-        """`raised` or `cleared`, if this value changes anything."""
+        """Take a value in; `raised` or `cleared` if it changes the alert. `now` is monotonic seconds."""
         values = self._values
         verdict = None
         if len(values) >= MIN_VALUES:
@@ -54,17 +54,17 @@ class WatchedValue:
 
 
 class Alarm:
-    """Turns what was measured into alerts."""
+    """Turns measurements into alerts."""
 
     def __init__(self) -> None:
         self._levels: dict[str, WatchedValue] = {}
 
     def alerts(self, topic: str, measured: Mapping[str, Any], now: float) -> list[tuple[str, dict[str, Any]]]:
-        """Topics and payloads of the alerts that follow from `measured`."""
+        """Take a measurement in; topics and payloads of the alerts to publish. `now` is monotonic seconds."""
         alerts = []
         for key, what, unit in WATCHED.get(topic, ()):
             if what not in self._levels:
-                self._levels[what] = WatchedValue()  # the first value is of ourselves starting, and not counted
+                self._levels[what] = WatchedValue()  # the first value shows our own start, and is ignored
                 continue
             level, value = self._levels[what], measured[key]
             verdict = level.judge(value, now)

@@ -1,4 +1,4 @@
-"""What `fabric demo` watches: this machine, as /proc tells it. Reads files, and publishes nothing."""
+"""Measurements of this machine for `fabric demo`, from /proc. Reads files, publishes nothing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 PROC = Path("/proc")
-#: Looks from one list of processes to the next: it is the longest line, and the one that changes least.
+#: Measurements from one list of processes to the next: it is the longest event, and changes least.
 BUSIEST_EVERY = 4
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class _Times(NamedTuple):
-    """Counters that only grow; what happened between two looks is their difference."""
+    """Counters that only grow; a measurement is the difference of two readings."""
 
     at: float
     busy: int
@@ -25,16 +25,16 @@ class _Times(NamedTuple):
 
 
 class Machine:
-    """One measure after another; each `measure` covers the time since the one before."""
+    """A series of measurements; each `measure` covers the time since the one before."""
 
     def __init__(self) -> None:
         self._before = _read_times()
         self._memory: dict[str, Any] = {}
-        #: Looks until the list of processes is due again.
+        #: Measurements until the list of processes is due again.
         self._wait = 0
 
     def measure(self) -> dict[str, dict[str, Any]]:
-        """Topic → payload, of what there is to tell."""
+        """The events to publish: topic → payload. Memory is left out if it has not changed."""
         before, now = self._before, _read_times()
         self._before = now
         elapsed = max(now.at - before.at, 0.001)
@@ -75,7 +75,7 @@ def _read_processes() -> dict[int, tuple[str, int]]:
         try:
             head, _, rest = (PROC / entry / "stat").read_text(errors="replace").rpartition(")")
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended meanwhile
         fields = rest.split()
         found[int(entry)] = (head.partition("(")[2], int(fields[11]) + int(fields[12]))
     return found

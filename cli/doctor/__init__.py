@@ -1,4 +1,4 @@
-"""What may be wrong here, and what to do about it: findings about the installation, the environment, the proxy.
+"""The checks of `fabric doctor`: the installation, the environment, the proxy; and the verdict of `fabric check`.
 
-Start reading in `findings`.
+Each check is a function that returns findings. Start reading in `findings`.
 """

@@ -1,4 +1,4 @@
-"""What can be seen without asking anybody: settings, the address, its directory, and the limits of this process."""
+"""Checks that need no proxy: settings, the address, its directory, and the limits of this process."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from fabric.config.settings import Settings, config_path, resolve, unknown_varia
 from fabric.errors import SettingsError
 from proxy.settings import ProxySettings
 
-#: A node needs some 25 descriptors; below this, a program that opens files of its own may run out.
-FEW_DESCRIPTORS = 256
+#: A node needs some 25 descriptors; with fewer than this, a program that opens files of its own may run out.
+MIN_DESCRIPTORS = 256
 SOCKETS = ("messages", "events-in", "events-out")
 _NODE, _PROXY = "fabric", "proxy"
 
 
 class Place(NamedTuple):
-    """Where the proxy should be, and who said so."""
+    """The address at which the proxy should be, and where that was set."""
 
     address: Address
     source: str
-    #: It is the embedded default, where a proxy is started when one is needed.
+    #: It is the embedded default, where a proxy is started when it is needed.
     is_default: bool
     autostart: bool
 
 
 def settings(url: str | None) -> tuple[Place | None, list[Finding]]:
-    """Whether all settings are right; and where the proxy should be, None if that cannot be told."""
+    """Whether all settings are right; and the place of the proxy, None if its address is wrong."""
     problems: dict[str, SettingsError] = {}
     rows, found = resolve(Settings, _NODE, {"url": url})
     _, others = resolve(ProxySettings, _PROXY, {"url": url})
@@ -86,7 +86,7 @@ def _default_source() -> str:
 
 
 def directory(place: Place) -> list[Finding]:
-    """Whether the directory of an ipc address is ours alone. Changes nothing."""
+    """Whether only we can use the directory of an ipc address. Changes nothing."""
     path = place.address.directory
     if path is None:
         return []
@@ -122,14 +122,14 @@ def _parent(path: Path) -> Iterator[Finding]:
 
 
 def leftovers(address: Address) -> list[str]:
-    """Socket files at the address; without a proxy they were left behind by one that was killed."""
+    """Names of the socket files at the address. If no proxy runs, they were left by one that was killed."""
     if address.directory is None:
         return []
     return [name for name in SOCKETS if (address.directory / name).is_socket()]
 
 
 def is_locked(address: Address) -> bool:
-    """Whether somebody holds the lock of an ipc address: a proxy that is there, about to be, or about to end."""
+    """Whether a process holds the lock of an ipc address: a proxy that runs, starts, or ends."""
     from proxy.server import LOCK_NAME
 
     if address.directory is None:
@@ -145,7 +145,7 @@ def is_locked(address: Address) -> bool:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process of this machine was stopped (Ctrl-Z, SIGSTOP). Looked at, and nothing else."""
+    """Whether a process of this machine is stopped (Ctrl-Z, SIGSTOP). It is not touched."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] in ("T", "t")
     except (OSError, IndexError):
@@ -156,10 +156,10 @@ def is_stopped(pid: int) -> bool:
 
 
 def limits() -> list[Finding]:
-    """What processes that are started from here may open."""
+    """Whether processes that are started from here may open enough descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     text = f"{_limit(soft)} descriptors here, {_limit(hard)} if asked for"
-    if soft != resource.RLIM_INFINITY and soft < FEW_DESCRIPTORS:
+    if soft != resource.RLIM_INFINITY and soft < MIN_DESCRIPTORS:
         return [warning("limits", f"{text}: a node needs some 25 of them", "ulimit -n 1024")]
     return [ok("limits", text)]
 

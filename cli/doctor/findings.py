@@ -1,4 +1,4 @@
-"""What `fabric doctor` finds, and how it is shown. Pure, and without the fabric: it may be what is wrong."""
+"""Findings of `fabric doctor`, and how they are shown. Pure, and without imports of the fabric, which may be broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARGIN = 20
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at. `fix` says what to do; empty where nothing need be done."""
+    """The result of one check. `what` is its subject, `fix` the remedy, empty if nothing need be done."""
 
     level: str
     what: str
@@ -25,27 +25,27 @@ class Finding(NamedTuple):
 
 
 def ok(what: str, text: str) -> Finding:
-    """Nothing need be done."""
+    """A finding that needs nothing to be done."""
     return Finding(OK, what, text)
 
 
 def warning(what: str, text: str, fix: str = "") -> Finding:
-    """It works, and may not be what somebody wants, or for long."""
+    """A finding about something that works, but perhaps not as intended, or not for long."""
     return Finding(WARNING, what, text, fix)
 
 
 def wrong(what: str, text: str, fix: str = "") -> Finding:
-    """It does not work."""
+    """A finding about something that does not work."""
     return Finding(WRONG, what, text, fix)
 
 
 def count(found: Sequence[Finding], level: str) -> int:
-    """How many there are of a level."""
+    """The number of findings of a level."""
     return sum(each.level == level for each in found)
 
 
 def described(found: Sequence[Finding], *, colour: bool = False) -> list[str]:
-    """The lines that are shown, and a last one that sums them up."""
+    """The lines of all findings, and a last one that sums them up."""
     lines = []
     for each in found:
         level = f"{each.level:<8}"
@@ -67,5 +67,5 @@ def _summary(found: Sequence[Finding]) -> str:
 
 
 def _safe(text: str) -> str:
-    # As `cli.terminal.text` does, which is the fabric's.
+    # As `cli.terminal.text.safe`, which imports the fabric.
     return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)

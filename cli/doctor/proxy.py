@@ -128,7 +128,7 @@ def _no_answer(address: Address, error: Exception) -> Finding:
 
 
 def _another(place: Place) -> list[Finding]:
-    """A second proxy, at the embedded default: programs that were not told of the first one join it."""
+    """A second proxy, at the embedded default: programs without an address join it."""
     if place.is_default:
         return []
     try:
@@ -171,7 +171,7 @@ def _parsed(libraries: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def clock(answered: Answered) -> Finding:
-    """Whether the clocks agree, as far as the round trip of the request lets one tell."""
+    """Whether the clocks agree, within the uncertainty of half the round trip of the request."""
     error = answered.round_trip / 2
     if abs(answered.skew) - error > MAX_SKEW:
         ahead = "ahead of" if answered.skew > 0 else "behind"
@@ -253,7 +253,7 @@ def silent_nodes(stats: ProxyStats) -> list[Finding]:
 
 
 def lost(stats: ProxyStats) -> list[Finding]:
-    """What was lost since the proxy's start, by cause, each with what helps."""
+    """The losses since the proxy's start, by cause, each with its remedy."""
     found = []
     for loss in losses(stats):
         where = f"; of these {', '.join(f'{name} {count:,}' for name, count in loss.where[:4])}" if loss.where else ""

@@ -1,11 +1,11 @@
-"""What `fabric check` has found, and how it is said in one line: to people, to programs, to Prometheus, to Nagios. Pure.
+"""The verdict of `fabric check`, and its formats: text, JSON, Prometheus, Nagios. Pure.
 
 level      exit code  Nagios     when
 OK         0          0          both planes answered
 WARNING    1          1          they did, but more was lost than `--max-lost`
-CRITICAL   1          2          something is there and does not answer
+CRITICAL   1          2          something listens and does not answer
 DOWN       3          2          nothing listens, or it cannot be reached
-UNKNOWN    2          3          it could not be looked for: the settings are wrong
+UNKNOWN    2          3          the settings are wrong, so the address is not known
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from proxy.stats import ProxyStats
 
 
 class Level(Enum):
-    """How it is: the word for it, the exit code, and that of a plugin."""
+    """The level: its word, its exit code, and the exit code of a Nagios plugin."""
 
     OK = ("ok", DONE, 0)
     WARNING = ("unhealthy", FAILED, 1)
@@ -35,12 +35,12 @@ class Level(Enum):
         self.plugin = plugin
 
 
-#: What a plugin's states are called.
+#: The names of a plugin's states, by exit code.
 _NAGIOS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
 class Verdict(NamedTuple):
-    """Everything a check has found out."""
+    """The result of a check. None stands for an unknown fact."""
 
     level: Level
     url: str
@@ -48,16 +48,16 @@ class Verdict(NamedTuple):
     why: str
     #: As `fabric proxy status` has it: up, not running, not reachable, not answering.
     state: str = "up"
-    #: Seconds through each plane; None if it did not answer.
+    #: Seconds of a round trip through each plane; None if it did not answer.
     events: float | None = None
     messages: float | None = None
-    #: Seconds that the check took.
+    #: Seconds that the whole check took.
     took: float = 0.0
     stats: ProxyStats | None = None
 
 
 def judged(url: str, events: float, messages: float, stats: ProxyStats, max_lost: int | None) -> Verdict:
-    """Of a proxy whose planes both answered."""
+    """The verdict on a proxy whose planes both answered. `events`, `messages`: seconds of their round trips."""
     lost = stats.lost
     heard = f"events {numbers.took(events)}, messages {numbers.took(messages)}"
     facts = f"up {numbers.duration(stats.uptime)}, {numbers.plural(stats.nodes, 'node')}, {lost:,} lost"
@@ -74,7 +74,7 @@ def as_text(verdict: Verdict) -> str:
 
 
 def as_json(verdict: Verdict) -> str:
-    """One line of JSON; what is not known is null."""
+    """One line of JSON; unknown facts are null."""
     stats = verdict.stats
     facts: dict[str, Any] = {
         "ok": verdict.level is Level.OK,
@@ -92,7 +92,7 @@ def as_json(verdict: Verdict) -> str:
 
 def as_nagios(verdict: Verdict) -> str:
     """One line of a monitoring plugin, with performance data."""
-    text = safe(verdict.why).replace("|", "/")  # what ends the text
+    text = safe(verdict.why).replace("|", "/")  # `|` ends the text
     data = [f"{name}={seconds:.6f}s;;;0" for name, seconds in _round_trips(verdict)]
     data.append(f"took={verdict.took:.3f}s;;;0")
     if (stats := verdict.stats) is not None:
@@ -102,7 +102,7 @@ def as_nagios(verdict: Verdict) -> str:
 
 
 def as_prometheus(verdict: Verdict) -> str:
-    """The text format, for a textfile collector: whether it is well, how long it took, and what was lost."""
+    """The text format, for a textfile collector: health, duration, round trips, losses."""
     url = safe(verdict.url).replace("\\", r"\\").replace('"', r"\"")
     label = f'{{url="{url}"}}'
     well = float(verdict.level is Level.OK)
@@ -131,7 +131,7 @@ FORMATS: dict[str, Callable[[Verdict], str]] = {
 
 
 def exit_code(verdict: Verdict, how: str) -> int:
-    """What the command ends with: Nagios has codes of its own."""
+    """The exit code of the command: Nagios has codes of its own."""
     return verdict.level.plugin if how == "nagios" else verdict.level.code
 
 

@@ -1,4 +1,4 @@
-"""`fabric listen`: the loop that takes messages, and what is done with each: printed, run a program for, or ruled.
+"""`fabric listen`: the loop that takes messages, and the handlers: print, run a program, apply rules.
 
 Start reading in `loop`.
 """

@@ -10,7 +10,7 @@ from cli.terminal.output import Output, note
 from cli.terminal.text import safe
 from fabric.messages.endpoint import Endpoint, Message
 
-#: Seconds between checks of what sends no wake-up: that stdout has a reader, that the file of rules has changed.
+#: Seconds between checks of conditions that send no wake-up: stdout has lost its reader, the file of rules has changed.
 POLL_INTERVAL = 0.2
 
 

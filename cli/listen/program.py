@@ -5,7 +5,7 @@
     waits   ◂── a queue ◂───────────── its result, or its error
 
 The program does not run on the main thread: there a signal handler (Ctrl-C, SIGTERM) may raise at any point, also
-between the fork and the first line that knows the program. When the main thread leaves, in whatever way, the worker
+between the fork and the assignment of its result. When the main thread leaves the block, in whatever way, the worker
 ends the program, and the main thread waits for that. The queues are SimpleQueues, because an exception inside the `with`
 of a Condition can leave it locked.
 """
@@ -49,7 +49,7 @@ def resolved(argv: tuple[str, ...]) -> tuple[str, ...]:
 class ProgramHandler:
     """A handler of messages that runs the program `argv` for each, ended after `timeout` seconds. A context manager.
 
-    What the program prints answers a request; for any other message it is written to `out`. A failure is told on stderr,
+    The program's output answers a request; for any other message it is written to `out`. A failure is printed on stderr,
     and fails the request.
     """
 
@@ -105,7 +105,7 @@ class _Worker:
     """A thread that makes the calls of the main thread, which waits for each."""
 
     def __init__(self) -> None:
-        #: What is being called should end.
+        #: Whether the current call should end.
         self.is_ending = False
         self._calls: SimpleQueue[Callable[[], Ran] | None] = SimpleQueue()
         self._results: SimpleQueue[Ran | BaseException] = SimpleQueue()
@@ -116,7 +116,7 @@ class _Worker:
         self._thread.start()
 
     def call(self, function: Callable[[], Ran]) -> Ran:
-        """What `function` returns or raises, on the worker."""
+        """Call `function` on the worker, and return or raise its result."""
         self._calls.put(function)
         while True:
             try:
@@ -128,7 +128,7 @@ class _Worker:
             return result
 
     def end(self) -> None:
-        """End what is being called, make no more calls, and wait for the thread."""
+        """End the current call, make no more calls, and wait for the thread."""
         self.is_ending = True
         self._calls.put(None)
         while self._thread.is_alive():

@@ -24,7 +24,7 @@ FINISH_TIMEOUT = 60.0
 
 
 def configured_router(bus: Bus) -> Router | None:
-    """The router of the settings file, None if that has no routes. SettingsError says what is wrong with them."""
+    """The router of the settings file, None if that has no routes. SettingsError if they are wrong."""
     from fabric.routes.config import is_configured, load  # imports asyncio and more, which most calls do not need
 
     return load(bus=bus) if is_configured() else None

@@ -1,1 +1,1 @@
-"""`fabric tap`: reading along, one line an event, or a table of counts. Start reading in `loop`."""
+"""`fabric tap`: shows events as they come, a line each, or a table of counts. Start reading in `loop`."""

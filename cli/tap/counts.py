@@ -1,4 +1,4 @@
-"""What `fabric tap --stats` counts and how it shows it. Pure: time comes in as an argument."""
+"""The counts of `fabric tap --stats`, and their table. Pure: time comes in as an argument, in monotonic seconds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cli.terminal import numbers
 from cli.terminal.table import table
 from cli.terminal.text import safe
 
-#: Topics told apart; the rest is counted together.
+#: Topics that are counted separately; the others are counted together.
 MAX_TOPICS = 10_000
 OTHERS = "(other topics)"
-#: Seconds over which a live rate is taken.
+#: Seconds over which a live rate is measured.
 WINDOW = 5.0
 _HEADER = ("TOPIC", "COUNT", "/S", "BYTES", "AGE")
 #: Least widths of the columns: they should not move with every event.
@@ -30,19 +30,19 @@ class _Row:
         self.count = 0
         self.bytes = 0
         self.last = 0.0
-        #: (time, count) at the last looks, for the live rate; at `before` there was none yet.
+        #: (time, count) at the last drawings, for the live rate. The first is (`before`, 0).
         self.earlier: deque[tuple[float, int]] = deque([(before, 0)])
 
 
 class CountsTable:
-    """Counts events by topic since `started`."""
+    """Counts of events by topic since `started`."""
 
     def __init__(self, started: float) -> None:
         self._started = started
         self._rows: dict[str, _Row] = {}
 
     def add(self, event: Event, now: float) -> None:
-        """Count one."""
+        """Count an event."""
         topic = event.topic
         if (row := self._rows.get(topic)) is None:
             topic = topic if len(self._rows) < MAX_TOPICS else OTHERS
@@ -52,13 +52,13 @@ class CountsTable:
         row.last = now
 
     def live(self, now: float, columns: int, lines: int) -> list[str]:
-        """As many rows as fit, the busiest first, with the rates of the last seconds."""
+        """The rows that fit, the most events first, with the rates of the last `WINDOW` seconds."""
         rates = {topic: self._rate(row, now) for topic, row in self._rows.items()}
-        room = max(lines - 3, 1)  # head, sum, cursor
+        room = max(lines - 3, 1)  # header, total, cursor
         return self._show(now, columns, rates, room if len(rates) <= room else room - 1)
 
     def final(self, now: float, columns: int) -> list[str]:
-        """All rows, with the rates of the whole time."""
+        """All rows, with the average rates since `started`."""
         return self._show(now, columns, self._averages(now), len(self._rows))
 
     def as_json(self, now: float) -> list[str]:

@@ -1,8 +1,8 @@
-"""One line an event, in the ways that `fabric tap` knows. No I/O: text goes in and comes out.
+"""The formats in which `fabric tap` shows an event, one line each. Pure.
 
 fields of --format    is
 {time} {iso} {ts}     when it was published: 12:38:44.123, with date and zone, in unix seconds
-{topic} {type} {src}  what happened; `type` of the envelope, which a payload may set; who published it
+{topic} {type} {src}  the topic; `type` of the envelope, which a payload may set; the publisher
 {delay} {delay_ms}    from publishing to arriving here: +1.2ms, 1.2
 {payload} {json}      the payload's own keys, the whole envelope
 {payload.a.b}         one field of the payload, empty if it has none
@@ -23,24 +23,27 @@ from typing import Any
 from cli.tap.reader import Event
 from cli.terminal.text import MISSING, bare, cut, find, fit, safe, to_json
 
-#: What makes a line of an event, the n-th; None if there is nothing to show.
+#: Makes the line of an event, given its number; None if there is nothing to show.
 Render = Callable[[Event, int], str | None]
 
-#: Columns grow to what they have to hold, up to here: a long topic now and then must not push everything away.
+#: Columns grow with their contents up to this width: one long topic must not move all the others.
 MAX_COLUMN = 40
 _STAMPED = ("type", "ts", "src")
 
 _DIM, _RED, _RESET = "\x1b[2m", "\x1b[31m", "\x1b[0m"
-#: A topic's first segment chooses one: relatives look alike. Red is kept for what is late.
+#: The first segment of a topic chooses the colour, so related topics look alike. Red is for late events.
 _COLOURS = tuple(f"\x1b[{code}m" for code in (36, 32, 33, 35, 34, 96, 92, 93, 95, 94))
-#: The year 9000; later than that is no time of day that anything here can name.
+#: The year 9000. `localtime` and datetime fail for later times.
 _MAX_TS = 221_845_392_000
-#: Seconds of delay that are worth a look.
+#: Seconds of delay from which on it is red.
 _LATE_DELAY = 1.0
 
 
 class EventLines:
-    """Time, topic, src, delay, payload. `palette`: topic → SGR code, for whoever knows what its topics mean."""
+    """Time, topic, src, delay and payload in columns.
+
+    `truncate`: characters of a payload, 0: all. `palette`: topic → SGR code, for topics whose meaning the caller knows.
+    """
 
     def __init__(self, *, colour: bool = False, truncate: int = 0, palette: Mapping[str, str] | None = None) -> None:
         self._colour = colour
@@ -83,7 +86,7 @@ def as_topic(event: Event, _n: int) -> str:
 
 
 def as_field(path: str, truncate: int = 0) -> Render:
-    """One field of the envelope; nothing for events that have none. Strings are shown bare, the rest as JSON."""
+    """One field of the envelope, a path such as `job.state`. None for events without it. Strings are bare, others JSON."""
     keys = path.split(".")
 
     def render(event: Event, _n: int) -> str | None:
@@ -94,7 +97,7 @@ def as_field(path: str, truncate: int = 0) -> Render:
 
 
 def as_template(template: str, truncate: int = 0) -> Render:
-    """A line made of `template`; the fields are above. ValueError names an unknown one."""
+    """A line as `template` says; its fields are listed above. ValueError names an unknown one."""
     parts: list[str | _Field] = []
     at = 0
     template = template.replace("\\t", "\t").replace("\\n", "\n")
@@ -135,7 +138,7 @@ def _field(name: str, truncate: int) -> _Field:
 
 
 def payload(event: Event) -> dict[str, Any]:
-    """The envelope less what was stamped on it. A `type` that is not the topic is the payload's own."""
+    """The envelope without the stamped fields. A `type` that differs from the topic belongs to the payload."""
     own = {key: value for key, value in event.envelope.items() if key not in _STAMPED}
     if (kind := event.envelope.get("type", event.topic)) != event.topic:
         own = {"type": kind, **own}
@@ -143,12 +146,12 @@ def payload(event: Event) -> dict[str, Any]:
 
 
 def source(event: Event) -> str:
-    """Who published it."""
+    """The publisher: `src` of the envelope."""
     return bare(event.envelope.get("src", "?"))
 
 
 def published(event: Event) -> float | None:
-    """When it was published; None if `ts` is no time."""
+    """When it was published, unix seconds; None if `ts` is no time."""
     ts = event.envelope.get("ts")
     if isinstance(ts, bool) or not isinstance(ts, int | float):
         return None
@@ -156,7 +159,7 @@ def published(event: Event) -> float | None:
 
 
 def clock(event: Event) -> str:
-    """The time of day it was published at, as far as is known."""
+    """The time of day at which it was published; if that is not known, at which it arrived."""
     ts = published(event)
     ts = event.arrived if ts is None else ts
     return f"{_second(int(ts))}.{int(ts % 1 * 1000):03d}"
@@ -168,13 +171,13 @@ def _second(ts: int) -> str:
 
 
 def delay(event: Event) -> float | None:
-    """Seconds from publishing to arriving here; negative where clocks disagree."""
+    """Seconds from publishing to arrival here; negative if the clocks of two machines differ. None if not known."""
     ts = published(event)
     return None if ts is None else event.arrived - ts
 
 
 def delay_text(seconds: float | None) -> str:
-    """A delay in three or four characters."""
+    """A delay in a few characters, `?` if it is not known."""
     if seconds is None:
         return "?"
     sign, size = "-" if seconds < 0 else "+", abs(seconds)

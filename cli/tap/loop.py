@@ -1,4 +1,8 @@
-"""The loop of a tap: takes what a `Reader` holds, shows it, and knows when it is over."""
+"""The loop of a tap: takes events from a `Reader`, shows them, and ends at a limit.
+
+Reader ──events──▸ follow ──▸ EventOutput   lines, or a table of counts
+       ──news────▸        ──▸ Notes         remarks on stderr: dropped and missed events, a lost link
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,15 @@ from cli.tap.reader import Event, News, Reader
 from cli.terminal.output import Output, note
 from cli.terminal.text import safe
 
-#: Seconds between looks at what sends no wake-up: a reader that went away, a table that is due.
+#: Seconds between checks of conditions that send no wake-up: stdout has lost its reader, a table is due.
 POLL_INTERVAL = 0.2
+#: Seconds between two drawings of a live table.
 REDRAW_INTERVAL = 0.5
-#: Seconds between two reports of the same kind: somebody who is late already has no use for a thousand of them.
+#: Seconds between two reports: a reader that is too slow already cannot use a thousand of them.
 REPORT_INTERVAL = 1.0
-#: Columns of a table that goes into a file: the longest topic and the numbers.
+#: Columns of a table that is written to a file: the longest topic and the numbers.
 MAX_WIDTH = 600
-#: Gaps told one by one in a report.
+#: Gaps listed one by one in a report; the others are summed up.
 _MAX_GAPS_SHOWN = 5
 
 _ALTERNATE, _ORDINARY = "\x1b[?1049h", "\x1b[?1049l"
@@ -31,32 +36,33 @@ _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 @dataclass(frozen=True)
 class TapLimits:
-    """When to end. None: never for that reason."""
+    """When to end; None: not for that reason."""
 
+    #: Events that were shown.
     count: int | None = None
-    #: Seconds in all, and without an event.
+    #: Seconds in all, and seconds since the last event that was shown.
     timeout: float | None = None
     wait: float | None = None
 
 
 class EventOutput(Protocol):
-    """How events are shown."""
+    """Shows events. `end` is called in any case, also after an exception."""
 
     def start(self) -> None:
-        """It begins."""
+        """Called once, before the first event."""
 
     def event(self, event: Event) -> bool:
-        """Take one in. False if there is nothing to show of it."""
+        """Take an event in. False if there is nothing to show of it."""
 
     def flush(self) -> None:
-        """Show what was taken in."""
+        """Show the events taken in."""
 
     def end(self) -> None:
-        """It is over, in whatever way."""
+        """Called once, at the end."""
 
 
 class LinesOutput:
-    """A line an event. What comes together leaves together."""
+    """A line for each event. The lines of one `take` are written together."""
 
     def __init__(self, out: Output, render: Render) -> None:
         self._out = out
@@ -88,7 +94,7 @@ class LinesOutput:
 
 
 class CountsOutput:
-    """A table: redrawn on a terminal, and in any case written once at the end."""
+    """A table of counts: redrawn on a terminal, and always written once at the end."""
 
     def __init__(self, out: Output, *, as_json: bool) -> None:
         self._out = out
@@ -128,11 +134,11 @@ class CountsOutput:
 
 
 class Notes:
-    """Tells on stderr what a tap did not show: at most once a second, and the rest at the end."""
+    """Reports dropped and missed events and the state of the link on stderr, at most once a second and at the end."""
 
     def __init__(self, url: str, *, quiet: bool = False) -> None:
         self._url = url
-        #: Collect until the end: a table has the terminal to itself.
+        #: Print at the end only: a live table has the terminal to itself.
         self._quiet = quiet
         self._dropped = 0
         self._gaps: dict[tuple[str, str], int] = {}
@@ -141,7 +147,7 @@ class Notes:
         self._link_notes = LinkNotes()
 
     def add(self, news: News) -> None:
-        """Take in what a `Reader` has to tell."""
+        """Take in the news of a `Reader`."""
         self._dropped += news.dropped
         for where, missed in news.gaps.items():
             self._gaps[where] = self._gaps.get(where, 0) + missed
@@ -152,7 +158,7 @@ class Notes:
             self.tell()
 
     def tell(self) -> None:
-        """Tell what there is to tell."""
+        """Print the collected news."""
         for state in self._links:
             self._link_notes.add(state, self._url)
         if self._dropped:
@@ -168,9 +174,9 @@ class Notes:
 def follow(
     reader: Reader, show: EventOutput, notes: Notes, limits: TapLimits, *, check: Callable[[], None] | None = None
 ) -> int:
-    """Show events until a limit is reached, Ctrl-C, or nobody reads any more (BrokenPipeError). How many were shown.
+    """Show events until a limit is reached, and return how many were shown.
 
-    `check` is called several times a second, and may raise.
+    `check` is called several times a second, and may raise: that ends the loop, as Ctrl-C and BrokenPipeError do.
     """
     shown = 0
     show.start()

@@ -1,9 +1,9 @@
-"""Between delivery and printing: a bus that keeps what comes until somebody has time to show it.
+"""A bus that buffers events between delivery and printing.
 
     delivery thread ──▸ put ──▸ [ at most 10,000 events, 64 MiB ] ──▸ take ──▸ the thread that prints
 
-A terminal takes a few thousand lines a second, and none at all while somebody scrolls. Nobody who publishes waits for
-that: the oldest events are dropped here, and counted.
+A terminal takes a few thousand lines a second, and none while its user scrolls. Publishers never wait for it: the oldest
+events are dropped here, and counted.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ from fabric.protocol.topics import RESERVED, PatternTable, is_reserved
 
 MAX_EVENTS = 10_000
 MAX_BYTES = 64 * 1024 * 1024
-#: Different (src, topic) of gaps that are told apart in one report.
+#: Pairs (src, topic) of gaps that are counted separately in one report; the others are counted together.
 MAX_GAPS = 1_000
-#: Topics of which it is remembered whether they are ignored.
+#: Topics in the cache of whether they are ignored.
 CACHE_SIZE = 10_000
 
 
 class Event(NamedTuple):
-    """An event as it came: the topic it was routed by (its envelope's `type` may say something else)."""
+    """An event as it arrived. It was routed by `topic`; the envelope's `type` may differ."""
 
     topic: str
     envelope: Envelope
-    #: Unix seconds.
+    #: When it was delivered here, unix seconds.
     arrived: float
     #: Bytes of the envelope as JSON.
     size: int
 
 
 class News(NamedTuple):
-    """What happened since the last look, besides events."""
+    """Occurrences since the last `news()` that are no events."""
 
     #: Events dropped because they came faster than they were taken.
     dropped: int = 0
-    #: (src, topic) → events that were published and did not arrive.
+    #: (src, topic) → number of events that were published and did not arrive.
     gaps: Mapping[tuple[str, str], int] = {}
-    #: States that the link went through: `up`, `down`.
+    #: States of the link in order: `up`, `down`.
     links: tuple[str, ...] = ()
 
 
 class Reader(Bus):
-    """A bus that hands every event to `take`, whichever of `patterns` it matches and however many of them.
+    """A bus that gives each event that matches one or more of `patterns` to `take`, once.
 
-    The system's own topics (`fabric.…`) are shown only where a pattern begins with `fabric`: somebody who reads along
-    with `**` wants to see what applications say, not who joins and leaves, as `#` leaves out `$SYS` in MQTT. What this
-    very node has to tell of its link and of gaps is `news` in any case.
+    The system's own topics (`fabric.…`) are included only where a pattern begins with `fabric`: `**` stands for the events
+    of applications, without joins and leaves, as `#` leaves out `$SYS` in MQTT. The state of this node's own link, and its
+    gaps, are `news` in any case. `max_events`, `max_bytes`: limits of the buffer; beyond them the oldest are dropped.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Reader(Bus):
             self._put(Event(topic, envelope, time(), _size(envelope)))
 
     def begin_with(self, last: Iterable[RetainedEvent]) -> None:
-        """Put what came last before everything that has come since, but for what came as well; before the first `take`."""
+        """Put retained events before all live ones, except those that came live, too. Call it before the first `take`."""
         last = list(last)
         with self._changed:
             new = {id(each) for each in unseen([each.envelope for each in last], [e.envelope for e in self._events])}
@@ -116,7 +116,7 @@ class Reader(Bus):
         return ignored
 
     def announce(self, topic: str, payload: Mapping[str, Any] | None = None) -> None:
-        """See `Bus`: news of our own node."""
+        """See `Bus`: events of our own node, which become news."""
         facts = payload or {}
         with self._changed:
             if topic == f"{RESERVED}.gap":
@@ -145,10 +145,10 @@ class Reader(Bus):
             self._bytes -= events.popleft().size
             self._dropped += 1
 
-    # On the thread that prints
+    # On the printing thread
 
     def take(self, timeout: float, limit: int = 500) -> list[Event]:
-        """Up to `limit` events; none if there were only news, or nothing for `timeout` seconds."""
+        """Wait up to `timeout` seconds for events or news. Returns up to `limit` events, none if there are only news."""
         with self._changed:
             if not self._events and not self._has_news():
                 self._changed.wait(timeout)
@@ -158,7 +158,7 @@ class Reader(Bus):
             return taken
 
     def news(self) -> News:
-        """What happened since the last call."""
+        """The news since the last call."""
         with self._changed:
             if not self._has_news():
                 return _NO_NEWS
@@ -176,5 +176,5 @@ _NO_NEWS = News()
 def _size(envelope: Envelope) -> int:
     try:
         return len(orjson.dumps(envelope))
-    except TypeError:  # nested deeper than what orjson writes
+    except TypeError:  # orjson reads deeper nesting than it writes
         return 0

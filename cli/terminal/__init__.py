@@ -1,4 +1,4 @@
-"""What is written to a terminal or a pipe, and how: escaping, tables, numbers, a screen that is redrawn.
+"""Output to a terminal or a pipe: escaping, tables, numbers, and a screen that is redrawn.
 
-This room does not know the fabric. There is no order to read in.
+Independent of the fabric. The modules can be read in any order.
 """

@@ -1,10 +1,10 @@
-"""Numbers as people read them in a table: short, with a unit, the same everywhere. Pure."""
+"""Formats of numbers in tables: short, with a unit, the same in all commands. Pure."""
 
 from __future__ import annotations
 
 
 def count(number: float, estimated: bool = False) -> str:
-    """A whole number, all of it; `~` before what is not exact."""
+    """A whole number with all its digits; `~` marks an estimate."""
     return f"{'~' if estimated else ''}{number:,.0f}"
 
 
@@ -20,12 +20,12 @@ def short(number: float) -> str:
 
 
 def rate(number: float, estimated: bool = False) -> str:
-    """So many per second."""
+    """A number per second, with one decimal below 100."""
     return f"{'~' if estimated else ''}{number:,.{0 if number >= 99.95 else 1}f}"
 
 
 def size(number: float, estimated: bool = False) -> str:
-    """Bytes, with a unit."""
+    """A number of bytes, with a unit of 1,000."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000 or unit == "GB":
             break
@@ -35,7 +35,7 @@ def size(number: float, estimated: bool = False) -> str:
 
 
 def ago(seconds: float) -> str:
-    """A time span of which tenths of a second matter while it is young."""
+    """A time span in seconds, with tenths of a second below one minute."""
     if seconds < 60:
         return f"{seconds:.1f}s"
     if seconds < 5_940:
@@ -44,7 +44,7 @@ def ago(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span in a few characters; clocks that disagree by a moment make no negative ones."""
+    """A time span in seconds, in a few characters. A negative one (two clocks differ) is 0."""
     seconds = max(seconds, 0.0)
     for limit, unit, name in ((60, 1, "s"), (3_600, 60, "m"), (86_400, 3_600, "h")):
         if seconds < limit:
@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
 
 
 def took(seconds: float) -> str:
-    """How long something took that should take no time; negative where two clocks disagree."""
+    """A short time span in seconds, as milliseconds below one second; it may be negative (two clocks differ)."""
     size = abs(seconds)
     if size < 0.01:
         return f"{seconds * 1_000:.1f} ms"

@@ -11,9 +11,9 @@ import click
 
 
 class Output:
-    """Written at once, past Python's buffer: what a slow reader has not taken when Ctrl-C comes is not waited for.
+    """Unbuffered standard output (or `stream`). After Ctrl-C nothing is left to flush to a slow reader.
 
-    BrokenPipeError when its reader has gone.
+    `is_terminal`; `has_colour`: it is a terminal, and neither NO_COLOR nor TERM=dumb is set.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -22,26 +22,26 @@ class Output:
         self._fd = stream.fileno()
         self._encoding = stream.encoding or "utf-8"
         self._poll = select.poll()
-        self._poll.register(self._fd, 0)  # errors are always reported
+        self._poll.register(self._fd, 0)  # POLLERR is reported without being asked for
         self.is_terminal = os.isatty(self._fd)
         self.has_colour = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def write(self, text: str) -> None:
-        """Write all of `text`, however long it takes."""
+        """Write all of `text`; blocks while the reader is slow. BrokenPipeError if it has gone."""
         rest = memoryview(text.encode(self._encoding, "backslashreplace"))
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:  # somebody who shares the terminal made it non-blocking
+            except BlockingIOError:  # another process that shares the terminal made it non-blocking
                 select.select([], [self._fd], [])
 
     def check(self) -> None:
-        """BrokenPipeError if the reader has gone. Without asking, a quiet fabric would keep `tap | head` forever."""
+        """BrokenPipeError if the reader has gone. Without this check `tap | head` would run until the next event."""
         if any(events & select.POLLERR for _, events in self._poll.poll(0)):
             raise BrokenPipeError
 
     def size(self) -> tuple[int, int]:
-        """Columns and lines of the terminal; what is usual if it does not say."""
+        """Columns and lines of the terminal; 80 and 24 if they are not known."""
         try:
             columns, lines = os.get_terminal_size(self._fd)
         except OSError:

@@ -1,14 +1,14 @@
-"""A terminal taken over for a while, and given back exactly as it was, however that ends.
+"""A full-screen terminal, restored to its former state in whatever way the command ends.
 
     with Screen(out) as screen:
         while not screen.ended:
             screen.draw(lines)
             keys = screen.wait(1.0)
 
-Taken over means: the alternate screen, no cursor, no echo, keys as they are typed. Ctrl-C, Ctrl-\\, SIGTERM and SIGHUP set
-`ended` and wake the wait, so that there is one way out. Ctrl-Z gives the terminal back before it stops the process, and
-takes it over again afterwards; a change of size wakes the wait. No signal handler of ours ever writes or raises, except
-while `draw` writes: a terminal that takes nothing must not keep the process.
+While it is entered: the alternate screen, no cursor, no echo, keys are read as they are typed. Ctrl-C, Ctrl-\\, SIGTERM
+and SIGHUP set `ended` and wake `wait`, so that there is one way out. Ctrl-Z restores the terminal before it stops the
+process, and enters it again when the process is continued; a change of size wakes `wait`. The signal handlers neither write
+nor raise, except while `draw` writes: a terminal that takes no output must not block the process forever.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cli.terminal.output import Output
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[2J"
 _LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
-#: Seconds that a terminal has to take the last bytes: one that is stopped takes none.
+#: Seconds that a terminal has to take the last bytes. A stopped one (Ctrl-S) takes none.
 _WRITE_TIMEOUT = 1.0
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _OTHER_SIGNALS = (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
@@ -35,14 +35,14 @@ _HANGUP_ERRORS = (errno.EIO, errno.EPIPE, errno.ENXIO)
 
 
 class _Ended(BaseException):
-    """A signal that ends, while we write."""
+    """One of the signals that end the command arrived during `draw`."""
 
 
 class Screen:
-    """See the module. On the main thread only, for that is where signals are handled."""
+    """See the module. On the main thread only: Python runs signal handlers there."""
 
     def __init__(self, out: Output) -> None:
-        #: The signal that has ended it; 0: none has. A terminal that went away counts as SIGHUP.
+        #: The signal that ended it, 0 while none has. A terminal that has gone counts as SIGHUP.
         self.ended = 0
         self._out = out
         self._keyboard = 0 if sys.stdin is not None and os.isatty(0) else None
@@ -69,7 +69,7 @@ class Screen:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
         self._close()
-        return kind is _Ended  # it came just after the last byte
+        return kind is _Ended  # the signal came just after the last byte of `draw`
 
     def _close(self) -> None:
         self._leave()
@@ -80,8 +80,8 @@ class Screen:
             os.close(descriptor)
 
     def draw(self, lines: Sequence[str]) -> None:
-        """Show `lines` (safe ones, no longer than the terminal is wide) from the top; nothing else stays."""
-        # Cleared before it is written: after the last column there is still the last character under the cursor.
+        """Show `lines` from the top, and clear the rest. They are safe, and no wider than the terminal."""
+        # Each line is cleared before it is written: after the last column the cursor stands on the last character.
         text = "\x1b[H" + "\r\n".join(f"\x1b[K{line}" for line in lines)
         if len(lines) < self._out.size()[1]:
             text += "\r\n\x1b[J"
@@ -98,7 +98,10 @@ class Screen:
             self._is_drawing = False
 
     def wait(self, timeout: float, also: int | None = None) -> str:
-        """The keys that were pressed, at most `timeout` seconds later; at once when `also` is readable, or to redraw."""
+        """The keys pressed within `timeout` seconds.
+
+        Ends early, without keys, if the descriptor `also` is readable, after a signal, or when a drawing is due.
+        """
         if self._must_stop:
             self._suspend()
         if self._must_redraw:
@@ -123,7 +126,7 @@ class Screen:
             self.ended = self.ended or signal.SIGHUP
         return data.decode(errors="replace")
 
-    # Taking and giving back
+    # Entering and leaving
 
     def _enter(self) -> None:
         if self._keyboard is not None:
@@ -136,8 +139,8 @@ class Screen:
         if self._keyboard is None or self._modes is None:
             return
         modes = [*self._modes[:6], list(self._modes[6])]
-        modes[0] &= ~termios.IXON  # Ctrl-S is a key like any other: it must not stop what we have to say at the end
-        modes[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)  # ISIG stays: Ctrl-C and Ctrl-Z are signals
+        modes[0] &= ~termios.IXON  # Ctrl-S must not stop the output at the end
+        modes[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)  # ISIG stays: Ctrl-C, Ctrl-Z are signals
         modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
         _set(self._keyboard, modes)
 
@@ -150,7 +153,7 @@ class Screen:
             if writable:
                 self._out.write(_LEAVE)
         except OSError:
-            pass  # there is no terminal any more
+            pass  # the terminal has gone
         if self._keyboard is not None and self._modes is not None:
             try:
                 _set(self._keyboard, self._modes)
@@ -162,13 +165,13 @@ class Screen:
         self._leave()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
-        # Here we are stopped; and go on when somebody continues us.
+        # The process is stopped here, until it is continued.
         signal.signal(signal.SIGTSTP, self._on_signal)
         if not self.ended:
             self._enter()
 
     def _reenter(self) -> None:
-        """Another size, or continued after a SIGSTOP, of which nobody was told: a shell may have been here."""
+        """After a change of size, or a SIGSTOP, which no handler sees: a shell may have changed the modes meanwhile."""
         self._set_modes()
         self._out.write("\x1b[?25l\x1b[2J")
 
@@ -186,8 +189,8 @@ class Screen:
 def _set(descriptor: int, modes: list[Any]) -> None:
     while True:
         try:
-            # At once: what is still to be shown may have nobody who takes it.
+            # TCSANOW: pending output may never be taken.
             return termios.tcsetattr(descriptor, termios.TCSANOW, modes)
         except termios.error as error:
-            if error.args[0] != errno.EINTR:  # in the background it is stopped here, and interrupted when continued
+            if error.args[0] != errno.EINTR:  # the call stops a background process; EINTR when continued
                 raise

@@ -27,7 +27,7 @@ class Cell(str):
     sgr: str
 
     def __new__(cls, text: str, sgr: str) -> Cell:
-        """`text`, shown as `sgr` says: a colour, bold, reverse."""
+        """`text`, shown with the SGR sequence `sgr`: a colour, bold, reverse."""
         cell = super().__new__(cls, text)
         cell.sgr = sgr
         return cell
@@ -50,10 +50,10 @@ def table(
     clip: bool = False,
     colour: bool = False,
 ) -> list[str]:
-    """`rows` below `header` (empty: none), in `columns` of a terminal. No rows are no table.
+    """The lines of `rows` below `header` (empty: none), in `columns` of a terminal. No rows are no table.
 
-    `widths` are least widths of the columns, `first` is what the first one keeps. `gap`: 1 for one space between
-    columns always. A table that does not fit even so is wider than `columns`, or cut there with `clip`.
+    `widths`: least widths of the columns. `first`: the first column is not cut below this width. `gap`: spaces between
+    columns, 1 where there is no room for more. A table that still does not fit is wider, or with `clip` cut at the right.
     """
     if not rows:
         return []

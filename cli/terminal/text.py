@@ -8,7 +8,7 @@ from typing import Any
 from fabric.system.terminal import safe as safe
 from fabric.system.terminal import to_json as to_json
 
-#: What `find` returns where there is no value: None is a value of JSON.
+#: Returned by `find` where there is no value. (None is a value of JSON.)
 MISSING = object()
 
 
@@ -37,7 +37,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal `text` takes."""
+    """The number of columns of a terminal that `text` takes."""
     if text.isascii():
         return len(text)
     return sum(_cell(character) for character in text)

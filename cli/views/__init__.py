@@ -1,4 +1,4 @@
-"""What the proxy's statistics look like: pure functions from the record to lines of text.
+"""Views of the proxy's statistics: pure functions from the record to lines of text.
 
-This room asks nobody and prints nothing. Start reading in `status`.
+No I/O. Start reading in `status`; `columns` is shared by several views.
 """

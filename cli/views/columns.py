@@ -1,4 +1,4 @@
-"""What a topic and a node show, column by column: `fabric top`, `status` and `topics` choose from these. Pure.
+"""The columns of topics and nodes, from which `fabric top`, `status` and `topics` choose. Pure.
 
 Everything that another program wrote is escaped here.
 """
@@ -18,7 +18,7 @@ MAX_HOST = 12
 
 
 class Column(NamedTuple):
-    """One column. `text(row, stats)` is its cell, `value(row)` is what rows are sorted by.
+    """One column. `text(row, stats)` is its cell, `value(row)` the sort key.
 
     For `fabric top`, where columns must not move: its width (0: the first one, which gives way), and its `rank`: of the
     columns that have no room the one with the highest goes first.
@@ -91,7 +91,7 @@ def _in_red(column: Column) -> Column:
     return column._replace(text=text)
 
 
-#: By name: what `fabric top --sort` takes, and some that only `fabric status` shows.
+#: By name: the columns that `fabric top --sort` takes, and some that only `fabric status` shows.
 TOPIC_COLUMNS = {
     "topic": Column("TOPIC", lambda row, _stats: safe(row.topic), lambda row: row.topic),
     "rate": _counted("rate", "/S", numbers.rate, 9, 1),

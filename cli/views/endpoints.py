@@ -1,7 +1,7 @@
-"""Who is there, as a table: for `fabric ls` and `fabric proxy status`. No I/O.
+"""The tables of endpoints and nodes: for `fabric ls` and `fabric proxy status`. Pure.
 
-What comes from other programs is escaped here, and is shown whatever its type: a proxy that answers nonsense is looked
-at with the same commands.
+Facts come from other programs: they are escaped here, and may have any type, because a proxy that answers nonsense is
+examined with the same commands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NODES = ("NODE", "PID", "HOST", "PROGRAM", "ENDPOINTS", "AGE")
 
 
 def endpoint_table(found: Iterable[Facts], now: float) -> list[str]:
-    """The lines of a table of endpoints; none if there are none."""
+    """The lines of the table of endpoints, none if there are none. `now` is unix seconds."""
     rows = [
         (
             bare(each.get("endpoint")) + (" (shared)" if each.get("shared") is True else ""),
@@ -34,7 +34,7 @@ def endpoint_table(found: Iterable[Facts], now: float) -> list[str]:
 
 
 def node_table(found: Iterable[Facts], now: float) -> list[str]:
-    """The lines of a table of nodes; none if there are none."""
+    """The lines of the table of nodes, none if there are none. `now` is unix seconds."""
     rows = [
         (
             *(bare(each.get(name)) for name in ("node", "pid", "host", "program", "endpoints")),
@@ -46,7 +46,7 @@ def node_table(found: Iterable[Facts], now: float) -> list[str]:
 
 
 def age(since: Any, now: float) -> str:
-    """How long ago `since` (unix seconds) was."""
+    """The time from `since` to `now`, both unix seconds; `?` if `since` is no time."""
     if isinstance(since, bool) or not isinstance(since, int | float):
         return "?"
     return numbers.duration(now - since)

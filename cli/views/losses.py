@@ -1,11 +1,11 @@
-"""What was lost, by cause, and where: read off the statistics record. Pure.
+"""Losses by cause and node, from the statistics record. Pure.
 
     events     every cause that a node has reported; see `fabric.protocol.node_report`
-    messages   `busy`: the receiver's pipe was full, so the proxy could not pass it on; its sender was told
+    messages   `busy`: the receiver's pipe was full, so the proxy could not pass it on; its sender got an error
     hooks      `dropped`: more messages waited for a hook's program than its queue holds
 
-Not here: what somebody was refused (a wrong name, a taken one), and receipts for senders that had gone. Nothing that was
-accepted ended there.
+Not counted: refusals (a wrong name, a taken one), and receipts for senders that had gone. Nothing that was accepted was
+lost there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from proxy.stats import ProxyStats
 
-#: What the causes mean, in words that tell what to look at.
+#: The meaning of each cause, in words that name the place to look at.
 _CAUSES = {
     "outbox": "that waited for a proxy too long, or with too many others",
     "unencodable": "with a payload that is no JSON",
@@ -24,24 +24,24 @@ _CAUSES = {
 
 
 class Loss(NamedTuple):
-    """So many of one thing, for one cause."""
+    """A number of losses of one kind, with one cause."""
 
     number: int
     #: `event` or `message`.
     what: str
     cause: str
     why: str
-    #: Nodes that are here and have counted some of them, the worst first: name, and how many.
+    #: Connected nodes that have counted some of them, the most first: name and number.
     where: tuple[tuple[str, int], ...] = ()
 
     @property
     def elsewhere(self) -> int:
-        """Those that no node in `where` has counted: its node is gone, or was not listed."""
+        """The number of events that no node in `where` has counted: that node has gone, or was not listed."""
         return max(self.number - sum(count for _, count in self.where), 0) if self.what == "event" else 0
 
 
 def losses(stats: ProxyStats) -> list[Loss]:
-    """Everything that was lost since the proxy's start, events first, the most first."""
+    """All losses since the proxy's start: events first, the most first."""
     found = [
         Loss(count, "event", cause, _CAUSES.get(cause, "for a reason that a newer version knows"), _where(stats, cause))
         for cause, count in stats.dropped.items()

@@ -1,4 +1,4 @@
-"""What `fabric status` shows: the whole record on one screen. Pure.
+"""The screen of `fabric status`: the whole record on one page. Pure.
 
     proxy     up 3d at ipc:///run/fabric, pid 4242 on host, version 0.1.0, …
     events    alive, round trip 0.7 ms, 1,234/s, …
@@ -9,7 +9,7 @@
     3 endpoints: …
     TOPIC …
 
-Everything that somebody else wrote is escaped here. Red is what was lost, and a plane that is silent.
+Everything that another program wrote is escaped here. Losses and a silent plane are red.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from fabric.config.address import Address
 from proxy.client import Status
 from proxy.stats import NodeStats, PlaneStats, ProxyStats
 
-#: Rows that fit on one screen, and nodes that a loss names.
+#: Rows of each table on one page, and nodes named with each loss.
 MAX_NODES = 8
 MAX_TOPICS = 5
 MAX_NAMED = 4
-#: Seconds after which an event plane that has not answered counts as silent. The proxy probes it every second.
+#: Seconds without an answer after which the event plane counts as silent. The proxy probes it every second.
 SILENCE_TIMEOUT = 5.0
 #: Columns of a name in a list.
 _MAX_NAME = 40
-#: From here on there is room for host and pid both.
+#: From this width on both host and pid are shown.
 _WIDE_TERMINAL = 100
-#: Names for what the message plane counts; other keys are shown as they are.
+#: The words for the counts of the message plane; other keys are shown as they are.
 _OUTCOMES = {
     "messages": "routed",
     "acknowledged": "acknowledged",
@@ -46,14 +46,14 @@ _OUTCOMES = {
     "broadcasts": "broadcasts under way",
     "lost": "nodes fell silent",
 }
-#: What a node reports with its heartbeats.
+#: Columns from a node's report, which comes with its heartbeats.
 _REPORTED = [NODE_COLUMNS[name] for name in ("subscriptions", "sent", "delivered", "waiting", "backlog", "lag", "lost")]
 
 
 def overview(
     found: Status, address: Address, columns: int, *, colour: bool = False, everything: bool = False
 ) -> list[str]:
-    """The lines of the screen; `everything` leaves no row out."""
+    """The lines of the page, in `columns` of a terminal. `everything`: no row is left out."""
     stats = found.stats
     lines = wrapped("proxy", _proxy(stats, address), columns)
     lines += _plane(stats, columns, colour)
@@ -71,7 +71,7 @@ def overview(
 
 
 def is_silent(stats: ProxyStats) -> bool:
-    """Whether the event plane does not pass anything on, as far as its proxy can tell."""
+    """Whether the event plane passes nothing on: the proxy's own probes have not come back for a while."""
     plane = stats.plane
     if plane.round_trip or plane.probed:
         return plane.probed > SILENCE_TIMEOUT
@@ -131,7 +131,7 @@ def _counts(counts: dict[str, int]) -> list[str]:
 
 
 def _name(name: object) -> str:
-    """A name in a list: what is longer would be a line of its own."""
+    """A name in a list, cut: a longer one would take a line of its own."""
     text = bare(name)
     return text if cells(text) <= _MAX_NAME else fit(text, _MAX_NAME)
 
@@ -167,19 +167,21 @@ def _nodes(stats: ProxyStats, columns: int, colour: bool, everything: bool) -> l
     rows = [
         [
             *(column.text(member, stats) for column in known),
-            *("-" if member.report is None else column.text(member, stats) for column in _REPORTED),  # it has just come
+            *(
+                "-" if member.report is None else column.text(member, stats) for column in _REPORTED
+            ),  # it has just joined
         ]
         for member in shown
     ]
     lines = table(header, rows, columns, texts=2 if hosts else 1, colour=colour)
     if (more := stats.nodes - len(shown)) > 0:
-        # The proxy has cut the list itself where that is shorter than everything.
+        # With `everything` the proxy itself has cut the list.
         lines.append(f"… and {more:,} more: fabric {'ls' if everything else 'status --all'}")
     return lines
 
 
 def _weight(member: NodeStats) -> tuple[float, float, float, str]:
-    """Who is in trouble first, then who is busy."""
+    """The order of nodes: those with losses first, then those with backlogs, then the busiest."""
     report = member.report
     trouble = (0, 0) if report is None else (-report.lost, -report.waiting - report.backlog)
     return *trouble, -member.sent_rate - member.delivered_rate, member.node
@@ -193,7 +195,7 @@ def _endpoints(found: Status, columns: int, everything: bool) -> list[str]:
     title = f"{numbers.plural(count, 'endpoint')}: "
     margin = cells(title)
     if not everything:
-        # One line of them; what is left out is said, and has its room.
+        # One line of names, with room for the number of the others.
         room = columns - margin - len(f", … and {count:,} more: fabric ls")
         kept = 0
         while kept < len(names) and (room := room - cells(names[kept]) - 2) >= 0:

@@ -1,11 +1,11 @@
-"""What `fabric top` shows: a record in, lines out. Pure: time comes in as an argument.
+"""The screen of `fabric top`: a record goes in, lines come out. Pure: time comes in as an argument.
 
-    View        what the user has chosen; see `cli.views.top_keys`
-    Snapshot    what is known: the last record, the one before it, and what is wrong now
-    frame       both, in so many columns and lines
+    TopView     the choices of the user; see `cli.views.top_keys`
+    Snapshot    the last record, the one before it, and the current problem
+    frame       both, in a number of columns and lines
 
-Everything that somebody else wrote is escaped here. Columns that have no room are left out, the least telling first, but
-never the one that the table is sorted by.
+Everything that another program wrote is escaped here. Columns that have no room are left out, the least important first,
+but never the one that the table is sorted by.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COLUMNS = {
 
 
 class Snapshot(NamedTuple):
-    """What is known. `problem` says why the proxy does not answer now, since when it has not: `answered`, unix seconds."""
+    """The known facts. `problem`: why the proxy does not answer now, if so; `answered`: when it last did, unix seconds."""
 
     url: str
     stats: ProxyStats | None = None
@@ -43,7 +43,7 @@ class Snapshot(NamedTuple):
 
 
 def frame(known: Snapshot, view: TopView, columns: int, lines: int, now: float, *, colour: bool = True) -> list[str]:
-    """At most `lines` lines, none wider than `columns`. `now` is unix seconds."""
+    """The screen: at most `lines` lines, none wider than `columns`. `now` is unix seconds."""
     paint = _Paint(columns, colour)
     shown = [paint(_title(known, view, now), _BOLD)]
     if known.problem:
@@ -58,8 +58,8 @@ def frame(known: Snapshot, view: TopView, columns: int, lines: int, now: float, 
 
 
 def plain(known: Snapshot, view: TopView, columns: int, now: float) -> list[str]:
-    """The same for scripts: without colours and without what is about a screen."""
-    assert known.stats is not None  # there is nothing else to print
+    """The same for scripts: no colours, and nothing about keys or the screen."""
+    assert known.stats is not None  # else there would be nothing to print
     paint = _Paint(columns, colour=False)
     title = f"{known.url} at {strftime('%Y-%m-%d %H:%M:%S', localtime(now))}"
     return [
@@ -71,7 +71,7 @@ def plain(known: Snapshot, view: TopView, columns: int, now: float) -> list[str]
 
 
 class _Paint:
-    """Cuts a line to the terminal, and colours it."""
+    """Cuts a line to the width of the terminal, and colours it."""
 
     def __init__(self, columns: int, colour: bool) -> None:
         self.columns = max(columns, 1)

@@ -1,17 +1,17 @@
-"""What the user of `fabric top` has chosen, and what keys do to it. Pure."""
+"""The choices of the user of `fabric top`, and the effect of keys on them. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 TOPICS, NODES = "topics", "nodes"
-#: What each table can be sorted by, in the order of its columns; and is at first.
+#: The columns that each table can be sorted by, in their order; and the one it is sorted by at first.
 SORTS: dict[str, tuple[str, ...]] = {
     TOPICS: ("topic", "rate", "byte_rate", "events", "bytes", "last"),
     NODES: ("node", "pid", "sent", "delivered", "lost", "lag", "backlog", "waiting", "subscriptions", "seen"),
 }
 DEFAULT_SORT = {TOPICS: "rate", NODES: "sent"}
-#: Seconds between two looks that can be chosen with + and -.
+#: Seconds between two requests to the proxy that can be chosen with + and -.
 INTERVALS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 HELP = (
@@ -31,7 +31,7 @@ HELP = (
 
 @dataclass(frozen=True)
 class TopView:
-    """What the user has chosen. `limit`: rows at most; 0: as many as there is room for."""
+    """The choices. `limit`: rows at most, 0: as many as there is room for. `interval`: seconds between two requests."""
 
     table: str = TOPICS
     topics_by: str = DEFAULT_SORT[TOPICS]
@@ -44,17 +44,17 @@ class TopView:
 
     @property
     def by(self) -> str:
-        """The name of the column that the table is sorted by."""
+        """The name of the column that the shown table is sorted by."""
         return self.topics_by if self.table == TOPICS else self.nodes_by
 
     def sorted_by(self, name: str) -> TopView:
-        """The same, sorted by another column of the same table."""
+        """The same view, sorted by another column of the same table."""
         changed = {"topics_by": name} if self.table == TOPICS else {"nodes_by": name}
         return replace(self, reverse=False, **changed)  # type: ignore[arg-type]
 
 
 def keys_of(text: str) -> list[str]:
-    """What was typed, as keys; arrows are `<` and `>`, other escape sequences are nothing."""
+    """The keys in typed text. Arrows left and right are `<` and `>`; other escape sequences are ignored."""
     found = []
     at = 0
     while at < len(text):
@@ -74,7 +74,7 @@ def keys_of(text: str) -> list[str]:
 
 
 def pressed(view: TopView, key: str) -> TopView | None:
-    """The view after a key; None: the end. Keys that mean nothing change nothing."""
+    """The view after a key, None to end. Unknown keys change nothing."""
     if key in ("q", "Q"):
         return None
     if view.help:

@@ -1,1 +1,1 @@
-"""Commands about events: publish, read along, count, and who would get one."""
+"""Commands about events: publish, show, count, and trace the subscribers of a topic."""

@@ -1,11 +1,11 @@
-"""`fabric demo`: three processes that know nothing of each other but topics.
+"""`fabric demo`: three processes that share nothing but topics.
 
     machine  ── machine.cpu, machine.memory, machine.busiest ──▸  alarm
                                                                     │ alert.raised, alert.cleared
     the foreground taps both  ◂─────────────────────────────────────┘
 
-The two are this very command with `--part`, started with a pipe as their stdin. Nobody writes to it: it ends when the
-foreground does, in whatever way, and that ends them.
+Machine and alarm are this command with `--part`, started with a pipe as their stdin. Nothing is written to the pipe. It is
+closed when the foreground ends, in whatever way, and that ends both.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from fabric.node.node import Node
 from fabric.protocol.envelope import Envelope
 
 INTERVAL = 0.4
-#: Seconds of the first look: something should be there to see at once.
+#: Seconds of the first measurement: it is short, so that there is something to see at once.
 FIRST_INTERVAL = 0.1
-#: Seconds that a part may take to end by itself.
+#: Seconds that a part may take to end before it is killed.
 END_TIMEOUT = 3.0
 _PALETTE = {"alert.raised": "1;31", "alert.cleared": "32"}
 
@@ -99,7 +99,7 @@ def _raise_alerts(node: Node) -> None:
 
 
 def _parent_ends_within(seconds: float) -> bool:
-    """Wait; at once True when whoever started us has gone."""
+    """Wait up to `seconds`; True as soon as the process that started us has ended."""
     readable, _, _ = select.select([sys.stdin], [], [], seconds)
     return bool(readable)
 
@@ -126,7 +126,7 @@ def _show(url: str | None, autostart: bool | None, seconds: float | None, interv
 
 
 class _Shown(LinesOutput):
-    """Printed as by a tap, and counted for the last line."""
+    """Prints events as a tap does, and counts them for the last line."""
 
     def __init__(self, out: Output) -> None:
         super().__init__(out, EventLines(colour=out.has_colour, truncate=out.size()[0] * 2, palette=_PALETTE))
@@ -142,13 +142,13 @@ class _Shown(LinesOutput):
 
 @contextmanager
 def _parts(url: str, interval: float) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """The two other processes, by name. They have gone at the end."""
+    """Starts the two other processes: name → process. Both have ended at the end."""
     parts: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        for name in ("alarm", "machine"):  # who listens first
+        for name in ("alarm", "machine"):  # the subscriber first
             command = [sys.executable, "-P", "-m", "cli.main", "demo", "--part", name, "--url", url]
             command += ["--interval", str(interval)]
-            # In a session of their own: Ctrl-C is for the foreground, and the end of the pipe tells them.
+            # In a session of their own: Ctrl-C goes to the foreground only, and the closed pipe ends them.
             parts[name] = subprocess.Popen(
                 command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
             )

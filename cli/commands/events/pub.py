@@ -1,4 +1,4 @@
-"""`fabric pub`: publish from a shell."""
+"""`fabric pub`: publishes events from a shell."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_WAITING = 10_000
 LINK_TIMEOUT = 10.0
 #: Seconds that the last events may take to leave.
 CLOSE_TIMEOUT = 10.0
-#: Seconds between checks of whether somebody subscribed, and of the outbox.
+#: Seconds between checks for a subscriber, and between checks of the outbox.
 _INTEREST_INTERVAL = 0.005
 _OUTBOX_INTERVAL = 0.002
 #: Events from one check of the outbox to the next.
@@ -81,7 +81,7 @@ def pub(
                 published += 1
                 if published % _CHECK_EVERY == 0:
                     _wait_for_outbox(node)
-        finally:  # after Ctrl-C, too: what was published has to leave
+        finally:  # after Ctrl-C, too: published events have to leave
             close(node)
     listening = "" if heard else "; nobody subscribed to it when this began"
     note_to_terminal(f"published {published:,} event{'' if published == 1 else 's'} on {topic}{listening}")
@@ -156,7 +156,7 @@ def _wait_for_outbox(node: Node) -> None:
         if still < waiting:
             until = monotonic() + LINK_TIMEOUT
         elif monotonic() > until:
-            return  # `close` tells what was lost
+            return  # `close` reports the losses
         waiting = still
 
 

@@ -1,4 +1,4 @@
-"""`fabric tap`: read along."""
+"""`fabric tap`: shows events as they are published."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fabric.events.retained import RetainedEvent
 from fabric.node.node import Node
 from fabric.protocol.events import prefixes
 
-#: Characters of a payload on a terminal, where nobody scrolls through megabytes.
+#: Characters of a payload on a terminal: one of megabytes would fill the screen for minutes.
 TERMINAL_TRUNCATE = 4_000
 
 
@@ -167,7 +167,7 @@ def _last(node: Node, patterns: tuple[str, ...]) -> list[RetainedEvent]:
 
 
 def _warn_of_file_names(patterns: tuple[str, ...]) -> None:
-    # An unquoted ** is a list of files by the time we see it, and nothing would ever match.
+    # The shell expands an unquoted ** to a list of files, and no event would ever match.
     if len(patterns) > 1 and all(os.path.exists(pattern) for pattern in patterns):
         note_to_terminal("these patterns are all names of files here; quote wildcards: fabric tap '**'")
 

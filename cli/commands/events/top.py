@@ -1,4 +1,4 @@
-"""`fabric top`: what passes, and how everybody is, live."""
+"""`fabric top`: topics or nodes, live."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from fabric.errors import ProxyError
 from proxy import client
 from proxy.stats import ProxyStats
 
-#: Rows that are asked for: all nodes, topics where they are sorted by something the proxy does not sort by, else a screen.
+#: Rows to ask for: nodes; topics, if they are sorted by something that the proxy does not sort by; else a screen of topics.
 _MAX_NODES, _MAX_TOPICS, _SCREEN_TOPICS = 1_000, 1_000, 200
-#: Seconds that an answer may take until it is said that there is none, and that the end waits for one.
+#: Seconds until a request counts as not answered, and that the end waits for the thread.
 ANSWER_TIMEOUT = 2.0
 _JOIN_TIMEOUT = 0.2
-#: Columns where there is no terminal to be narrow.
+#: Columns of the output where there is no terminal.
 _PIPE_COLUMNS = 10_000
 
 
@@ -77,7 +77,7 @@ def top(url: str | None, interval: float, shown: str | None, sort: str | None, o
         return _once(address, view, out)
     with Screen(out) as screen, _Poller(address) as poller:
         _live(screen, poller, view, out)
-    if screen.ended in (0, signal.SIGINT):  # q, or Ctrl-C, which is as good
+    if screen.ended in (0, signal.SIGINT):  # q or Ctrl-C
         return DONE
     sys.exit(128 + screen.ended)
 
@@ -95,7 +95,7 @@ def _view(interval: float, shown: str | None, sort: str | None, limit: int | Non
 
 
 def _wanted(view: TopView) -> tuple[int, int]:
-    """How many topics and nodes to ask for: what is not shown costs the proxy nothing."""
+    """How many topics and nodes to ask for: none of the table that is not shown, which saves the proxy work."""
     if view.table == NODES:
         return 0, _MAX_NODES
     by_rate = view.by == DEFAULT_SORT[TOPICS] and not view.reverse
@@ -128,7 +128,7 @@ def _live(screen: Screen, poller: _Poller, view: TopView, out: Output) -> None:
             if chosen is None:
                 return
             if key == " " or _wanted(chosen) != _wanted(view) or chosen.interval != view.interval:
-                due = 0.0  # what is shown now was not asked for before
+                due = 0.0  # the last answer lacks the rows that are shown now
             if key == " ":
                 poller.ask(*_wanted(chosen))
             view = chosen
@@ -137,14 +137,15 @@ def _live(screen: Screen, poller: _Poller, view: TopView, out: Output) -> None:
 
 
 class _Poller:
-    """Asks the proxy in a thread of its own: an address that leads nowhere holds up a connection, and no key.
+    """Asks the proxy on a thread of its own, so that an unreachable address does not block the keys.
 
-    The thread writes `known` and then a byte to `descriptor`; all else is the main thread's.
+    The thread writes `known`, and then a byte to the pipe whose reading end is `descriptor`. Everything else belongs to
+    the main thread.
     """
 
     def __init__(self, address: Address) -> None:
         self.known = Snapshot(address.url)
-        #: Whether an answer is being waited for.
+        #: Whether a request is on its way.
         self.busy = False
         self._client = client.StatsClient(address)
         self._request: tuple[int, int] | None = None
@@ -161,10 +162,10 @@ class _Poller:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._is_ending = True
         self._requested.set()
-        self._thread.join(_JOIN_TIMEOUT)  # one that still waits for an answer ends with the process
+        self._thread.join(_JOIN_TIMEOUT)  # if it still waits for an answer, it ends with the process
 
     def ask(self, topics: int, nodes: int) -> bool:
-        """Ask for so many of each; False if an answer is being waited for."""
+        """Request a record with this number of topics and nodes; False if a request is on its way."""
         if self.busy:
             return False
         self.busy = True
@@ -173,7 +174,7 @@ class _Poller:
         return True
 
     def seen(self) -> None:
-        """Take notice of an answer, if there is one."""
+        """Clear `busy` if the answer has come."""
         try:
             while os.read(self.descriptor, 64):
                 self.busy = False
@@ -201,5 +202,5 @@ class _Poller:
 
 
 def _earlier(before: ProxyStats | None, now: ProxyStats) -> ProxyStats | None:
-    """The record to compare with; of the same life of the proxy only."""
+    """The record before, if it is of the same run of the proxy: then CPU time can be compared."""
     return before if before is not None and before.boot == now.boot else None

@@ -1,4 +1,4 @@
-"""`fabric topics`: what passes the proxy, by topic."""
+"""`fabric topics`: counts and rates of the events that pass the proxy, by topic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fabric.protocol.topics import PatternTable
 from proxy import client
 from proxy.stats import ProxyStats, TopicStats
 
-#: More than any table of topics holds: all of it.
+#: More topics than any proxy has: asks for all of them.
 _ALL = 1_000_000_000
 _ORDERS: dict[str, Callable[[TopicStats], Any]] = {
     "rate": lambda row: (-row.rate, -row.events, row.topic),
@@ -58,7 +58,7 @@ def topics(pattern: str | None, url: str | None, timeout: float, limit: int, sor
       fabric topics --json --limit 0 | jq -r .topic
     """
     address = address_of(url)
-    # The proxy's own order is by rate; for any other, and to filter, all of them must be here.
+    # The proxy sorts by rate. For another order, and to filter, all topics are needed here.
     everything = pattern is not None or sort != "rate" or not limit
     with answered(address):
         stats = client.stats(address, timeout, topics=_ALL if everything else limit)

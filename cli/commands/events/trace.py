@@ -1,4 +1,4 @@
-"""`fabric trace`: who would get an event, and who nearly would. Nothing is published."""
+"""`fabric trace`: which subscriptions match a topic, and which nearly do. Nothing is published."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def trace(topic: str, url: str | None, autostart: bool | None, json_: bool, time
 
 
 def without(found: Trace, origin: str) -> Trace:
-    """`found` less the node that asked, and those who left meanwhile or came with it."""
+    """`found` without the node of this origin, which is our own."""
     return found._replace(
         answers=tuple(each for each in found.answers if each.origin != origin),
         silent=tuple(each for each in found.silent if each.get("origin") != origin),
@@ -59,7 +59,7 @@ def without(found: Trace, origin: str) -> Trace:
 
 
 def described(found: Trace) -> list[str]:
-    """The lines that are shown."""
+    """The lines to print."""
     topic = found.topic
     concerned = [each for each in found.answers if each.matched or each.near]
     lines = [_summary(found)]
@@ -129,7 +129,7 @@ def _handler(one: TracedSubscription) -> str:
 
 
 def _why(one: TracedSubscription, topic: str) -> str:
-    # Found by ourselves: what the node takes for near may be another version's.
+    # Computed here: the node may be of a version with other reasons.
     miss = near_miss(one.pattern, topic)
     return "it does not match" if miss is None else safe(miss.why)
 

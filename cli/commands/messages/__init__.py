@@ -1,1 +1,1 @@
-"""Commands about endpoints: send, ask, listen, act on what arrives, and who is there."""
+"""Commands about endpoints: send, request, listen, act on messages by rules, list endpoints and nodes."""

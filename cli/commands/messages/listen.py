@@ -1,4 +1,4 @@
-"""`fabric listen`: be an endpoint, from a shell. What it does with messages is in `cli.listen`."""
+"""`fabric listen`: registers an endpoint from a shell. The handling of its messages is in `cli.listen`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fabric.rules.reading.file import Rules
 
 
 class _Listen(click.Command):
-    """What follows --exec is a command line of its own, options and all, as with `find -exec` and `xargs`."""
+    """Takes all words after --exec as a command line, with its options, as `find -exec` and `xargs` do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """See click."""

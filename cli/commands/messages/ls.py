@@ -1,4 +1,4 @@
-"""`fabric ls`: who is there."""
+"""`fabric ls`: lists endpoints and nodes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from fabric.errors import NotReady
 from fabric.messages.session.outcomes import Listing
 from fabric.node.node import Node
 
-#: Seconds between looks at what sends no wake-up, and at most between two drawings on a terminal: ages grow.
+#: Seconds between checks of whether stdout has a reader, which sends no wake-up.
 POLL_INTERVAL = 0.2
+#: Seconds between two drawings on a terminal, at most: ages grow.
 REDRAW_INTERVAL = 5.0
-#: Joins come in bursts, when a proxy is back: one drawing for all of them.
+#: Seconds to wait after a change: joins come in bursts when a proxy is back, and are drawn together.
 BURST_TIME = 0.05
 _CLEAR = "\x1b[H\x1b[2J"
 

@@ -1,4 +1,4 @@
-"""`fabric notify`: `fabric send` for scripts that were written for `notify-hermes`, with its options."""
+"""`fabric notify`: `fabric send` with the options of `notify-hermes`, for scripts that were written for that."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ def _names(file: Path | None) -> Mapping[str, Any]:
 
 
 def called(said: str, names: Mapping[str, Any]) -> str:
-    """What a sender is called: the entry of its name, else the name itself."""
+    """The name of a sender: the entry of `names` for `said`, else `said` itself."""
     return str(names[said].name) if said in names else said

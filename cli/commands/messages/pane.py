@@ -1,4 +1,4 @@
-"""`fabric pane`: type a text into a tmux pane."""
+"""`fabric pane`: types a text into a tmux pane."""
 
 from __future__ import annotations
 

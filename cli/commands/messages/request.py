@@ -1,4 +1,4 @@
-"""`fabric request`: a message, and the answer to it."""
+"""`fabric request`: sends a message, and prints the answer to it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def request(
 
 
 def shown(answer: Any) -> str:
-    """An answer for people and shell scripts: lines stay lines, but nothing in them acts on a terminal."""
+    """An answer as text: a string keeps its lines and tabs, and is escaped otherwise; other values are JSON."""
     if not isinstance(answer, str):
         return to_json(answer)
     return "\n".join("\t".join(safe(part) for part in line.split("\t")) for line in answer.split("\n"))

@@ -1,4 +1,4 @@
-"""`fabric rules`: look at a file of rules before it acts: check it, try it, list it, convert an old one."""
+"""`fabric rules`: checks, tries, lists and converts files of rules, without acting on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fabric.rules.model import Rule, RuleSet
 from fabric.rules.reading.file import Rules, convert
 from fabric.rules.running.describe import actions, conditions, plan
 
-#: Keys of a message; a JSON object without `body` is one.
+#: The keys of a message that `--message` leaves out.
 _MESSAGE = {"to": "lead-agent", "from": "anonymous:test", "id": "test"}
 
 _file = click.argument("file", type=click.Path(path_type=Path))
@@ -126,13 +126,13 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _told(told: dict[str, Any]) -> str:
-    """A planned action in a line; a text that has several shows them."""
+    """A planned action in one line, or in several if its text has several."""
     said = f"{safe(told.pop('rule'))}: {told.pop('action')}"
     text = told.pop("text", None)
     for name, value in told.items():
         said += f"  {name} {safe(value) if isinstance(value, str) else to_json(value)}"
     if text is not None:
-        # Escaped when it was made; line breaks are the template's own, or wanted by it.
+        # Already escaped; line breaks are those of the template, or wanted by it.
         said += "  " + "\n".join(map(safe, text.split("\n")))
     return said
 

@@ -1,4 +1,4 @@
-"""`fabric send`: one message to an endpoint. What it has in common with `fabric request` is here."""
+"""`fabric send`: sends a message to an endpoint. Shared with `request` and `notify`: options, the body, the sender."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def message_options(command: _Command) -> _Command:
-    """What is said of a message; the command gets `text`, `json_`, `type`, `channel`, `sender`, `timeout`."""
+    """The options of a message; the command gets `text`, `json_`, `type`, `channel`, `sender`, `timeout`."""
     for option in reversed(
         (
             click.argument("text", required=False),
@@ -110,7 +110,7 @@ def deliver(
     url: str | None,
     autostart: bool | None,
 ) -> None:
-    """Send it as `sender`, or as `anonymous:claim`, and tell what became of it."""
+    """Send a message as `sender`, or as `anonymous:claim`, and print whether it was delivered or sent."""
     name = claim or f"send-{os.getpid()}"
     with joined(url, autostart, name=name) as node, registered_as(node, sender, timeout):
         receipt = node.send(to, body, sender=sender or "", timeout=timeout)
@@ -121,7 +121,7 @@ def deliver(
 
 
 def body_of(text: str | None, json_: str | None, type: str | None, channel: str | None) -> dict[str, Any]:
-    """The body that the arguments say. UsageError if they contradict each other, or say nothing."""
+    """The body made from the arguments. UsageError if they contradict each other, or are empty."""
     if text is not None and json_ is not None:
         raise click.UsageError("TEXT and --json are two bodies for one message: give one of them.")
     given = {name: value for name, value in (("type", type), ("channel", channel)) if value is not None}
@@ -140,7 +140,7 @@ def body_of(text: str | None, json_: str | None, type: str | None, channel: str 
 
 
 def stdin_text() -> str:
-    """What is on stdin. UsageError if it is no text."""
+    """All of stdin. UsageError if it is no text in UTF-8."""
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
@@ -160,7 +160,7 @@ def _object(text: str) -> dict[str, Any]:
 
 @contextmanager
 def registered_as(node: Node, name: str | None, timeout: float) -> Iterator[None]:
-    """Hold `name` meanwhile. Failure if another node does."""
+    """Register the endpoint `name` for the time of the block, if given. Failure if another node has it."""
     if name is None:
         yield
         return
@@ -180,7 +180,7 @@ def registered_as(node: Node, name: str | None, timeout: float) -> Iterator[None
 
 @contextmanager
 def endpoint_log_muted() -> Iterator[None]:
-    """What becomes of a name is told by how a command ends, and not in a log line as well."""
+    """Mutes the warnings of endpoints: the command reports a name that is taken or lost itself."""
     logger = logging.getLogger("fabric.endpoint")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""Commands for whoever runs a fabric: the proxy, its health, its settings, and what is wrong."""
+"""Commands for operators: the proxy, its health, settings, and diagnosis."""

@@ -1,11 +1,12 @@
-"""`fabric check`: is it alive? For health checks and monitoring: one line, an exit code, and an end in time.
+"""`fabric check`: the health of a proxy, for monitoring: one line, an exit code, and an end in time.
 
-    main thread                    a daemon thread
-    waits until the deadline ◂──── connects, sends something through both planes (`proxy.health.self_check`), asks for
-    the record says what is known by then, and ends the process if the other is stuck
+    main thread                     daemon thread
+    waits until the deadline   ◂─── connects, probes both planes (`proxy.health.self_check`), asks for the record
+    prints the verdict, or the facts known by then
+    ends the process if the other thread is stuck
 
-A name that nobody resolves, a host that swallows packets, a context that cannot end: calls that no timeout reaches are
-left behind in their thread. It is a thread and not an alarm, because a signal is not handled before such a call returns.
+Some calls have no timeout: resolving a name, connecting to a host that drops packets, ending a context. They stay behind in
+their thread. It is a thread and not an alarm, because a signal is not handled before such a call returns.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from proxy import client
 from proxy.health.self_check import CheckResult, SelfCheck
 from proxy.stats import ProxyStats
 
-#: Seconds for everything but the start of the interpreter, so that it all stays below 2.
+#: Seconds for everything but the start of the interpreter, so that the command takes less than 2.
 TIMEOUT = 1.5
-#: The part of them after which an answer is given up, so that there is time to say precisely what was wrong.
+#: The share of them after which an answer is given up, so that there is time to find the cause.
 _ANSWER_SHARE = 0.8
-#: Seconds for letting go of the sockets, when all is said.
+#: Seconds for closing the sockets, after the line was printed.
 _CLOSE_TIMEOUT = 0.2
 
 
@@ -80,7 +81,7 @@ def check(url: str | None, timeout: float, max_lost: int | None, how: str) -> in
     verdict = check_thread.wait(started + timeout)
     code = _say(verdict._replace(took=monotonic() - started), how)
     if not check_thread.has_ended(_CLOSE_TIMEOUT):
-        os._exit(code)  # what still runs cannot be ended otherwise
+        os._exit(code)  # the stuck thread cannot be ended otherwise
     return code
 
 
@@ -88,13 +89,13 @@ def _say(verdict: Verdict, how: str) -> int:
     code = exit_code(verdict, how)
     try:
         Output().write(f"{FORMATS[how](verdict)}\n")
-    except OSError as error:  # nobody reads it: the code is what counts
+    except OSError as error:  # the line cannot be written; the exit code counts
         ended_by(error)
     return code
 
 
 class _CheckThread:
-    """A thread that looks, and what it has found so far."""
+    """A thread that checks the proxy, and its results so far."""
 
     def __init__(self, address: Address, deadline: float, max_lost: int | None) -> None:
         self._address = address
@@ -109,12 +110,12 @@ class _CheckThread:
         self._thread.start()
 
     def wait(self, deadline: float) -> Verdict:
-        """What was found, or what is to be said if that takes too long."""
+        """The verdict; if there is none by the deadline (monotonic), one from the facts so far."""
         self._found.wait(max(deadline - monotonic(), 0.0))
         return self._verdict or self._too_late()
 
     def has_ended(self, timeout: float) -> bool:
-        """Whether the thread is through, at the latest after `timeout`."""
+        """Wait up to `timeout` seconds for the thread; whether it has ended."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -126,7 +127,7 @@ class _CheckThread:
             self_check = SelfCheck(self._address)
             self._check = self_check.check(self._left())
             if self._check.good and (second := self_check.check(self._left())).good:
-                self._check = second  # the first has waited for connections, too
+                self._check = second  # the first one includes connecting
             self._verdict = self._judge(self._check)
         except client.NoAnswer as error:
             level = Level.CRITICAL if isinstance(error, client.NotAnswering) else Level.DOWN
@@ -141,13 +142,13 @@ class _CheckThread:
 
     def _judge(self, result: CheckResult) -> Verdict:
         if result.events is None or result.messages is None:
-            client.check(self._address, _round(self._left()))  # it may have ended meanwhile
+            client.check(self._address, _round(self._left()))  # raises if it has ended meanwhile
             raise client.NotAnswering(self._address.url, _silent(result, monotonic() - self._started))
         stats: ProxyStats = client.stats(self._address, _round(self._left()))
         return judged(self._address.url, result.events, result.messages, stats, self._max_lost)
 
     def _left(self) -> float:
-        # Never nothing: who is late has a moment to hear what has arrived.
+        # Never 0: an answer that has arrived already must be read.
         return max(self._deadline - monotonic(), 0.05)
 
     def _wrong(self, level: Level, why: str, state: str) -> Verdict:
@@ -163,7 +164,7 @@ class _CheckThread:
 
 
 def _round(seconds: float) -> float:
-    # It is repeated to people.
+    # It is printed.
     return max(round(seconds, 1), 0.1)
 
 

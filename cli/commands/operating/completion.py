@@ -1,4 +1,4 @@
-"""`fabric completion`: click's own completion scripts, printed."""
+"""`fabric completion`: prints click's completion scripts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def completion(shell: str) -> None:
       echo 'eval "$(fabric completion zsh)"' >> ~/.zshrc
       fabric completion fish > ~/.config/fish/completions/fabric.fish
     """
-    from cli.main import fabric  # which imports us
+    from cli.main import fabric  # imports this module
 
     script = get_completion_class(shell)
     assert script is not None  # click knows all three

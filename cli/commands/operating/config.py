@@ -1,4 +1,4 @@
-"""`fabric config`: the settings as they are in effect here, and where each of them was said."""
+"""`fabric config`: the settings in effect here, and the source of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fabric.config.settings import FoundSetting, Settings, config_path, resolve,
 from fabric.errors import SettingsError
 from proxy.settings import ProxySettings
 
-#: The tables of the file: whose settings they are, and what for.
+#: The tables of the settings file: class and purpose.
 TABLES: dict[str, tuple[type[Any], str]] = {
     "fabric": (Settings, "nodes: fabric.connect() and the commands"),
     "proxy": (ProxySettings, "a proxy that is started from here"),
@@ -44,7 +44,7 @@ def config(url: str | None, json_: bool) -> int:
     problems: list[SettingsError] = []
     for name, (kind, _) in TABLES.items():
         found[name], wrong = resolve(kind, name, {"url": url})
-        # What is wrong with the file as a whole is found with each of its tables.
+        # A problem of the whole file is found with each of its tables.
         problems += [each for each in wrong if str(each) not in map(str, problems)]
     unknown = unknown_variables(*(kind for kind, _ in TABLES.values()))
     if json_:
@@ -86,7 +86,7 @@ def _lines(found: dict[str, list[FoundSetting]], unknown: Sequence[str]) -> list
         f"settings file         {safe(str(path))}{'' if path.is_file() else ' (there is none)'}",
         f"the embedded default  {safe(default_url())}",
     ]
-    # Columns are as wide in one table as in the other; what can be long comes last, and is never cut.
+    # Columns are equally wide in both tables; the value can be long, comes last, and is never cut.
     rows = [_row(each, str(path)) for each in (row for rows in found.values() for row in rows)]
     head, *shown = table(("NAME", "FROM", "VALUE"), rows, texts=3)
     for name, of_table in found.items():
@@ -100,7 +100,7 @@ def _lines(found: dict[str, list[FoundSetting]], unknown: Sequence[str]) -> list
 def _row(each: FoundSetting, path: str) -> tuple[str, str, str]:
     value = each.setting.show(each.value)
     value = f"(wrong; the default is {value})" if each.problem else value
-    # The file's name stands above, once.
+    # The path of the file is printed once, above.
     source = each.source.replace(path, "file", 1) if each.source.startswith(path) else each.source
     return (each.setting.name, safe(source), safe(value))
 

@@ -1,6 +1,6 @@
-"""`fabric doctor`: what is wrong, and what to do.
+"""`fabric doctor`: finds problems, and names their remedies.
 
-It imports nothing of the fabric until it knows that what is called so is ours.
+Nothing of the fabric is imported before the package of that name is known to be ours.
 """
 
 from __future__ import annotations

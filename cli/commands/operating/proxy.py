@@ -1,4 +1,4 @@
-"""`fabric proxy`: runs the process in the middle, in the foreground or in the background, and looks after one.
+"""`fabric proxy`: runs the process in the middle, in the foreground or in the background, or manages a running one.
 
     fabric proxy [run]                  in the foreground (`proxy.__main__`)
     fabric proxy start | stop | status  in the background, asked at its address (`proxy.daemon`, `proxy.client`)
@@ -194,7 +194,7 @@ def restart(ctx: click.Context, /, **options: Any) -> int:
 
 
 def run_in_foreground(options: dict[str, Any]) -> int:
-    """Run a proxy with these settings (None: not given) until it is told to end; the exit code."""
+    """Run a proxy with these settings (None: not given) until Ctrl-C or SIGTERM; the exit code."""
     from proxy.__main__ import run as run_proxy
 
     load(ProxySettings, "proxy", options).address()  # wrong settings are wrong usage; `run_proxy` would say failed

@@ -1,4 +1,4 @@
-"""`fabric status`: how the proxy and everybody at it are, on one screen."""
+"""`fabric status`: the state of the proxy and its nodes, on one screen."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from cli.views.status import is_silent, overview
 from proxy import client
 from proxy.stats import ProxyStats
 
-#: More nodes and topics than any proxy has: all of them.
+#: More nodes and topics than any proxy has: asks for all of them.
 _ALL = 1_000_000_000
-#: Nodes that are looked at, to show the worst of them; and what `--json` has without `--all`.
+#: Nodes to ask for, of which the worst are shown, and topics; `--json` without `--all` has as many.
 _MAX_NODES = 1_000
 _MAX_TOPICS = 50
 
