@@ -15,7 +15,7 @@ from typing import Protocol
 from cli.join import LinkNotes
 from cli.tap.counts import CountsTable
 from cli.tap.event_line import Render
-from cli.tap.reader import Event, News, Reader
+from cli.tap.reader import Event, News
 from cli.terminal.output import Output, note
 from cli.terminal.text import safe
 
@@ -43,6 +43,16 @@ class TapLimits:
     #: Seconds in all, and seconds since the last event that was shown.
     timeout: float | None = None
     wait: float | None = None
+
+
+class EventSource(Protocol):
+    """Where `follow` takes events from: a `Reader`."""
+
+    def take(self, timeout: float) -> list[Event]:
+        """See `Reader`."""
+
+    def news(self) -> News:
+        """See `Reader`."""
 
 
 class EventOutput(Protocol):
@@ -136,8 +146,9 @@ class CountsOutput:
 class Notes:
     """Reports dropped and missed events and the state of the link on stderr, at most once a second and at the end."""
 
-    def __init__(self, url: str, *, quiet: bool = False) -> None:
+    def __init__(self, url: str, *, quiet: bool = False, clock: Callable[[], float] = monotonic) -> None:
         self._url = url
+        self._clock = clock
         #: Print at the end only: a live table has the terminal to itself.
         self._quiet = quiet
         self._dropped = 0
@@ -152,7 +163,7 @@ class Notes:
         for where, missed in news.gaps.items():
             self._gaps[where] = self._gaps.get(where, 0) + missed
         self._links += news.links[-2:]
-        now = monotonic()
+        now = self._clock()
         if not self._quiet and now >= self._due and (self._dropped or self._gaps or self._links):
             self._due = now + REPORT_INTERVAL
             self.tell()
@@ -172,7 +183,13 @@ class Notes:
 
 
 def follow(
-    reader: Reader, show: EventOutput, notes: Notes, limits: TapLimits, *, check: Callable[[], None] | None = None
+    reader: EventSource,
+    show: EventOutput,
+    notes: Notes,
+    limits: TapLimits,
+    *,
+    check: Callable[[], None] | None = None,
+    clock: Callable[[], float] = monotonic,
 ) -> int:
     """Show events until a limit is reached, and return how many were shown.
 
@@ -181,13 +198,13 @@ def follow(
     shown = 0
     show.start()
     try:
-        started = last = monotonic()
+        started = last = clock()
         end = inf if limits.timeout is None else started + limits.timeout
-        while (now := monotonic()) < (due := min(end, inf if limits.wait is None else last + limits.wait)):
+        while (now := clock()) < (due := min(end, inf if limits.wait is None else last + limits.wait)):
             events = reader.take(min(due - now, POLL_INTERVAL))
             for event in events:
                 if show.event(event):
-                    last = monotonic()
+                    last = clock()
                     shown += 1
                     if shown == limits.count:
                         return shown

@@ -40,7 +40,7 @@ def node(url, fabric_node):
 
 @pytest.fixture
 def tap(start, url, root, node):
-    """A function that starts `fabric tap` on everything below `root`, and returns when it is heard of."""
+    """A function that starts `fabric tap` on everything below `root`, and returns when `node` knows its interest."""
 
     def start_tap(*options, patterns=None, **how):
         patterns = patterns or [f"{root}.**"]
@@ -79,7 +79,7 @@ def rules(tmp_path):
 
 @pytest.fixture
 def forger(url):
-    """Publishes what no node of ours would."""
+    """Publishes events that no node of ours would."""
     made = Forger(url)
     yield made
     made.close()

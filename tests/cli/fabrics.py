@@ -1,4 +1,4 @@
-"""Fabrics in which something has gone wrong, for the commands that tell what."""
+"""Fabrics in which something has gone wrong, for the commands that report it."""
 
 import contextlib
 import os
@@ -17,12 +17,12 @@ TIMEOUT = 1.5
 
 
 def record(url, **limits):
-    """What the proxy says of itself."""
+    """The record of the proxy at `url`."""
     return client.stats(parse_address(url), 10, **{"nodes": 100, "topics": 100, **limits})
 
 
 def lose(node, count=3):
-    """Let a node publish what cannot leave it, and somebody wants."""
+    """Let a node publish events that have a subscriber and cannot be encoded."""
     with node.subscribe("lost.**", lambda event: None) as wanted:
         wanted.wait_ready(10, everyone=True)
         for _ in range(count):
@@ -43,7 +43,7 @@ def directory():
 
 @contextlib.contextmanager
 def full_backlog(family=socket.AF_INET):
-    """The address of a listener that never accepts, its queue full: tcp swallows what comes, a unix socket refuses it."""
+    """The address of a listener that never accepts, its queue full: tcp drops connections, a unix socket refuses them."""
     with contextlib.ExitStack() as stack:
         if family == socket.AF_UNIX:
             path = stack.enter_context(directory())

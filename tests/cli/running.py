@@ -23,7 +23,7 @@ _AT_TERMINAL = "import fcntl,os,sys,termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0
 
 
 class Command:
-    """A running `fabric …`. What it prints is collected in `out` and `err` (both in `out` at a terminal).
+    """A running `fabric …`. Its output is collected in `out` and `err` (both in `out` at a terminal).
 
     `program`: run in place of the command `fabric`. `size`: columns and lines of the terminal.
     """
@@ -59,13 +59,13 @@ class Command:
         return self.out.splitlines()[: self.out.count("\n")]
 
     def read(self, timeout=0.0, only=("out", "err")):
-        """Collect what it has printed."""
+        """Collect its output, waiting up to `timeout` seconds."""
         watched = [descriptor for descriptor, name in self._open.items() if name in only]
         for descriptor in select.select(watched, [], [], timeout)[0]:
             name = self._open[descriptor]
             try:
                 data = os.read(descriptor, 65_536)
-            except OSError:  # how a terminal says that its other end was closed
+            except OSError:  # a terminal whose other end was closed
                 data = b""
             if not data:
                 del self._open[descriptor]
@@ -145,7 +145,7 @@ class Command:
 
 
 class Forger:
-    """Publishes what no node of ours would: any number, any bytes."""
+    """Publishes events that no node of ours would: with any number, any bytes."""
 
     def __init__(self, url, origin=b"forged!!"):
         self._origin = origin
@@ -155,7 +155,7 @@ class Forger:
         self._socket.connect(parse_address(url).events_in)
 
     def wait_for_subscriber(self, prefix):
-        """Until somebody subscribes `prefix`."""
+        """Wait until `prefix` is subscribed."""
         while self._socket.poll(DEADLINE * 1_000):
             if self._socket.recv() == b"\x01" + prefix:
                 return

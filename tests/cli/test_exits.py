@@ -49,7 +49,7 @@ def test_a_mistake_of_ours_is_admitted_without_a_traceback(capsys, monkeypatch):
         ended_by(ZeroDivisionError())
 
 
-def test_wrong_usage_is_told_as_click_tells_it(capsys):
+def test_wrong_usage_is_printed_as_click_does(capsys):
     assert ended_by(click.UsageError("No such option.")) == USAGE
     assert "Error: No such option." in capsys.readouterr().err
 

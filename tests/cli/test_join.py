@@ -1,4 +1,4 @@
-"""Joining: the commands that do it, and what they say and how they end where there is no proxy."""
+"""Joining: the commands that join, and their output and end where there is no proxy."""
 
 import os
 import shutil

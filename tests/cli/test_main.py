@@ -18,7 +18,7 @@ COMMAND = {name: fabric.get_command(CONTEXT, name) for name in COMMANDS}
 
 
 def examples_of(command):
-    """The command lines in a command's help, without what is said about them."""
+    """The command lines in a command's help, without their descriptions."""
     found = re.findall(
         r"^ +(?:.*\| *)?(?:echo '.*)?(fabric [^|\n]*?)(?:  +\S.*|\| .*|\)\".*| > .*)?$", command.help, re.M
     )
@@ -38,7 +38,7 @@ def test_help_of_every_command_says_what_it_does_and_has_examples_that_parse(nam
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("completion", "pane", "rules")])
-def test_every_command_that_talks_to_a_proxy_can_be_told_where(name):
+def test_every_command_that_uses_a_proxy_has_an_option_for_its_address(name):
     assert "url" in {parameter.name for parameter in COMMAND[name].params}
 
 
@@ -90,7 +90,7 @@ def test_the_descriptions_of_all_sections_are_in_one_column(capsys):
         ("fabric", "There"),
     ],
 )
-def test_what_is_no_command_is_wrong_usage(typed, said, capsys):
+def test_an_unknown_command_is_wrong_usage(typed, said, capsys):
     assert run([typed]) == 2
     assert said in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ def command(**options):
     """Has options that are shared."""
 
 
-def test_what_is_not_given_is_left_to_the_settings():
+def test_an_option_that_is_not_given_is_left_to_the_settings():
     assert command.make_context("x", []).params == {"url": None, "autostart": None, "timeout": 2.5}
     given = command.make_context("x", ["--url", "u", "--no-autostart", "--timeout", "7"]).params
     assert given == {"url": "u", "autostart": False, "timeout": 7.0}

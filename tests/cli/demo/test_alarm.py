@@ -42,7 +42,7 @@ def test_the_first_value_is_not_counted():
     assert alert == {"what": "memory", "says": "6,000 MB, 5 is usual here"}
 
 
-def test_an_alert_says_what_and_how_long_and_of_cpu_who():
+def test_an_alert_has_its_value_its_duration_and_for_cpu_the_busiest_process():
     alarm = Alarm()
     for busy in (1.0, 1.0, 2.0, 1.0, 1.0):
         assert alarm.alerts("machine.cpu", {"busy": busy, "switches": 10, "busiest": None}, 0.0) == []

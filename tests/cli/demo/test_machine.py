@@ -13,7 +13,7 @@ def measure_after_work(machine, seconds=0.15):
     return machine.measure()
 
 
-def test_a_measurement_says_how_busy_this_machine_is():
+def test_a_measurement_has_load_and_memory_of_this_machine():
     told = measure_after_work(Machine())
     cpu, memory = told["machine.cpu"], told["machine.memory"]
     assert 0 < cpu["busy"] <= 100
@@ -23,14 +23,14 @@ def test_a_measurement_says_how_busy_this_machine_is():
     assert memory["used_mb"] + memory["free_mb"] > 100
 
 
-def test_who_computes_is_among_the_busiest_and_they_are_sorted():
+def test_a_process_that_computes_is_among_the_busiest_which_are_sorted():
     processes = measure_after_work(Machine())["machine.busiest"]["processes"]
     assert 1 <= len(processes) <= 3
     assert processes == sorted(processes, key=lambda process: -process["cpu"])
     assert all(process["cpu"] > 0 and process["name"] for process in processes)
 
 
-def test_memory_is_told_when_it_has_changed_and_the_busiest_now_and_then():
+def test_memory_is_published_when_it_has_changed_and_the_busiest_at_intervals():
     machine = Machine()
     measures = [measure_after_work(machine, 0.04) for _ in range(BUSIEST_EVERY * 2)]
     assert [n for n, told in enumerate(measures) if "machine.busiest" in told] == [0, BUSIEST_EVERY]
@@ -38,7 +38,7 @@ def test_memory_is_told_when_it_has_changed_and_the_busiest_now_and_then():
     assert all(before != after for before, after in pairwise(told))
 
 
-def test_the_busiest_are_told_only_if_there_are_any():
+def test_the_busiest_are_published_only_if_there_are_any():
     machine = Machine()
     measures = [machine.measure() for _ in range(3)]
     assert all(each["machine.busiest"]["processes"] for each in measures if "machine.busiest" in each)

@@ -79,7 +79,7 @@ def test_sockets_that_were_left_behind_are_named(place):
         assert leftovers(place.address) == ["events-in"]
 
 
-def test_a_lock_is_held_as_long_as_somebody_holds_it(place):
+def test_a_lock_that_is_held_is_seen_until_it_is_released(place):
     path = place.address.directory
     assert not is_locked(place.address)
     path.mkdir(mode=0o700)
@@ -100,7 +100,7 @@ def test_a_process_that_was_stopped_is_known_from_one_that_runs():
     assert not is_stopped(process.pid)
 
 
-def test_the_limits_of_this_process_are_told():
+def test_the_limits_of_this_process_are_reported():
     (found,) = limits()
     assert found.what == "limits"
     assert "descriptors here" in found.text

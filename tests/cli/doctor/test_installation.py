@@ -31,7 +31,7 @@ def test_a_file_that_programs_here_would_import_in_our_place_is_a_warning(tmp_pa
     assert shadows(ROOT, ROOT) == []
 
 
-def test_what_is_too_old_or_missing_is_wrong():
+def test_a_distribution_that_is_too_old_or_missing_is_wrong():
     assert required("click", ">=1.0") == []
     (old,) = required("click", ">=1000.0")
     (missing,) = required("no-such-distribution", ">=1.0")

@@ -1,4 +1,4 @@
-"""The doctor's checks of what a proxy answers."""
+"""The doctor's checks of the answers of a proxy."""
 
 from dataclasses import replace
 
@@ -37,11 +37,11 @@ def test_a_clock_that_is_ahead_is_not_behind():
         (ProcessStats(descriptors=50, descriptor_limit=20_000, memory=2_000_000_000), [WARNING]),
     ],
 )
-def test_a_proxy_near_its_limits_is_told_before_it_is_there(process, levels):
+def test_a_proxy_near_its_limits_is_reported_before_it_reaches_them(process, levels):
     assert [each.level for each in limits(replace(STATS, process=process))] == levels
 
 
-def test_other_versions_and_bad_ones_are_told():
+def test_other_versions_and_vulnerable_ones_are_reported():
     same = replace(STATS, libraries=client.libraries())
     assert [each.level for each in versions(same)] == [OK]
     assert "the proxy's are the same" in versions(same)[0].text
@@ -53,7 +53,7 @@ def test_other_versions_and_bad_ones_are_told():
     assert "libzmq 4.3.2, pyzmq 19.0.0" in found[2].text
 
 
-def test_a_node_that_is_not_heard_any_more_is_told():
+def test_a_node_whose_heartbeats_have_stopped_is_reported():
     members = (NodeStats("late", pid=7, host="h", seen=988.0), NodeStats("here", seen=999.0))
     (quiet,) = silent_nodes(replace(STATS, members=members))
     assert quiet.text == "late (pid 7 on h) has not been heard for 12s"
@@ -77,7 +77,7 @@ def test_probes_of_the_proxys_own_that_do_not_come_through_are_a_warning():
     assert [each.level for each in found] == [OK, WARNING]
 
 
-def test_what_was_lost_is_told_by_cause_with_what_helps():
+def test_losses_are_reported_by_cause_with_a_remedy():
     assert [each.level for each in lost(STATS)] == [OK]
     found = lost(replace(STATS, dropped={"missed": 3}, messages={"malformed": 2}))
     assert [each.text for each in found] == [

@@ -30,7 +30,7 @@ def test_a_proxy_that_answers_is_ok_in_one_line():
     )
 
 
-def test_json_has_every_fact_and_null_for_what_is_not_known():
+def test_json_has_every_fact_and_null_for_unknown_ones():
     assert orjson.loads(as_json(OK)) == {
         "ok": True, "state": "up", "url": "ipc:///x", "why": OK.why, "events": 0.0008, "messages": 0.0003, "took": 0.05,
         "pid": 7, "host": "h", "version": "1.2", "uptime": 7200.0, "nodes": 1, "endpoints": 2, "lost": 5,
@@ -39,7 +39,7 @@ def test_json_has_every_fact_and_null_for_what_is_not_known():
     assert (facts["ok"], facts["state"], facts["events"], facts["lost"]) == (False, "not running", None, None)
 
 
-def test_prometheus_gets_a_sample_for_what_is_known_and_none_for_the_rest():
+def test_prometheus_gets_a_sample_for_each_known_fact():
     def samples(verdict):
         return [line for line in as_prometheus(verdict).splitlines() if not line.startswith("#")]
 

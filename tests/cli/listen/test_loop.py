@@ -7,7 +7,7 @@ from cli.listen.loop import HandledCount, close, follow
 
 @pytest.fixture
 def inbox(node, root):
-    """An endpoint that nobody else knows."""
+    """An endpoint of the test's own, registered."""
     with node.endpoint(root) as made:
         made.wait_ready()
         yield made

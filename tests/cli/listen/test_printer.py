@@ -27,7 +27,7 @@ class Made(dict):
 
 
 class Lines:
-    """Takes what is written."""
+    """Collects the output."""
 
     def __init__(self):
         self.text = ""

@@ -1,4 +1,4 @@
-"""`fabric listen --exec`: what programs are given, what they answer, and that none is left."""
+"""`fabric listen --exec`: the input and the answers of programs, and that none is left."""
 
 import os
 import signal
@@ -63,7 +63,7 @@ def test_a_program_ends_with_its_listener(listen, node, root, tmp_path):
     wait_until(lambda: has_ended(pid), what="the program ends with its listener")
 
 
-def test_what_arrives_when_it_has_had_enough_is_told_by_id(listen, node, root, tmp_path):
+def test_messages_that_arrive_after_the_last_one_are_reported_by_id(listen, node, root, tmp_path):
     gate = tmp_path / "gate"
     command = listen("--count", "1", "--exec", "sh", "-c", f"while ! [ -e {gate} ]; do sleep 0.01; done")
     receipts = [node.send(root, {"n": number}) for number in range(3)]
@@ -74,7 +74,7 @@ def test_what_arrives_when_it_has_had_enough_is_told_by_id(listen, node, root, t
     assert command.err == f"-- 2 more had arrived for {root}, and are lost: {receipts[1].id}, {receipts[2].id}\n"
 
 
-def test_a_program_that_is_not_there_is_told_before_anything_is_accepted(url, node, root, capfd):
+def test_a_missing_program_is_reported_before_a_message_is_accepted(url, node, root, capfd):
     assert run(["listen", root, "--url", url, "--exec", "no-such-program"]) == 1
     assert capfd.readouterr().err == "fabric: there is no program 'no-such-program' that can be run\n"
     with pytest.raises(NoSuchEndpoint):

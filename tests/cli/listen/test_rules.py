@@ -1,4 +1,4 @@
-"""`fabric listen --rules`: what a file of rules does with messages and events, and what is told at the end."""
+"""`fabric listen --rules`: the actions on messages and events, and the report at the end."""
 
 import pytest
 
@@ -45,14 +45,14 @@ def test_rules_are_for_events_too_and_are_read_again_when_they_change(listen, no
     assert command.interrupt() == 0
 
 
-def test_a_rules_program_may_answer_and_who_gets_no_answer_is_told(listen, node, root, rules):
+def test_a_rules_program_may_answer_and_a_request_without_an_answer_fails(listen, node, root, rules):
     listen("--rules", rules('[[rule]]\ntype = "time"\nexec = { command = ["echo", "7"], answer = true }\n'))
     assert node.request(root, {"type": "time"}).wait() == 7
     with pytest.raises(RemoteError, match="no rule answers"):
         node.request(root, {"type": "other"}).wait()
 
 
-def test_what_failed_is_told_at_the_end_and_programs_end_with_it(listen, node, root, rules, tmp_path):
+def test_failures_are_reported_at_the_end_and_programs_end_with_the_listener(listen, node, root, rules, tmp_path):
     text = f"""[[rule]]
 name = "a"
 exec = ["sh", "-c", "echo bad >&2; exit 3"]
@@ -80,7 +80,7 @@ def test_a_reader_that_has_had_enough_ends_it(start, url, node, root, rules):
     assert "Traceback" not in command.err
 
 
-def test_what_rules_route_goes_as_the_settings_file_says(listen, node, root, rules, tmp_path):
+def test_routed_texts_go_as_the_settings_file_says(listen, node, root, rules, tmp_path):
     (tmp_path / "fabric.toml").write_text(
         f"""[routes]
 attempts = 1

@@ -17,7 +17,7 @@ def columns(line):
     return line.split()
 
 
-def test_the_table_says_what_came_how_often_how_fast_how_much_and_when_last():
+def test_the_table_has_the_count_the_rate_the_bytes_and_the_age_of_each_topic():
     table = CountsTable(started=100.0)
     fill(table, 101.0, a=3, b=17)
     head, first, second, total = table.final(110.0, 80)
@@ -50,7 +50,7 @@ def test_live_rates_are_those_of_the_last_seconds():
 
 
 @pytest.mark.parametrize("lines", [1, 5, 10, 24])
-def test_a_live_table_fits_the_terminal_and_says_what_does_not(lines):
+def test_a_live_table_fits_the_terminal_and_counts_the_other_topics(lines):
     table = CountsTable(started=0.0)
     fill(table, **{f"topic.{n}": 1 for n in range(50)})
     shown = table.live(101.0, 60, lines)

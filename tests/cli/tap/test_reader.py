@@ -37,7 +37,7 @@ def test_ignored_topics_are_left_out():
     assert topics(reader) == ["a.b.c", "a"]
 
 
-def test_the_systems_own_topics_are_read_only_if_a_pattern_says_so():
+def test_the_systems_own_topics_are_read_only_if_a_pattern_begins_with_fabric():
     come(everything := Reader(["**", "*.node.joined"]), "fabric.node.joined", "a")
     come(system := Reader(["fabric.node.*"]), "fabric.node.joined", "fabric.endpoint.lost")
     come(both := Reader(["**", "fabric.**"]), "fabric.node.joined", "a")
@@ -56,7 +56,7 @@ def test_gaps_and_the_state_of_the_link_are_news():
     assert reader.news() == News()
 
 
-def test_news_are_events_as_well_for_who_asks():
+def test_news_are_events_too_if_a_pattern_matches_them():
     reader = Reader(["fabric.**"])
     reader.announce("fabric.link.up", {"node": "me"})
     (event,) = reader.take(0)
@@ -90,7 +90,7 @@ def test_what_waits_is_bounded_in_bytes_but_one_event_always_fits():
     assert topics(reader) == ["a.5", "a.6"]
 
 
-def test_take_takes_so_many_at_once():
+def test_take_returns_up_to_a_limit():
     reader = Reader(["**"])
     come(reader, "a", "b", "c")
     assert [event.topic for event in reader.take(0, limit=2)] == ["a", "b"]

@@ -1,7 +1,7 @@
-"""A shell in small, with job control: runs one command in the foreground of its terminal, and tells how it finds it.
+"""A small shell with job control: runs one command in the foreground of its terminal, and reports the terminal's modes.
 
-It says `pid N`, `stopped MODES` (then it waits for a line and continues the command) and `ended STATUS MODES`, where MODES
-is `same` if the terminal's modes are what they were before the command, else `changed`.
+It prints `pid N`, `stopped MODES` (then it waits for a line and continues the command) and `ended STATUS MODES`. MODES is
+`same` if the terminal's modes are the same as before the command, else `changed`.
 """
 
 import os

@@ -32,7 +32,7 @@ def test_what_takes_no_time_is_in_milliseconds(seconds, text):
     assert numbers.took(seconds) == text
 
 
-def test_what_is_estimated_is_marked():
+def test_estimates_are_marked():
     assert [numbers.count(1_234, True), numbers.rate(5, True), numbers.size(1_500, True)] == [
         "~1,234",
         "~5.0",

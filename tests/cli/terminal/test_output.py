@@ -17,7 +17,7 @@ def pipe():
         os.close(read)
 
 
-def test_what_is_written_has_left(pipe):
+def test_a_written_text_has_left_the_process(pipe):
     read, stream = pipe
     Output(stream).write("größer\n")
     assert os.read(read, 100) == "größer\n".encode()
@@ -30,7 +30,7 @@ def test_what_the_encoding_has_not_is_escaped(pipe):
     assert os.read(read, 100) == b"gr\\xf6\\xdfer\n"
 
 
-def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(pipe):
+def test_a_pipe_that_another_process_made_non_blocking_is_waited_for(pipe):
     read, stream = pipe
     os.set_blocking(stream.fileno(), False)
     size = 1_000_000
@@ -65,14 +65,14 @@ def test_a_pipe_is_no_terminal_and_has_a_size_nevertheless(pipe):
     assert out.size() == (80, 24)
 
 
-def test_a_terminal_has_colour_unless_told_otherwise(monkeypatch):
+def test_a_terminal_has_colour_unless_the_environment_forbids_it(monkeypatch):
     ours, theirs = os.openpty()
     with open(theirs, "w") as stream:
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.delenv("NO_COLOR", raising=False)
         assert Output(stream).is_terminal
         assert Output(stream).has_colour
-        assert Output(stream).size() == (80, 24)  # it has not said
+        assert Output(stream).size() == (80, 24)  # its size is not set
         monkeypatch.setenv("TERM", "dumb")
         assert not Output(stream).has_colour
         monkeypatch.setenv("TERM", "xterm")

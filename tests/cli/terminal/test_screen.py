@@ -29,7 +29,7 @@ main()
 
 @pytest.fixture(scope="module")
 def url():
-    """A proxy of its own: what it has counted is on the screen."""
+    """A proxy of its own: its counts are on the screen."""
     with ProxyProcess() as proxy:
         yield proxy.url
 
@@ -76,7 +76,7 @@ def test_every_end_leaves_it_as_it_was(typed, sent, status, in_shell):
     assert "Traceback" not in command.out
 
 
-def test_a_fault_of_ours_leaves_it_as_it_was_and_is_told_where_it_can_be_read(in_shell):
+def test_a_fault_of_ours_leaves_it_as_it_was_and_is_printed_on_the_ordinary_screen(in_shell):
     command, _ = in_shell("--interval", "0.1", program=("-c", FAULTY))
     command.wait_for("ended 1 same")
     assert is_balanced(command.out)
@@ -98,10 +98,10 @@ def test_ctrl_z_gives_it_back_and_takes_it_over_again_when_continued(in_shell):
     assert is_balanced(command.out)
 
 
-def test_after_a_sigstop_of_which_it_could_not_know_it_draws_again_and_hears_keys(in_shell):
+def test_after_a_sigstop_which_no_handler_sees_it_draws_again_and_reads_keys(in_shell):
     command, pid = in_shell()
     os.kill(pid, signal.SIGSTOP)
-    command.wait_for("stopped changed")  # nobody can do anything about that
+    command.wait_for("stopped changed")  # SIGSTOP cannot be handled
     command.write(b"fg\n")
     command.wait_until(lambda: "lost  " in command.out.rpartition("stopped")[2], what="it draws")
     command.write(b"q")
@@ -140,14 +140,14 @@ def test_a_terminal_that_takes_nothing_does_not_keep_it(start, url):
     command = start("top", "--interval", "3600", "--url", url, terminal=True)
     command.wait_for("lost    0")
     fill(f"/proc/{command.pid}/fd/1")
-    command.write(b"r")  # which it draws, and nobody reads
+    command.write(b"r")  # this causes a drawing, which is not read
     wait_for_rest(command.pid)
     command.process.terminate()
     assert command.process.wait(10) == 143
 
 
 def fill(terminal):
-    """Write into a terminal until it takes no more, also after the kernel has passed on what it has."""
+    """Write to a terminal until it takes no more, also after the kernel has passed its buffer on."""
     descriptor = os.open(terminal, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     while select.select([], [descriptor], [], 0.2)[1]:
         with suppress(BlockingIOError):

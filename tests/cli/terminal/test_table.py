@@ -27,7 +27,7 @@ def test_no_rows_are_no_table():
     assert table(HEADER, [], 80) == []
 
 
-def test_as_many_columns_are_texts_as_it_is_told_and_nothing_is_cut_where_it_need_not_fit():
+def test_a_number_of_columns_are_texts_and_nothing_is_cut_without_a_width():
     assert table(HEADER, [("a" * 90, "b", "")], texts=3) == [f"NAME{' ' * 86}  COUNT  /S", f"{'a' * 90}  b"]
 
 

@@ -1,4 +1,4 @@
-"""What a topic and a node show, and the table of topics."""
+"""The columns of topics and nodes, and the table of topics."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_no_topics_are_no_table():
     assert topic_table([], STATS, 80) == []
 
 
-def test_what_is_estimated_is_marked_and_never_said_to_be_everything():
+def test_estimates_are_marked_and_their_share_is_never_100_percent():
     stats = ProxyStats(1, "h", "ipc:///x", "b", "1", now=9.0, plane=PlaneStats(observed=0.99999))
     assert topic_table([TopicStats("a", 7, 8, 9.0, 10.0, last=1.0)], stats, 80)[1].split() == [
         "a", "~7", "~9.0", "~8", "B", "~10", "B", "8.0s",

@@ -1,4 +1,4 @@
-"""Tables of who is there, whatever a proxy says of them."""
+"""Tables of endpoints and nodes, whatever facts a proxy sends."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_nodes_have_their_program_and_how_many_endpoints():
     ]
 
 
-def test_nobody_is_no_table():
+def test_without_rows_there_is_no_table():
     assert endpoint_table([], 0.0) == node_table([], 0.0) == []
 
 
@@ -34,5 +34,5 @@ def test_facts_of_any_kind_are_one_harmless_line(facts):
 
 
 @pytest.mark.parametrize("since", [None, "x", True, []])
-def test_an_age_that_nobody_knows_is_a_question_mark(since):
+def test_an_unknown_age_is_a_question_mark(since):
     assert age(since, 1.0) == "?"

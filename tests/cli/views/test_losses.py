@@ -18,7 +18,7 @@ def test_where_nothing_was_lost_there_is_nothing():
     assert losses(calm) == []
 
 
-def test_events_are_told_by_cause_the_most_first_and_with_the_nodes_that_count_them():
+def test_events_are_listed_by_cause_the_most_first_with_the_nodes_that_count_them():
     found = losses(
         record(
             dropped={"outbox": 2, "missed": 10},
@@ -36,7 +36,7 @@ def test_nodes_of_one_name_are_one():
     assert loss.where == (("a", 5),)
 
 
-def test_messages_that_nobody_read_and_hooks_that_overflowed_are_losses():
+def test_messages_to_full_nodes_and_to_full_hooks_are_losses():
     found = losses(record(messages={"busy": 3}, hooks={"dropped": 4}))
     assert [(loss.number, loss.what, loss.cause, loss.elsewhere) for loss in found] == [
         (3, "message", "busy", 0),
@@ -44,7 +44,7 @@ def test_messages_that_nobody_read_and_hooks_that_overflowed_are_losses():
     ]
 
 
-def test_a_cause_of_a_newer_version_is_told_by_its_name():
+def test_a_cause_of_a_newer_version_keeps_its_name():
     (loss,) = losses(record(dropped={"gremlins": 1}))
     assert loss.cause == "gremlins"
     assert "newer version" in loss.why

@@ -30,7 +30,7 @@ def shown(stats, columns=80, endpoints=(), **how):
     return overview(Status(stats, [{"endpoint": each} for each in endpoints], [], False), ADDRESS, columns, **how)
 
 
-def test_a_calm_fabric_is_told_calmly():
+def test_a_fabric_without_problems_is_shown_in_a_few_lines():
     lines = shown(record(process=ProcessStats(0, 41_000_000, 49, 20_000, 4)))
     assert lines[:2] == [
         "proxy     up 3d at ipc:///run/fabric, pid 42 on h, version 1.2,",
@@ -41,14 +41,14 @@ def test_a_calm_fabric_is_told_calmly():
     assert "no node is here" in lines
 
 
-def test_what_is_estimated_is_marked_and_says_how_much_was_seen():
+def test_estimates_are_marked_with_the_share_that_was_sampled():
     plane = PlaneStats(alive=True, probed=0.1, round_trip=0.001, events=1_000, observed=0.042, rate=10.0, topics=1)
     lines = "\n".join(shown(record(plane=plane, busiest=(TopicStats("a.b", 900, 5),))))
     assert "~1,000 so far (estimated: 4.2 % was looked at)" in lines
     assert re.search(r"a\.b +~900 +~0\.0", lines)
 
 
-def test_what_is_retained_is_told_where_something_is():
+def test_retained_events_are_counted_if_there_are_any():
     plane = replace(ALIVE, retained=1, retained_bytes=1_500)
     assert "retained  1 last event, 1.5 kB" in shown(record(plane=plane))
     plane = replace(plane, retained=1_200, retained_evicted=3, retained_missed=4)
@@ -76,7 +76,7 @@ def test_every_loss_is_red_with_its_cause_and_its_nodes():
     assert not any("\x1b" in line for line in shown(stats))
 
 
-def test_nodes_in_trouble_come_first_and_what_is_left_out_is_said():
+def test_nodes_with_problems_come_first_and_the_number_of_others_is_shown():
     members = [member(f"n{i:02}") for i in range(10)]
     members += [member("slow", backlog=3), member("lossy", dropped={"missed": 1})]
     lines = shown(record(nodes=1_200, members=tuple(members), truncated=True))
@@ -119,7 +119,7 @@ def test_endpoints_are_named_as_far_as_a_line_holds_them():
         (PlaneStats(), SILENCE_TIMEOUT + 1, True),  # never answered
         (PlaneStats(False, 1.5, 0.001), 99.0, False),  # late by a beat
         (PlaneStats(False, SILENCE_TIMEOUT + 1, 0.001), 99.0, True),
-        (PlaneStats(True, SILENCE_TIMEOUT + 1, 0.001), 99.0, True),  # who looks after it is stuck
+        (PlaneStats(True, SILENCE_TIMEOUT + 1, 0.001), 99.0, True),  # the thread that probes it is stuck
     ],
 )
 def test_a_plane_is_silent_when_nothing_came_through_for_a_while(plane, uptime, silent):

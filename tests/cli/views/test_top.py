@@ -1,4 +1,4 @@
-"""What `fabric top` shows of a record."""
+"""The screen of `fabric top`, made from a record."""
 
 import re
 from dataclasses import replace
@@ -42,7 +42,7 @@ def column(lines, name):
     return [line.split()[0] for line in lines[start + 1 :]]
 
 
-def test_the_header_says_how_the_proxy_is_what_passes_and_that_nothing_was_lost():
+def test_the_header_has_the_proxy_the_traffic_and_the_losses():
     assert shown(colour=False)[1:6] == [
         "proxy   up 2h  pid 4242 on host  version 1.2.3",
         "uses    33.0 MB of memory  1 % of a core  50 of 1,024 descriptors",
@@ -148,7 +148,7 @@ def test_a_plane_that_passes_nothing_on_is_red():
     assert "\x1b[31mevents  the event plane passes nothing on\x1b[0m" in shown(Snapshot("", stats))
 
 
-def test_what_is_estimated_is_marked():
+def test_estimates_are_marked():
     stats = replace(STATS, plane=replace(STATS.plane, observed=0.5))
     assert "~1,234,567" in "".join(shown(Snapshot("", stats)))
 

@@ -1,4 +1,4 @@
-"""What the keys of `fabric top` do."""
+"""The effect of keys on the view of `fabric top`."""
 
 import pytest
 

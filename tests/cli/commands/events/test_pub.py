@@ -8,7 +8,7 @@ from fabric.testing import ProxyProcess, wait_until
 
 @pytest.fixture
 def heard(node, root):
-    """What is published below `root`, as it comes."""
+    """The events below `root`, as they come."""
     with node.events(f"{root}.**", limit=1_000_000, timeout=20) as events:
         events.subscription.wait_ready(everyone=True)
         yield events
@@ -21,7 +21,7 @@ def test_one_event_published_right_after_start_is_never_lost(start, url, heard, 
     assert all(command.out == command.err == "" for command in commands)
 
 
-def test_the_payload_is_the_json_or_empty_and_src_is_what_it_says(start, url, heard, root):
+def test_the_payload_is_the_json_or_empty_and_may_set_src(start, url, heard, root):
     assert start("pub", f"{root}.a", "--url", url).end() == 0
     assert next(heard).keys() == {"type", "ts", "src"}
     assert start("pub", f"{root}.b", '{"src": "door", "deep": {"a": [1, null, "ü"]}}', "--url", url).end() == 0
@@ -81,7 +81,7 @@ def test_what_was_published_before_it_was_cut_short_has_left(end, status, start,
     assert command.err.strip() == ""
 
 
-def test_it_can_wait_until_somebody_listens(start, url, fabric_node, root):
+def test_it_can_wait_for_a_subscriber(start, url, fabric_node, root):
     command = start("pub", f"{root}.a", "--wait-subs", "--url", url)
     late = fabric_node("late", url=url)
     with late.events(f"{root}.*", timeout=20) as events:
@@ -89,7 +89,7 @@ def test_it_can_wait_until_somebody_listens(start, url, fabric_node, root):
     assert command.end() == 0
 
 
-def test_if_nobody_listens_in_time_it_is_a_4_and_nothing_is_published(start, url, root):
+def test_without_a_subscriber_in_time_it_ends_with_4_and_publishes_nothing(start, url, root):
     command = start("pub", f"{root}.a", "--wait-subs", "--timeout", "0.3", "--url", url)
     assert command.end() == 4
     assert command.err == f"fabric: nobody subscribed to {root}.a within 0.3 s\n"
@@ -154,7 +154,7 @@ def test_events_that_were_dropped_while_the_link_was_down_are_a_failure(fabric_n
     assert failure.value.code == FAILED
 
 
-def test_at_a_terminal_it_says_what_it_did_and_whether_anybody_listened(start, url, heard, root):
+def test_at_a_terminal_it_prints_what_it_published_and_whether_there_was_a_subscriber(start, url, heard, root):
     listened = start("pub", f"{root}.a", "--repeat", "2", "--interval", "0", "--url", url, terminal=True)
     alone = start("pub", f"not-{root}.a", "--url", url, terminal=True)
     assert (listened.end(), alone.end()) == (0, 0)

@@ -8,7 +8,7 @@ from cli.main import run
 from fabric.testing import ProxyProcess, wait_until
 from tests.cli.running import FABRIC, wait_for_rest
 
-#: What our own colours and tables are made of.
+#: The escape sequences of our own colours and tables.
 OURS = re.compile(r"\x1b\[(\d+(;\d+)*m|H|K|J|\?1049[hl])")
 
 
@@ -75,7 +75,7 @@ def test_without_a_pattern_it_is_everything_but_the_systems_own(start, url, node
     assert "fabric." not in command.out
 
 
-def test_its_own_link_is_shown_to_who_asks_for_the_systems_topics(start, url):
+def test_its_own_link_is_shown_if_the_systems_topics_are_asked_for(start, url):
     command = start("tap", "fabric.**", "--url", url, "--topics-only")
     command.wait_for("fabric.link.up\n")
 
@@ -132,7 +132,7 @@ def test_head_ends_it_quietly_even_if_nothing_more_comes(url, node, root):
         assert shell.communicate(timeout=20) == (f"{root}.x\n0 0\n", "")
 
 
-def test_what_a_slow_reader_costs_is_dropped_here_counted_and_told(tap, node, root):
+def test_a_slow_reader_loses_events_here_which_are_counted_and_reported(tap, node, root):
     count = 30_000
     command = tap("--field", "n")
     for n in range(count):
@@ -150,7 +150,7 @@ def test_what_a_slow_reader_costs_is_dropped_here_counted_and_told(tap, node, ro
     assert shown == sorted(shown)
 
 
-def test_a_gap_is_told(tap, forger, root):
+def test_a_gap_is_reported(tap, forger, root):
     command = tap("--topics-only")
     forger.wait_for_subscriber(f"{root}.".encode())
     # Holes count as gaps one second after subscribing.
@@ -162,7 +162,7 @@ def test_a_gap_is_told(tap, forger, root):
     assert re.search(rf"-- missed \d+ events of {root}\.x from forger", command.err)
 
 
-def test_a_lost_link_is_told_and_survived(start, fabric_node):
+def test_a_lost_link_is_reported_and_survived(start, fabric_node):
     with ProxyProcess() as proxy:
         node = fabric_node("other", url=proxy.url)
         command = start("tap", "--url", proxy.url, "--topics-only")
@@ -209,7 +209,7 @@ def test_at_a_terminal_it_says_when_it_taps_and_uses_colour(tap, node, root, url
     assert "Traceback" not in command.out
 
 
-def test_no_colour_where_somebody_asked_for_none(tap, node, root):
+def test_without_colour_where_the_environment_forbids_it(tap, node, root):
     command = tap("--count", "1", terminal=True, env={"NO_COLOR": "1"})
     node.publish(f"{root}.x")
     assert command.end() == 0

@@ -39,7 +39,7 @@ def record(proxy):
 
 
 def screens(command):
-    """What was drawn, one list of lines each; the last one may not be complete."""
+    """The drawings, one list of lines each; the last one may be incomplete."""
     drawn = command.out.split("\x1b[H\x1b[K")[1:]
     return [
         [SGR.sub("", line).removeprefix("\x1b[K") for line in each.split("\x1b[J")[0].splitlines()] for each in drawn
@@ -144,7 +144,7 @@ def test_paused_it_asks_nothing_until_it_goes_on(traffic, busy, start):
     command.interrupt()
 
 
-def test_it_says_that_the_proxy_is_away_and_goes_on_when_it_is_back(traffic, busy, start):
+def test_it_reports_that_the_proxy_has_gone_and_goes_on_when_it_is_back(traffic, busy, start):
     command = start("top", "--interval", "0.1", "--url", busy.url, terminal=True, size=(120, 24))
     command.wait_for("order.created")
     busy.kill()

@@ -1,4 +1,4 @@
-"""`fabric topics`: what passed a proxy of its own."""
+"""`fabric topics`, at a proxy of its own."""
 
 import orjson
 import pytest
@@ -15,7 +15,7 @@ PASSED = (("order.many", 30, 1), ("order.large", 3, 5_000), ("other.late", 10, 1
 
 @pytest.fixture(scope="module")
 def passed(runtime_dir):
-    """The address of a proxy that has seen `PASSED`, and one event that nobody subscribed to."""
+    """The address of a proxy that has passed `PASSED` on, and not one event without a subscriber."""
     with ProxyProcess() as proxy:
         with (
             connect("writer", url=proxy.url, bus=Bus()) as writer,

@@ -1,4 +1,4 @@
-"""`fabric trace`: who would get an event."""
+"""`fabric trace`: the subscriptions that a topic matches."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def service(fabric_proxy):
         yield process
 
 
-def test_it_shows_who_would_get_it_and_who_nearly_would(service, fabric_proxy, start):
+def test_it_shows_the_matching_and_the_nearly_matching_subscriptions(service, fabric_proxy, start):
     command = start("trace", "order.created", "--url", fabric_proxy.url)
     assert command.end() == 0
     lines = command.out.splitlines()
@@ -55,7 +55,7 @@ def test_it_shows_who_would_get_it_and_who_nearly_would(service, fabric_proxy, s
     assert command.err == ""
 
 
-def test_where_nobody_would_get_it_that_is_said_and_is_4(service, fabric_proxy, start):
+def test_without_a_matching_subscription_it_ends_with_4(service, fabric_proxy, start):
     command = start("trace", "invoice.sent", "--url", fabric_proxy.url)
     assert command.end() == 4
     assert command.out == "invoice.sent: 0 subscribers in 0 nodes, of 1 that answered\n"
@@ -78,7 +78,7 @@ def test_it_may_be_a_topic_of_the_systems_own(fabric_proxy, fabric_node, capfd):
     assert "fabric.node.*" in capfd.readouterr().out
 
 
-def test_a_subscriber_that_is_no_node_is_told_by_its_prefix(fabric_proxy, fabric_node, capfd):
+def test_a_subscriber_that_is_no_node_is_shown_by_its_prefix(fabric_proxy, fabric_node, capfd):
     node = fabric_node("app")
     with zmq.Context() as context, context.socket(zmq.SUB) as stranger:
         stranger.linger = 0

@@ -1,4 +1,4 @@
-"""`fabric listen`, in a process of its own: what it prints, which name it gets, how it ends."""
+"""`fabric listen`, in a process of its own: its output, its name, its end."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def test_as_json_it_is_the_whole_message(listen, node, root):
     }  # fmt: skip
 
 
-def test_who_asks_where_messages_are_only_printed_is_told_so_at_once(listen, node, root):
+def test_a_request_where_messages_are_only_printed_fails_at_once(listen, node, root):
     command = listen("--count", "1")
     with pytest.raises(RemoteError, match="only prints what arrives"):
         node.request(root, {"text": "?"}, timeout=30).wait()

@@ -1,4 +1,4 @@
-"""`fabric ls`: who is there, and who comes and goes."""
+"""`fabric ls`: the endpoints and nodes, and their joins and leaves."""
 
 import orjson
 import pytest
@@ -15,7 +15,7 @@ def there(fabric_proxy, fabric_node):
     return node
 
 
-def test_endpoints_and_nodes_are_listed_without_the_one_who_asks(there, fabric_proxy, capfd):
+def test_endpoints_and_nodes_are_listed_without_the_commands_own(there, fabric_proxy, capfd):
     assert run(["ls", "--url", fabric_proxy.url]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [each.split()[0] for each in lines if each] == ["ENDPOINT", "worker", "NODE", "app"]
@@ -29,12 +29,12 @@ def test_as_json_all_that_is_known_is_one_line(there, fabric_proxy, capfd):
     assert found["truncated"] is False
 
 
-def test_where_nobody_is_that_is_said(fabric_proxy, capfd):
+def test_an_empty_fabric_is_said_to_be_empty(fabric_proxy, capfd):
     assert run(["ls", "--url", fabric_proxy.url]) == 0
     assert capfd.readouterr().out == "no endpoint is registered\nno other node is here\n"
 
 
-def test_watching_tells_who_comes_and_goes_until_ctrl_c(there, fabric_proxy, start):
+def test_watching_prints_joins_and_leaves_until_ctrl_c(there, fabric_proxy, start):
     watching = start("ls", "--watch", "--json", "--url", fabric_proxy.url)
     watching.wait_for('"worker"')
     with there.endpoint("newcomer"):

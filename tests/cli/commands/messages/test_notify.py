@@ -1,4 +1,4 @@
-"""`fabric notify`, run in this process: what scripts for notify-hermes say, at a real endpoint."""
+"""`fabric notify`, run in this process with the options of notify-hermes, at a real endpoint."""
 
 import os
 
@@ -9,7 +9,7 @@ from cli.main import run
 
 @pytest.fixture
 def inbox(node, root):
-    """An endpoint that nobody else knows."""
+    """An endpoint of the test's own, registered."""
     with node.endpoint(root) as made:
         made.wait_ready()
         yield made
@@ -63,7 +63,7 @@ def test_without_from_it_is_the_tmux_session_if_there_is_one(notify, inbox, root
     assert [each.sender for each in inbox.poll()] == ["anonymous:tmux-1", "anonymous:Lead"]
 
 
-def test_a_failure_is_told_and_is_no_success(notify, root, capfd):
+def test_a_failure_is_printed_and_changes_the_exit_code(notify, root, capfd):
     assert notify("--to", f"{root}-nobody", "x") == 4
     assert capfd.readouterr().err.startswith("fabric: no endpoint is called")
 
@@ -82,7 +82,7 @@ def test_a_failure_is_told_and_is_no_success(notify, root, capfd):
         (["--to", "a", "x", "--config", "/nonexistent"], "cannot be read"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_what_is_wrong(notify, names, arguments, problem, capfd):
+def test_wrong_usage_ends_with_2_and_names_the_problem(notify, names, arguments, problem, capfd):
     assert notify(*(names if each == "NAMES" else each for each in arguments)) == 2
     assert problem in capfd.readouterr().err
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is no
 
 @pytest.fixture
 def typed(monkeypatch, tmp_path):
-    """The file that a session `work` writes what is typed into."""
+    """The file to which a tmux session `work` writes its input."""
     directory = tempfile.mkdtemp(prefix="fabric-tmux-")
     monkeypatch.setenv("TMUX_TMPDIR", directory)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
@@ -39,13 +39,13 @@ def is_typed(out, expected):
     return out.read_bytes() == expected
 
 
-def test_a_text_is_typed_and_it_is_told_where(typed, capfd):
+def test_a_text_is_typed_and_its_pane_is_printed(typed, capfd):
     assert pane("work", "C-c is a word;") == 0
     assert is_typed(typed, b"C-c is a word;\r")
     assert capfd.readouterr().out == "typed into work %0\n"
 
 
-def test_options_say_who_it_is_from_and_that_nothing_is_entered(typed):
+def test_options_set_the_sender_and_leave_the_text_unentered(typed):
     assert pane("work", "--from", "lead", "--no-enter", "--", "-v is missing") == 0
     assert is_typed(typed, b"[lead] -v is missing")
 
@@ -61,7 +61,7 @@ def test_interrupting_is_asked_for(typed):
     assert is_typed(typed, b"\x03x\r")
 
 
-def test_what_cannot_be_typed_into_is_told(typed, capfd):
+def test_a_pane_that_cannot_be_typed_into_is_reported(typed, capfd):
     assert pane("wor", "x") == 4
     assert capfd.readouterr().err == "fabric: tmux has no session or pane 'wor'; there are 'work'\n"
     subprocess.run(["tmux", "copy-mode", "-t", "work"], check=True)

@@ -1,4 +1,4 @@
-"""`fabric request`: what is printed of an answer, and how it ends without one."""
+"""`fabric request`: the output for an answer, and the end without one."""
 
 import re
 
@@ -16,7 +16,7 @@ def request_(url):
 
 @pytest.fixture
 def answering(node, root):
-    """A function that answers at `root` with what it is given, or with what it does."""
+    """A function that registers a handler at `root`: it returns the given value, or calls the given function."""
 
     def answer(value):
         node.endpoint(root, value if callable(value) else lambda _message: value).wait_ready()
@@ -55,7 +55,7 @@ def test_a_handler_that_raises_ends_with_1_and_its_words_are_harmless(request_, 
     assert f"fabric: the handler of {root!r} raised ValueError: no\\u001b[2J\n" in capfd.readouterr().err
 
 
-def test_nobody_there_ends_with_4(request_, root, capfd):
+def test_an_unknown_endpoint_ends_with_4(request_, root, capfd):
     assert request_(root, "x") == 4
     assert f"no endpoint is called {root!r}" in capfd.readouterr().err
 

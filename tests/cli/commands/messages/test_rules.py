@@ -1,4 +1,4 @@
-"""`fabric rules`: looks at files of rules, and does nothing of what they say."""
+"""`fabric rules`: checks and lists files of rules, without acting on them."""
 
 import io
 import sys
@@ -36,12 +36,12 @@ def file(tmp_path):
     return str(path)
 
 
-def test_check_says_what_is_in_a_file(file, capfd):
+def test_check_summarizes_a_file(file, capfd):
     assert run(["rules", "check", file]) == 0
     assert capfd.readouterr().out == f"{file} is right: 3 rules, 1 of them for events\n"
 
 
-def test_check_says_what_is_wrong_where_and_ends_with_2(tmp_path, capfd):
+def test_check_reports_a_mistake_with_its_place_and_ends_with_2(tmp_path, capfd):
     path = tmp_path / "rules.toml"
     path.write_text('[[rule]]\nprint = "{\x1b}"\n'.replace("\x1b", "\\u001b"))
     assert run(["rules", "check", str(path)]) == 2
@@ -63,7 +63,7 @@ def test_test_shows_what_a_message_would_do_and_does_nothing(file, capfd, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["rules.toml"]
 
 
-def test_test_takes_a_whole_message_too_and_can_say_it_as_json(file, capfd):
+def test_test_takes_a_whole_message_too_and_can_print_json(file, capfd):
     message = orjson.dumps({"from": "w", "body": {"type": "task_x", "text": "-f"}}).decode()
     assert run(["rules", "test", file, "--message", message, "--json"]) == 0
     said = [orjson.loads(line) for line in capfd.readouterr().out.splitlines()]
@@ -133,7 +133,7 @@ def test_convert_writes_toml_and_never_over_something(tmp_path, capfd):
     assert "is there already" in capfd.readouterr().err
 
 
-def test_convert_says_what_is_wrong_with_an_old_file(tmp_path, capfd):
+def test_convert_reports_what_is_wrong_with_an_old_file(tmp_path, capfd):
     (tmp_path / "old.yaml").write_text("callbacks:\n  - match_type: a\n    command: a | b\n")
     assert run(["rules", "convert", str(tmp_path / "old.yaml")]) == 2
     assert "old.yaml:3: callbacks[1].command: this needs a shell" in capfd.readouterr().err

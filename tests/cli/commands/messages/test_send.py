@@ -16,7 +16,7 @@ SIX = [f"name-{number}" for number in range(6)]
 
 @pytest.fixture
 def inbox(node, root):
-    """An endpoint that nobody else knows."""
+    """An endpoint of the test's own, registered."""
     with node.endpoint(root) as made:
         made.wait_ready()
         yield made
@@ -30,7 +30,7 @@ def send(url):
 
 @pytest.fixture
 def stdin(monkeypatch):
-    """A function that says what is on stdin."""
+    """A function that sets the bytes on stdin."""
 
     def say(data):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -38,7 +38,7 @@ def stdin(monkeypatch):
     return say
 
 
-def test_a_text_arrives_and_its_delivery_is_told(send, inbox, root, capfd):
+def test_a_text_arrives_and_its_delivery_is_printed(send, inbox, root, capfd):
     assert send(root, "hellö") == 0
     [message] = inbox.poll()
     assert message.body == {"text": "hellö"}
@@ -71,7 +71,7 @@ def test_as_registers_the_name_for_the_moment_and_it_is_stamped(send, inbox, roo
     assert f"{root}-boss" not in {each["endpoint"] for each in node.endpoints()}
 
 
-def test_as_a_name_that_another_holds_sends_nothing_and_says_who_holds_it(send, inbox, root, capfd):
+def test_as_a_name_that_another_node_holds_sends_nothing_and_names_the_holder(send, inbox, root, capfd):
     assert send(root, "x", "--as", root) == 1
     err = capfd.readouterr().err
     assert (
@@ -80,7 +80,7 @@ def test_as_a_name_that_another_holds_sends_nothing_and_says_who_holds_it(send, 
     assert inbox.poll() == []
 
 
-def test_from_says_so_and_proves_nothing(send, inbox, root, capfd):
+def test_from_is_a_claim_and_marked_anonymous(send, inbox, root, capfd):
     assert send(root, "x", "--from", root) == 0
     assert inbox.receive(5).sender == f"anonymous:{root}"
     assert send(root, "x", "--from", "a", "--as", "b") == 2
@@ -98,7 +98,7 @@ def test_a_channel_survives_every_hop_and_an_answer_unchanged(send, inbox, root,
     assert asked.wait() == {"channel": channel}
 
 
-def test_a_name_that_nobody_has_ends_with_4_and_similar_ones_are_told(send, inbox, root, capfd):
+def test_an_unknown_name_ends_with_4_and_similar_ones_are_printed(send, inbox, root, capfd):
     assert send(f"{root}x", "hi") == 4
     assert capfd.readouterr().err == f"fabric: no endpoint is called '{root}x'; did you mean '{root}'?\n"
 
@@ -155,7 +155,7 @@ def test_without_waiting_it_is_passed_on_all_the_same(send, inbox, root, capfd):
         ([], "TO"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, problem, send, capfd):
+def test_wrong_usage_ends_with_2_and_names_the_problem(arguments, problem, send, capfd):
     assert send(*arguments) == 2
     assert problem in capfd.readouterr().err
 

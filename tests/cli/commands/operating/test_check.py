@@ -24,7 +24,7 @@ def check(capfd):
     """A function that runs `fabric check`: exit code, and its line."""
 
     def run_it(url, *options):
-        capfd.readouterr()  # what nodes of this process had to say
+        capfd.readouterr()  # drop the log of nodes of this process
         code = run(["check", *options, *(("--url", url) if url else ())])
         printed = capfd.readouterr()
         assert printed.err == ""
@@ -74,7 +74,7 @@ def test_where_nothing_listens_it_is_down(check, lonely_url, fabric_proxy):
     assert line.startswith("FABRIC CRITICAL - no proxy is running at ")
 
 
-def test_a_host_that_swallows_what_is_sent_to_it_is_down(check):
+def test_a_host_that_drops_all_packets_is_down(check):
     with full_backlog() as url:
         code, line = check(url, *SOON)
     assert (code, line) == (3, f"down: cannot reach {url}: it takes no connection within 0.4 s")

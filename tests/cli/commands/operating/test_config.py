@@ -1,4 +1,4 @@
-"""`fabric config`: what is in effect, and where it was said."""
+"""`fabric config`: the settings in effect, and their sources."""
 
 import orjson
 import pytest
@@ -92,7 +92,7 @@ def test_variables_that_are_no_settings_are_listed_and_are_no_error(config):
     assert lines[-3:] == ["not known as settings:", "  FABRIC_SETTEL; did you mean FABRIC_SETTLE?", "  FABRIC_XYZ"]
 
 
-def test_what_is_wrong_is_named_and_the_rest_is_shown(config, file):
+def test_wrong_settings_are_named_and_the_others_shown(config, file):
     path = file("[proxy]\nsettel = 1\nlog_backups = 'x'\ntimeout = 7\n[other]")
     code, lines, err = config(FABRIC_AUTOSTART="maybe")
     assert code == 2
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_read_is_named_once_and_the_rest_is_shown(text, co
     assert row(lines, "settle", "[proxy]")[2] == "5 seconds"
 
 
-def test_what_somebody_else_wrote_acts_on_no_terminal(config, file):
+def test_texts_of_other_programs_do_not_act_on_the_terminal(config, file):
     file("[fabric]\nnode = \"\\u001b[2J\"\n['\\u001b']")
     _, lines, err = config("--url", "x\x1b[2J")
     assert all(line.isprintable() for line in [*lines, *err.splitlines()])

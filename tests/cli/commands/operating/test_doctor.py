@@ -1,4 +1,4 @@
-"""`fabric doctor` against what is really wrong: other packages of our names, rights, proxies that are stopped or killed."""
+"""`fabric doctor` with real problems: other packages of our names, rights, proxies that are stopped or killed."""
 
 import os
 import shutil
@@ -102,7 +102,7 @@ def test_other_commands_say_where_to_look_when_another_package_is_in_the_way(tmp
 # Settings, address, directory
 
 
-def test_every_mistake_in_the_settings_is_told_with_its_place(doctor, tmp_path):
+def test_every_mistake_in_the_settings_is_reported_with_its_place(doctor, tmp_path):
     path = tmp_path / "fabric.toml"
     path.write_text("[fabric]\nmax_byte = 5\n\n[proxy]\nsettle = 'long'\n")
     status, found = doctor(env={"FABRIC_CONFIG": str(path), "FABRIC_AUTOSTRAT": "0"})
@@ -121,7 +121,7 @@ def test_an_address_that_is_none_is_wrong_and_the_rest_is_still_looked_at(doctor
     assert {"packages", "limits"} <= {each.what for each in found}
 
 
-def test_it_says_who_named_the_address(doctor, fabric_proxy):
+def test_it_reports_the_source_of_the_address(doctor, fabric_proxy):
     _, found = doctor(env={"FABRIC_URL": fabric_proxy.url})
     assert Finding(OK, "address", f"{fabric_proxy.url}, from FABRIC_URL") in found
     _, found = doctor("--url", fabric_proxy.url)
@@ -173,12 +173,12 @@ def test_a_proxy_that_was_stopped_is_named_with_what_continues_it(doctor, fabric
 def test_sockets_that_a_killed_proxy_left_are_a_warning(doctor, fabric_proxy):
     fabric_proxy.kill()
     status, found = doctor("--url", fabric_proxy.url)
-    assert status == 1  # somebody named the address
+    assert status == 1  # the address was given
     (left,) = bad(found, WARNING)
     assert left.text == "a proxy was killed here, and left 3 sockets behind: messages, events-in, events-out"
 
 
-def test_a_lock_without_a_proxy_says_who_holds_it(doctor, place):
+def test_the_holder_of_a_lock_without_a_proxy_is_reported(doctor, place):
     directory = place / "fabric"
     directory.mkdir(mode=0o700)
     (directory / "proxy.lock").write_text("pid 4242 on elsewhere\n")
@@ -213,7 +213,7 @@ def test_a_second_proxy_at_the_embedded_default_is_a_warning(doctor, fabric_prox
         second.stop()
 
 
-# What the proxy says
+# A proxy that answers
 
 
 def test_what_was_lost_is_a_warning_that_names_the_node_and_a_way_out(doctor, fabric_node):

@@ -57,7 +57,7 @@ def test_an_address_that_others_can_reach_is_refused_unless_one_insists(start):
     assert "--insecure" in refused.err
 
 
-def test_it_listens_at_its_users_default_if_nobody_says_where(start):
+def test_without_an_address_it_listens_at_the_users_default(start):
     with tempfile.TemporaryDirectory(prefix="fc-") as directory:
         env = {"FABRIC_RUNTIME_DIR": directory}
         proxy = start("proxy", "--settle", "0", env=env)
@@ -74,7 +74,7 @@ def test_wrong_settings_are_wrong_usage(options, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_it_ends_by_itself_when_nobody_has_been_there_for_so_long(start, address, fabric_node):
+def test_it_ends_by_itself_after_a_time_without_nodes(start, address, fabric_node):
     proxy = start("proxy", "--url", address, "--settle", "0", "--idle-exit", "0.5")
     proxy.wait_for("listening on", "err")
     fabric_node("visitor", url=address).close()
@@ -190,7 +190,7 @@ def test_one_that_does_not_answer_is_up_but_unhealthy(fabric, address):
         os.kill(pid, signal.SIGCONT)
 
 
-def test_one_that_cannot_be_reached_is_told_apart_from_one_that_does_not_run(capfd):
+def test_a_proxy_that_cannot_be_reached_is_distinguished_from_one_that_does_not_run(capfd):
     assert run(["proxy", "status", "--url", "tcp://nobody.invalid:7400", "--json"]) == 3
     printed = capfd.readouterr()
     assert orjson.loads(printed.out)["state"] == "not reachable"
@@ -228,7 +228,7 @@ def test_a_hook_that_cannot_run_is_wrong_usage_and_nothing_is_stopped_for_it(com
     assert status(address)["boot"] == boot
 
 
-def test_a_hook_that_cannot_run_keeps_nobody_from_looking_or_stopping(fabric, monkeypatch):
+def test_a_hook_that_cannot_run_does_not_keep_status_and_stop_from_working(fabric, monkeypatch):
     monkeypatch.setenv("FABRIC_HOOKS", "/nonexistent")
     assert fabric("status")[0] == 3
     assert fabric("stop")[0] == 0
@@ -246,7 +246,7 @@ def test_each_has_help_with_examples(command, capfd):
     assert capfd.readouterr().out.count(f"\n    fabric proxy {command}") >= 2
 
 
-def test_what_a_proxy_says_of_itself_is_shown_harmlessly():
+def test_the_facts_of_a_proxy_are_escaped():
     nasty = "\x1b[2J\n"
     stats = ProxyStats(
         1, nasty, nasty, nasty, nasty, log=nasty, messages={nasty: 1}, hooks={nasty: 2}, programs=(nasty,)

@@ -91,12 +91,12 @@ def test_a_loss_is_red_names_its_cause_and_its_node_and_fails_if_one_is_strict(p
             "careless",
             {"unencodable": 3},
         )
-    # What a node has lost stays known when it has gone.
+    # The losses of a node stay known when it has gone.
     wait_until(lambda: not record(proxy.url).members)
     assert "nodes that are gone 3" in status().out
 
 
-def test_what_an_outbox_gave_up_while_the_proxy_was_away_is_told(proxy, status, fabric_node):
+def test_events_that_an_outbox_dropped_while_the_proxy_was_away_are_shown(proxy, status, fabric_node):
     with (
         fabric_node("reader", url=proxy.url) as reader,
         fabric_node("writer", url=proxy.url, outbox_events=5) as writer,
