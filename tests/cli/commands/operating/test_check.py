@@ -1,5 +1,6 @@
 """`fabric check`, as a health check runs it: one line and a code, whatever is at the address."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -15,8 +16,8 @@ from proxy.events.plane import EventPlane
 from proxy.stats import ProxyStats
 from tests.cli.fabrics import TIMEOUT, directory, full_backlog, lose, record, router, wait_for_report
 
-#: Short, where an answer is not expected.
-SOON = ("--timeout", "0.5")
+#: A short timeout, for tests in which no answer comes.
+SHORT = ("--timeout", "0.5")
 
 
 @pytest.fixture
@@ -76,8 +77,9 @@ def test_where_nothing_listens_it_is_down(check, lonely_url, fabric_proxy):
 
 def test_a_host_that_drops_all_packets_is_down(check):
     with full_backlog() as url:
-        code, line = check(url, *SOON)
-    assert (code, line) == (3, f"down: cannot reach {url}: it takes no connection within 0.4 s")
+        code, line = check(url, *SHORT)
+    assert code == 3
+    assert re.fullmatch(rf"down: cannot reach {url}: it takes no connection within 0\.\d s", line)
 
 
 #: The command on a machine whose resolver hangs, and nothing in Python can end that.
@@ -90,10 +92,10 @@ main()
 
 
 def test_a_name_that_is_looked_up_forever_is_down():
-    command = [sys.executable, "-P", "-c", _HANGS, "check", "--url", "tcp://proxy.example:7400", *SOON]
+    command = [sys.executable, "-P", "-c", _HANGS, "check", "--url", "tcp://proxy.example:7400", *SHORT]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (3, "")
-    assert done.stdout.startswith("down: cannot reach tcp://proxy.example:7400: no connection within 0.5 s")
+    assert re.match(r"down: cannot reach tcp://proxy\.example:7400: no connection within \d\.\d s", done.stdout)
 
 
 # Something that does not answer
@@ -102,9 +104,9 @@ def test_a_name_that_is_looked_up_forever_is_down():
 def test_a_proxy_that_is_stopped_is_unhealthy(start, fabric_proxy):
     fabric_proxy.signal(signal.SIGSTOP)
     for options, code in (((), 1), (("--format", "nagios"), 2)):
-        found = start("check", "--url", fabric_proxy.url, *SOON, *options)
+        found = start("check", "--url", fabric_proxy.url, *SHORT, *options)
         assert (found.end(), found.err) == (code, "")
-        assert f"something listens at {fabric_proxy.url}, but neither plane answered within 0." in found.out
+        assert f"something listens at {fabric_proxy.url}, but neither plane answered within " in found.out
 
 
 def test_a_socket_whose_queue_is_full_is_unhealthy(check):
@@ -114,14 +116,14 @@ def test_a_socket_whose_queue_is_full_is_unhealthy(check):
 
 def test_another_program_is_unhealthy(check):
     with socket.create_server(("127.0.0.1", 0)) as other:
-        code, line = check(f"tcp://127.0.0.1:{other.getsockname()[1]}", *SOON)
+        code, line = check(f"tcp://127.0.0.1:{other.getsockname()[1]}", *SHORT)
     assert code == 1
     assert line.endswith("it is stopped or stuck, or it is no proxy")
 
 
 def test_a_zeromq_program_that_talks_nonsense_is_unhealthy(check):
     with router(lambda frames: [b"junk"]) as url:
-        assert check(url, *SOON)[0] == 1
+        assert check(url, *SHORT)[0] == 1
 
 
 def test_a_proxy_whose_event_plane_is_dead_is_unhealthy_although_it_answers_messages(check):
@@ -131,9 +133,9 @@ def test_a_proxy_whose_event_plane_is_dead_is_unhealthy_although_it_answers_mess
         return [b"PONG", frames[1], b"0"] if frames[0] == b"PING" else [b"RECORD", frames[1], orjson.dumps(healthy)]
 
     with router(answer) as url:
-        code, line = check(url, *SOON)
+        code, line = check(url, *SHORT)
     assert code == 1
-    assert f"something listens at {url}, but no event came through within 0." in line
+    assert f"something listens at {url}, but no event came through within " in line
     assert line.endswith("; messages are answered")
 
 
@@ -146,7 +148,7 @@ def test_a_proxy_whose_message_plane_is_dead_is_unhealthy_although_events_pass(c
         )
         events.start()
         try:
-            code, line = check(f"ipc://{path}", *SOON)
+            code, line = check(f"ipc://{path}", *SHORT)
         finally:
             events.stop()
     assert code == 1
