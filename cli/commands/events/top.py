@@ -17,7 +17,7 @@ from cli.query import address_of, answered
 from cli.terminal.output import Output
 from cli.terminal.screen import Screen
 from cli.views.top import Snapshot, frame, plain
-from cli.views.top_keys import NODES, SORTS, TOPICS, TopView, keys_of, pressed
+from cli.views.top_keys import DEFAULT_SORT, NODES, SORTS, TOPICS, TopView, keys_of, pressed
 from fabric.config.address import Address
 from fabric.errors import ProxyError
 from proxy import client

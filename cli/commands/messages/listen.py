@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from cli.commands.messages.send import endpoint_log_muted
 from cli.exits import DONE, INTERRUPTED, TIMED_OUT, complain
 from cli.join import LinkNotes, joined
 from cli.listen.loop import HandledCount, close, follow
 from cli.listen.printer import Printer
 from cli.listen.program import ProgramHandler, resolved
 from cli.listen.rules import applied, configured_router
+from cli.message import endpoint_log_muted
 from cli.options import SECONDS, EndpointParam, proxy_options
 from cli.terminal.output import Output, note, note_to_terminal
 from cli.terminal.text import safe

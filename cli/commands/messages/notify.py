@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.commands.messages.send import body_of, deliver
+from cli.message import body_of, deliver
 from cli.options import EndpointParam, autostart_option, timeout_option
 from fabric import tmux
 from fabric.protocol.fields import MAX_TTL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cli.commands.messages.send import stdin_text
 from cli.exits import NOBODY, Failure
+from cli.message import stdin_text
 from cli.terminal.text import safe
 from fabric import tmux
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from cli.commands.messages.send import body_of, message_options, registered_as
 from cli.join import joined
+from cli.message import body_of, message_options, registered_as
 from cli.options import EndpointParam, proxy_options
 from cli.terminal.output import note
 from cli.terminal.text import safe, to_json

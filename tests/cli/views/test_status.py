@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cli.terminal.text import cells
-from cli.views.status import is_silent, overview
+from cli.views.status import SILENCE_TIMEOUT, is_silent, overview
 from fabric.config.address import parse_address
 from fabric.protocol.node_report import Report
 from proxy.client import Status
