@@ -6,7 +6,6 @@ import is caught here, like any other. To add a command: one line in `SECTIONS`,
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import signal
@@ -82,6 +81,8 @@ class Commands(click.Group):
         """See click."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            import difflib
+
             similar = difflib.get_close_matches(name, COMMANDS, n=2)
             hint = (
                 f" Did you mean {' or '.join(map(repr, similar))}?"
