@@ -18,6 +18,8 @@ from tests.cli.fabrics import TIMEOUT, directory, full_backlog, lose, record, ro
 
 #: A short timeout, for tests in which no answer comes.
 SHORT = ("--timeout", "0.5")
+#: Longer, for tests in which one plane answers and the other does not.
+LONGER = ("--timeout", "3")
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ def test_a_proxy_whose_event_plane_is_dead_is_unhealthy_although_it_answers_mess
         return [b"PONG", frames[1], b"0"] if frames[0] == b"PING" else [b"RECORD", frames[1], orjson.dumps(healthy)]
 
     with router(answer) as url:
-        code, line = check(url, *SHORT)
+        code, line = check(url, *LONGER)
     assert code == 1
     assert f"something listens at {url}, but no event came through within " in line
     assert line.endswith("; messages are answered")
@@ -148,7 +150,7 @@ def test_a_proxy_whose_message_plane_is_dead_is_unhealthy_although_events_pass(c
         )
         events.start()
         try:
-            code, line = check(f"ipc://{path}", *SHORT)
+            code, line = check(f"ipc://{path}", *LONGER)
         finally:
             events.stop()
     assert code == 1
