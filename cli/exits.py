@@ -15,8 +15,8 @@ import sys
 
 import click
 
-from cli.terminal.text import safe
 from fabric.errors import DeliveryTimeout, FabricError, NoSuchEndpoint, NotConnected, NotReady, SettingsError
+from fabric.system.terminal import safe
 
 DONE, FAILED, USAGE, NO_PROXY, NOBODY, TIMED_OUT = range(6)
 INTERRUPTED = 130

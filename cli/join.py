@@ -10,13 +10,13 @@ import click
 
 from cli.exits import NO_PROXY, Failure
 from cli.terminal.output import note
-from cli.terminal.text import safe
 from fabric.bus.bus import Bus
 from fabric.config.settings import Settings, load
 from fabric.errors import NotReady, ProxyError
 from fabric.node.connect import connect
 from fabric.node.node import Node
 from fabric.system.autostart import answers, ensure_proxy
+from fabric.system.terminal import safe
 
 #: Seconds until a proxy must have answered.
 READY_TIMEOUT = 3.0

@@ -16,11 +16,11 @@ from cli.exits import FAILED, Failure
 from cli.join import joined
 from cli.options import EndpointParam, timeout_option
 from cli.terminal.output import note
-from cli.terminal.text import safe, to_json
 from fabric.errors import NameTaken
 from fabric.node.node import Node
 from fabric.protocol.fields import MAX_TTL
 from fabric.protocol.names import EVERYBODY
+from fabric.system.terminal import safe, to_json
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

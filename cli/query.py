@@ -11,9 +11,9 @@ import click
 from cli.exits import FAILED, NO_PROXY, Failure
 from cli.options import timeout_option, url_option
 from cli.terminal.output import note
-from cli.terminal.text import safe, to_json
 from fabric.config.address import Address
 from fabric.config.settings import Settings, load
+from fabric.system.terminal import safe, to_json
 from proxy import client
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from cli.exits import DONE, FAILED, NO_PROXY, USAGE
 from cli.terminal import numbers
-from cli.terminal.text import safe, to_json
+from fabric.system.terminal import safe, to_json
 from proxy.stats import ProxyStats
 
 

@@ -7,8 +7,9 @@ from math import inf
 from time import monotonic
 
 from cli.terminal.output import Output, note
-from cli.terminal.text import safe
-from fabric.messages.endpoint import Endpoint, Message
+from fabric.messages.endpoint import Endpoint
+from fabric.messages.message import Message
+from fabric.system.terminal import safe
 
 #: Seconds between checks of conditions that send no wake-up: stdout has lost its reader, the file of rules has changed.
 POLL_INTERVAL = 0.2

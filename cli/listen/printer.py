@@ -6,9 +6,9 @@ from time import localtime, strftime
 from typing import Any
 
 from cli.terminal.output import Output
-from cli.terminal.text import bare, safe, to_json
-from fabric.messages.endpoint import Message
-from fabric.messages.message import NotAnswered
+from cli.terminal.text import bare
+from fabric.messages.message import Message, NotAnswered
+from fabric.system.terminal import safe, to_json
 
 #: Unix seconds that `localtime` takes on every platform; a `ts` beyond them is no time.
 _MAX_TS = 1e11

@@ -25,11 +25,11 @@ import orjson
 
 from cli.exits import FAILED, Failure, complain
 from cli.terminal.output import Output
-from cli.terminal.text import safe
-from fabric.messages.endpoint import Message
+from fabric.messages.message import Message
 from fabric.node.node import Node
 from fabric.system.message_environment import ProgramFailed, answer_of, environment
 from fabric.system.run_program import Ran, run
+from fabric.system.terminal import safe
 
 #: Bytes of a program's stderr that are shown.
 MAX_ERRORS = 64 * 1024

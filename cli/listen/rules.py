@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cli.terminal.output import Output, note
-from cli.terminal.text import safe
 from fabric.bus.bus import Bus
 from fabric.messages.endpoint import Endpoint
 from fabric.node.node import Node
 from fabric.rules.reading.file import Rules
 from fabric.rules.running.apply import Applier
 from fabric.rules.running.host import Handed, Host
+from fabric.system.terminal import safe
 
 if TYPE_CHECKING:
     from fabric.routes.router import Router

@@ -9,7 +9,7 @@ import orjson
 from cli.tap.reader import Event
 from cli.terminal import numbers
 from cli.terminal.table import table
-from cli.terminal.text import safe
+from fabric.system.terminal import safe
 
 #: Topics that are counted separately; the others are counted together.
 MAX_TOPICS = 10_000

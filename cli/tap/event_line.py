@@ -21,7 +21,8 @@ from time import localtime, strftime
 from typing import Any
 
 from cli.tap.reader import Event
-from cli.terminal.text import MISSING, bare, cut, find, fit, safe, to_json
+from cli.terminal.text import MISSING, bare, cut, find, fit
+from fabric.system.terminal import safe, to_json
 
 #: Makes the line of an event, given its number; None if there is nothing to show.
 Render = Callable[[Event, int], str | None]

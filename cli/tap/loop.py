@@ -17,7 +17,7 @@ from cli.tap.counts import CountsTable
 from cli.tap.event_line import Render
 from cli.tap.reader import Event, News
 from cli.terminal.output import Output, note
-from cli.terminal.text import safe
+from fabric.system.terminal import safe
 
 #: Seconds between checks of conditions that send no wake-up: stdout has lost its reader, a table is due.
 POLL_INTERVAL = 0.2

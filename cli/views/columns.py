@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from cli.terminal import numbers
 from cli.terminal.table import RED, Cell, table
-from cli.terminal.text import cells, fit, safe
+from cli.terminal.text import cells, fit
+from fabric.system.terminal import safe
 from proxy.stats import NodeStats, ProxyStats, TopicStats
 
 #: Columns of a host's name.

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from cli.terminal import numbers
 from cli.terminal.table import RED, Cell, table
-from cli.terminal.text import bare, cells, fit, safe
+from cli.terminal.text import bare, cells, fit
 from cli.views.columns import NODE_COLUMNS, TOPIC_COLUMNS, Column, is_estimated
 from cli.views.status import is_silent
 from cli.views.top_keys import HELP, NODES, SORTS, TOPICS, TopView
+from fabric.system.terminal import safe
 from proxy.stats import ProxyStats
 
 #: Columns that a name keeps while there are others to leave out.

@@ -12,9 +12,9 @@ from cli.options import PatternParam
 from cli.query import address_of, answered, ask_options
 from cli.terminal import numbers
 from cli.terminal.output import Output
-from cli.terminal.text import safe, to_json
 from cli.views.columns import is_estimated, share, topic_table
 from fabric.protocol.topics import PatternTable
+from fabric.system.terminal import safe, to_json
 from proxy import client
 from proxy.stats import ProxyStats, TopicStats
 

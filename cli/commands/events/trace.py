@@ -13,8 +13,9 @@ from cli.options import TopicParam, proxy_options, timeout_option
 from cli.terminal import numbers
 from cli.terminal.output import Output
 from cli.terminal.table import table
-from cli.terminal.text import bare, safe, to_json
+from cli.terminal.text import bare
 from fabric.node.trace import Trace, TraceAnswer, TracedSubscription, near_miss
+from fabric.system.terminal import safe, to_json
 
 _GETS, _NOT = "gets it", "not"
 

@@ -16,11 +16,11 @@ from cli.listen.rules import applied, configured_router
 from cli.message import endpoint_log_muted
 from cli.options import SECONDS, EndpointParam, proxy_options
 from cli.terminal.output import Output, note, note_to_terminal
-from cli.terminal.text import safe
 from fabric.bus.bus import Bus
 from fabric.config.endpoint_name import endpoint_name
 from fabric.protocol.fields import POLICIES
 from fabric.rules.reading.file import Rules
+from fabric.system.terminal import safe
 
 
 class _Listen(click.Command):

@@ -12,12 +12,12 @@ from cli.exits import DONE
 from cli.join import joined
 from cli.options import proxy_options
 from cli.terminal.output import Output, note
-from cli.terminal.text import to_json
 from cli.views.endpoints import endpoint_table, node_table
 from fabric.bus.bus import Bus
 from fabric.errors import NotReady
 from fabric.messages.session.outcomes import Listing
 from fabric.node.node import Node
+from fabric.system.terminal import to_json
 
 #: Seconds between checks of whether stdout has a reader, which sends no wake-up.
 POLL_INTERVAL = 0.2

@@ -6,8 +6,8 @@ import click
 
 from cli.exits import NOBODY, Failure
 from cli.message import stdin_text
-from cli.terminal.text import safe
 from fabric import tmux
+from fabric.system.terminal import safe
 
 
 @click.command(short_help="Type a text into a tmux pane.")

@@ -12,7 +12,7 @@ from cli.join import joined
 from cli.message import body_of, message_options, registered_as
 from cli.options import EndpointParam, proxy_options
 from cli.terminal.output import note
-from cli.terminal.text import safe, to_json
+from fabric.system.terminal import safe, to_json
 
 
 @click.command(short_help="Send a message, and print its answer.")

@@ -14,12 +14,12 @@ from cli.exits import DONE, FAILED, NOBODY, Failure
 from cli.options import TopicParam
 from cli.terminal.output import note
 from cli.terminal.table import table
-from cli.terminal.text import safe, to_json
 from fabric.rules.item import event_item, message_item
 from fabric.rules.match import decide
 from fabric.rules.model import Rule, RuleSet
 from fabric.rules.reading.file import Rules, convert
 from fabric.rules.running.describe import actions, conditions, plan
+from fabric.system.terminal import safe, to_json
 
 #: The keys of a message that `--message` leaves out.
 _MESSAGE = {"to": "lead-agent", "from": "anonymous:test", "id": "test"}

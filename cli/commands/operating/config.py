@@ -9,11 +9,11 @@ import click
 
 from cli.exits import DONE, USAGE, complain
 from cli.terminal.table import table
-from cli.terminal.text import safe, to_json
 from fabric.config.address import default_url
 from fabric.config.schema import settings_of, similar
 from fabric.config.settings import FoundSetting, Settings, config_path, resolve, unknown_variables
 from fabric.errors import SettingsError
+from fabric.system.terminal import safe, to_json
 from proxy.settings import ProxySettings
 
 #: The tables of the settings file: class and purpose.

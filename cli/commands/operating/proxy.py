@@ -19,10 +19,12 @@ import click
 from cli.exits import DONE
 from cli.options import timeout_option
 from cli.query import answered, hint
-from cli.terminal.text import bare, safe, to_json
+from cli.terminal.text import bare
 from cli.views.endpoints import age, endpoint_table
+from fabric.config.address import Address
 from fabric.config.schema import Setting, settings_of
-from fabric.config.settings import Address, load
+from fabric.config.settings import load
+from fabric.system.terminal import safe, to_json
 from proxy import client, daemon
 from proxy.settings import ProxySettings
 

@@ -7,9 +7,9 @@ import click
 from cli.exits import DONE, FAILED
 from cli.query import address_of, answered, ask_options
 from cli.terminal.output import Output
-from cli.terminal.text import to_json
 from cli.views.losses import losses
 from cli.views.status import is_silent, overview
+from fabric.system.terminal import to_json
 from proxy import client
 from proxy.stats import ProxyStats
 

@@ -12,7 +12,7 @@ import pytest
 
 from cli.doctor.environment import Place, directory, is_locked, is_stopped, leftovers, limits, settings
 from cli.doctor.findings import OK, WRONG
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from tests.processes import stop
 
 

@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 import fabric
-from fabric.config.settings import parse_address
+from fabric.config.address import parse_address
 from fabric.protocol.events import PROBE, encode_event, encode_event_head, encode_pack, encode_topic
 from fabric.testing import ProxyProcess, wait_until
 from proxy import client

@@ -11,8 +11,9 @@ import pytest
 
 from cli.commands.operating import proxy as commands
 from cli.main import run
+from fabric.config.address import parse_address
 from fabric.config.schema import settings_of
-from fabric.config.settings import load, parse_address
+from fabric.config.settings import load
 from fabric.testing import wait_until
 from proxy import client, daemon
 from proxy.settings import ProxySettings
