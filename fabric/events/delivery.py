@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from fabric.bus.bus import Bus
 from fabric.bus.subscription import Subscription
 from fabric.errors import WireError
-from fabric.events.gaps import DELIVER, DROP, HOLD, Gap, GapDetector, Subscribers, Verdict
+from fabric.events.gaps import DELIVER, DROP, HOLD, Fate, Gap, GapDetector, Subscribers
 from fabric.events.recovery import Key, RecoveryResult
 from fabric.protocol.events import Event, decode_events
 
@@ -204,21 +204,21 @@ class EventDelivery:
 
         return answered
 
-    def _judge(self, origin: bytes, event: Event, subscribers: Subscribers, recover_above: float = 0) -> Verdict:
+    def _judge(self, origin: bytes, event: Event, subscribers: Subscribers, recover_above: float = 0) -> Fate:
         """The slow path: any event but the next number of a known topic. Also counts it, reports gaps, and holds it."""
         topic, number, envelope = event
         try:
-            verdict, gaps = self.detector.judge(origin, event, subscribers, self._clock(), recover_above)
+            fate, gaps = self.detector.judge(origin, event, subscribers, self._clock(), recover_above)
         except WireError as error:
             self.reject(error, topic.encode(errors="replace"))
             return DROP
         if gaps:
             self._report(gaps)
-        if verdict is HOLD:
+        if fate is HOLD:
             self.detector.recovery.hold((origin, topic), number, envelope, self._event_size)
-        elif verdict is DROP and envelope is not None:
+        elif fate is DROP and envelope is not None:
             self.duplicates += 1
-        return verdict
+        return fate
 
     def _report(self, gaps: Iterable[Gap]) -> None:
         for origin, src, topic, missed in gaps:

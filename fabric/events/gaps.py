@@ -46,7 +46,7 @@ MARK_SECONDS = 2.0
 MAX_SOURCES = 10_000
 
 
-class Verdict(Enum):
+class Fate(Enum):
     """What becomes of an event."""
 
     DELIVER = "deliver"
@@ -54,7 +54,7 @@ class Verdict(Enum):
     DROP = "drop"
 
 
-DELIVER, HOLD, DROP = Verdict
+DELIVER, HOLD, DROP = Fate
 
 
 class Gap(NamedTuple):
@@ -66,8 +66,8 @@ class Gap(NamedTuple):
     missed: int
 
 
-#: A verdict, and the gaps to report before the event is delivered.
-Judgement = tuple[Verdict, Sequence[Gap]]
+#: The fate of an event, and the gaps to report before the event is delivered.
+Judgement = tuple[Fate, Sequence[Gap]]
 _HELD: Judgement = HOLD, ()
 _DUPLICATE: Judgement = DROP, ()
 

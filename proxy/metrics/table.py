@@ -47,7 +47,7 @@ IGNORED = ("unwanted", "superseded", "joining", "duplicates", "rejected")
 Samples = list[tuple[tuple[str, ...], float]]
 
 
-class Source(NamedTuple):
+class RowSource(NamedTuple):
     """The labels of a metric, and the function that reads its samples from the record."""
 
     labels: tuple[str, ...]
@@ -77,33 +77,33 @@ def exposition(stats: ProxyStats) -> list[tuple[Metric, Samples]]:
 # Sources
 
 
-def _value(path: str) -> Source:
+def _value(path: str) -> RowSource:
     """One number of the record."""
     value = attrgetter(path)
-    return Source((), lambda stats: [((), float(value(stats)))])
+    return RowSource((), lambda stats: [((), float(value(stats)))])
 
 
-def _length(path: str) -> Source:
+def _length(path: str) -> RowSource:
     """The length of one sequence of the record."""
     value = attrgetter(path)
-    return Source((), lambda stats: [((), float(len(value(stats))))])
+    return RowSource((), lambda stats: [((), float(len(value(stats))))])
 
 
-def _entry(path: str, key: str) -> Source:
+def _entry(path: str, key: str) -> RowSource:
     """One entry of a dict of counts."""
     value = attrgetter(path)
-    return Source((), lambda stats: [((), float(value(stats).get(key, 0)))])
+    return RowSource((), lambda stats: [((), float(value(stats).get(key, 0)))])
 
 
-def _by_direction(incoming: str, outgoing: str) -> Source:
+def _by_direction(incoming: str, outgoing: str) -> RowSource:
     values = attrgetter(incoming), attrgetter(outgoing)
-    return Source(
+    return RowSource(
         ("direction",),
         lambda stats: [((name,), float(value(stats))) for name, value in zip(("in", "out"), values, strict=True)],
     )
 
 
-def _by_key(label: str, path: str, known: Iterable[str], *, without: Collection[str] = ()) -> Source:
+def _by_key(label: str, path: str, known: Iterable[str], *, without: Collection[str] = ()) -> RowSource:
     """A sample for each key of a dict: the known keys, and a bounded number of others in their order in the dict."""
     value = attrgetter(path)
 
@@ -121,15 +121,15 @@ def _by_key(label: str, path: str, known: Iterable[str], *, without: Collection[
             counts["other"] = counts.get("other", 0) + rest
         return [((key,), float(count)) for key, count in counts.items()]
 
-    return Source((label,), read)
+    return RowSource((label,), read)
 
 
-def _by_topic(path: str) -> Source:
+def _by_topic(path: str) -> RowSource:
     value = attrgetter(path)
-    return Source(("topic",), lambda stats: [((topic.topic,), float(value(topic))) for topic in stats.busiest])
+    return RowSource(("topic",), lambda stats: [((topic.topic,), float(value(topic))) for topic in stats.busiest])
 
 
-def _by_node(path: str, join: Callable[[Iterable[float]], float] = sum) -> Source:
+def _by_node(path: str, join: Callable[[Iterable[float]], float] = sum) -> RowSource:
     value, of_report = attrgetter(path), path.startswith("report.")
 
     def read(stats: ProxyStats) -> Samples:
@@ -139,10 +139,10 @@ def _by_node(path: str, join: Callable[[Iterable[float]], float] = sum) -> Sourc
                 found.setdefault(node.node, []).append(float(value(node)))
         return [((name,), float(join(values))) for name, values in found.items()]
 
-    return Source(("node",), read)
+    return RowSource(("node",), read)
 
 
-def _by_node_and_key(label: str, counts: Callable[[Report], Mapping[str, int]]) -> Source:
+def _by_node_and_key(label: str, counts: Callable[[Report], Mapping[str, int]]) -> RowSource:
     """A sample for each node and key with a count above 0; with the zeros every node would have all keys."""
 
     def read(stats: ProxyStats) -> Samples:
@@ -153,7 +153,7 @@ def _by_node_and_key(label: str, counts: Callable[[Report], Mapping[str, int]]) 
                     found[node.node, key] = found.get((node.node, key), 0.0) + count
         return list(found.items())
 
-    return Source(("node", label), read)
+    return RowSource(("node", label), read)
 
 
 def _ignored(report: Report) -> dict[str, int]:
@@ -176,17 +176,17 @@ def _node_info(stats: ProxyStats) -> Samples:
 # The table
 
 
-def _gauge(name: str, source: Source, help_: str) -> Metric:
+def _gauge(name: str, source: RowSource, help_: str) -> Metric:
     return Metric(f"fabric_{name}", "gauge", help_, *source)
 
 
-def _counter(name: str, source: Source, help_: str) -> Metric:
+def _counter(name: str, source: RowSource, help_: str) -> Metric:
     return Metric(f"fabric_{name}_total", "counter", help_, *source)
 
 
 METRICS: tuple[Metric, ...] = (
     # The proxy
-    _gauge("build_info", Source(("version",), _versions), "1; the version is its label."),
+    _gauge("build_info", RowSource(("version",), _versions), "1; the version is its label."),
     _gauge("uptime_seconds", _value("uptime"), "Seconds since the proxy started."),
     _gauge("proxy_threads", _value("process.threads"), "Threads of the proxy."),
     # The event plane
@@ -277,7 +277,7 @@ METRICS: tuple[Metric, ...] = (
     _gauge("hook_queued_messages", _entry("hooks", "queued"), "Messages that wait for hooks."),
     _gauge("hook_running", _entry("hooks", "running"), "Hook programs that run now."),
     # Each node
-    _gauge("node_info", Source(("node", "host", "program"), _node_info), "1; where the node runs are its labels."),
+    _gauge("node_info", RowSource(("node", "host", "program"), _node_info), "1; where the node runs are its labels."),
     _gauge("node_start_time_seconds", _by_node("since", min), "When the node came, unix time."),
     _gauge("node_last_seen_timestamp_seconds", _by_node("seen", min), "When the node was last heard of, unix time."),
     _gauge("node_endpoints", _by_node("endpoints"), "Endpoints of the node."),

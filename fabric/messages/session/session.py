@@ -45,7 +45,7 @@ from fabric.protocol.names import ANONYMOUS, EVERYBODY, check_name
 _Handler = Callable[[Any, float], None]
 
 
-class Limits(NamedTuple):
+class SessionLimits(NamedTuple):
     """How much one session keeps; see the constants."""
 
     open_messages: int = MAX_OPEN
@@ -72,7 +72,7 @@ class Session:
         host: str = "",
         program: str = "",
         report: Callable[[], bytes] = bytes,
-        limits: Limits = Limits(),  # noqa: B008 - immutable
+        limits: SessionLimits = SessionLimits(),  # noqa: B008 - immutable
     ) -> None:
         self.outgoing: deque[list[bytes]] = deque()
         self.outcomes: deque[Any] = deque()

@@ -29,7 +29,7 @@ import re
 from typing import Any, NamedTuple
 
 from fabric.rules.reading.shell import NEEDS_A_SHELL, script_of, split
-from fabric.rules.reading.value import Locate, Path, Source, Value
+from fabric.rules.reading.value import Locate, Path, RuleSource, Value
 from fabric.rules.template import COLOURS, template
 
 _DOCUMENT_KEYS = ("callbacks", "bus", "role_map", "default_sender", "session_aliases")
@@ -69,7 +69,7 @@ class Converted(NamedTuple):
 
 def convert(document: Any, file: str, locate: Locate) -> Converted:
     """Convert a YAML document. RulesError for a mistake, with the keys of the old file."""
-    return _Converter().convert(Value(document, Source(file, locate)))
+    return _Converter().convert(Value(document, RuleSource(file, locate)))
 
 
 class _Converter:

@@ -27,7 +27,7 @@ from fabric.protocol.topics import DEEP
 from fabric.rules.conditions import NAMES, Conditions, FieldCondition, ValuePattern, pattern
 from fabric.rules.model import DEFAULT, KINDS, Rule, RuleSet
 from fabric.rules.reading.actions import read_actions
-from fabric.rules.reading.value import FindProgram, Locate, Source, Value, kind_of
+from fabric.rules.reading.value import FindProgram, Locate, RuleSource, Value, kind_of
 from fabric.rules.template import COLOURS, TemplateName
 
 #: Keys of the document, of a rule, of the default.
@@ -44,7 +44,7 @@ def read(document: Any, file: str, locate: Locate, find_program: FindProgram | N
 
     With `find_program`, programs are looked up now, so that a missing one is an error before the first message.
     """
-    top = Value(document, Source(file, locate, find_program))
+    top = Value(document, RuleSource(file, locate, find_program))
     if not isinstance(document, dict):
         raise top.error(f"a file of rules is a table with [[rule]] in it, not {kind_of(document)}")
     top.check_keys(DOCUMENT_KEYS)

@@ -28,7 +28,7 @@ _Checked = TypeVar("_Checked")
 MAX_SECONDS = 7 * 86_400.0
 
 
-class Source(NamedTuple):
+class RuleSource(NamedTuple):
     """The file that a document was parsed from."""
 
     file: str
@@ -42,7 +42,7 @@ class Value:
     """One value. All checks raise RulesError."""
 
     raw: Any
-    source: Source
+    source: RuleSource
     path: Path = ()
     name: str = ""
 

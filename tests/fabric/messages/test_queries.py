@@ -10,7 +10,7 @@ import pytest
 from fabric.errors import Closed, DeliveryTimeout, EndpointBusy, NotConnected
 from fabric.messages.queries import QueryFutures
 from fabric.messages.session.outcomes import CallFailed, Listing, RetainedPage
-from fabric.messages.session.session import Limits
+from fabric.messages.session.session import SessionLimits
 from fabric.protocol import verbs
 from tests.fabric.messages.session.harness import OTHER, welcomed
 
@@ -144,7 +144,7 @@ def test_a_query_to_the_proxy_fails_at_its_deadline(asker):
 
 
 def test_a_query_that_the_session_refuses_is_not_open():
-    asker = Asker(limits=Limits(queries=1))
+    asker = Asker(limits=SessionLimits(queries=1))
     asker.queries.ask(OTHER, 1, 5.0)
     with pytest.raises(EndpointBusy):
         asker.queries.ask(OTHER, 2, 5.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fabric.messages.session.outcomes import Arrived
-from fabric.messages.session.session import Limits
+from fabric.messages.session.session import SessionLimits
 from fabric.protocol import verbs
 from fabric.protocol.json_fields import Meta, ReplyMeta
 from tests.fabric.messages.session.harness import OTHER, deliver, registered
@@ -120,7 +120,7 @@ def test_after_a_stop_of_this_process_no_id_is_forgotten_yet(inbox):
 
 
 def test_a_message_over_the_limit_of_remembered_ids_is_refused_as_busy():
-    inbox = registered(limits=Limits(seen_ids=1))
+    inbox = registered(limits=SessionLimits(seen_ids=1))
     inbox.receive(deliver("m1"), deliver("m2"))
     assert [(message.id, message.code) for message in inbox.sent(verbs.RefusedByHolder)] == [("m2", "busy")]
 
@@ -176,7 +176,7 @@ def test_a_repeated_request_is_answered_again_from_memory(inbox):
 
 
 def test_the_oldest_answers_are_dropped_over_the_limit():
-    inbox = registered(limits=Limits(reply_bytes=10))
+    inbox = registered(limits=SessionLimits(reply_bytes=10))
     request = Meta(1.5, 2.0, request=True)
     inbox.receive(deliver("m1", meta=request), deliver("m2", meta=request))
     for arrived in inbox.outcomes():

@@ -6,7 +6,7 @@ import pytest
 
 from fabric import errors
 from fabric.messages.session.outcomes import CallFailed, Delivered, RequestReplied
-from fabric.messages.session.session import Limits
+from fabric.messages.session.session import SessionLimits
 from fabric.protocol import verbs
 from fabric.protocol.json_fields import ReplyMeta
 from tests.fabric.messages.session.harness import welcomed
@@ -86,21 +86,21 @@ def test_a_body_over_the_proxys_limit_is_refused_at_once(node):
 
 
 def test_a_message_over_the_limit_is_refused_as_busy():
-    node = welcomed(limits=Limits(open_messages=1))
+    node = welcomed(limits=SessionLimits(open_messages=1))
     node.send("m1")
     with pytest.raises(errors.EndpointBusy):
         node.send("m2")
 
 
 def test_a_message_over_the_limit_of_bytes_is_refused_as_busy():
-    node = welcomed(limits=Limits(open_bytes=10))
+    node = welcomed(limits=SessionLimits(open_bytes=10))
     node.send("m1")
     with pytest.raises(errors.EndpointBusy, match="7 bytes"):
         node.send("m2")
 
 
 def test_a_message_over_the_limit_is_refused_as_not_connected_without_a_proxy():
-    node = welcomed(limits=Limits(open_messages=1))
+    node = welcomed(limits=SessionLimits(open_messages=1))
     node.session.link_lost(node.now)
     node.send("m1")
     with pytest.raises(errors.NotConnected):

@@ -14,7 +14,7 @@ from fabric.messages.session.outcomes import (
     QuerySent,
     RetainedPage,
 )
-from fabric.messages.session.session import Limits
+from fabric.messages.session.session import SessionLimits
 from fabric.protocol import verbs
 from tests.fabric.messages.session.harness import OTHER, Harness, welcomed
 
@@ -65,7 +65,7 @@ def test_without_a_proxy_a_query_fails_at_once():
 
 
 def test_a_query_over_the_limit_is_refused_as_busy():
-    node = welcomed(limits=Limits(queries=1))
+    node = welcomed(limits=SessionLimits(queries=1))
     node.session.ask("q1", OTHER, b"what", node.now + 5, node.now)
     with pytest.raises(errors.EndpointBusy):
         node.session.ask("q2", OTHER, b"what", node.now + 5, node.now)

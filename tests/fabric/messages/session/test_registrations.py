@@ -6,7 +6,7 @@ import pytest
 
 from fabric import errors
 from fabric.messages.session.outcomes import NameLost, NameRefused, NameRegistered
-from fabric.messages.session.session import Limits
+from fabric.messages.session.session import SessionLimits
 from fabric.protocol import verbs
 from tests.fabric.messages.session.harness import Harness, welcomed
 
@@ -91,7 +91,7 @@ def test_a_name_granted_after_its_release_is_released_again(node):
 
 
 def test_over_the_limit_only_the_names_released_last_are_released_again():
-    node = welcomed(limits=Limits(released_names=2))
+    node = welcomed(limits=SessionLimits(released_names=2))
     node.session.link_lost(node.now)
     for _ in range(3):
         node.session.unregister(node.register())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fabric.messages.session.session import Limits
+from fabric.messages.session.session import SessionLimits
 from fabric.protocol import verbs
 from fabric.protocol.json_fields import Meta
 from tests.fabric.messages.session.harness import welcomed
@@ -43,7 +43,7 @@ def test_each_message_to_a_group_asks_for_a_member(node):
 
 
 def test_over_the_limit_of_queues_the_idle_ones_are_forgotten_and_asked_for_again():
-    node = welcomed(limits=Limits(send_queues=2))
+    node = welcomed(limits=SessionLimits(send_queues=2))
     for name in ("a", "b"):
         node.send(name, name)
         node.receive(verbs.Found(name, "", f"{name}-1", False))

@@ -3,13 +3,13 @@
 import pytest
 
 from fabric.rules.model import RulesError
-from fabric.rules.reading.value import Source, Value
+from fabric.rules.reading.value import RuleSource, Value
 
 LINES = {("rule",): 1, ("rule", 0): 2, ("rule", 0, "print"): 3}
 
 
 def value(raw, **more):
-    return Value(raw, Source("r.toml", LINES.get), **more)
+    return Value(raw, RuleSource("r.toml", LINES.get), **more)
 
 
 def problem(call):
