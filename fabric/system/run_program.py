@@ -13,12 +13,10 @@ The environment and the input of programs that act on messages: `fabric.system.m
 
 from __future__ import annotations
 
-import _thread
 import os
 import select
 import signal
 import subprocess
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import IO, NamedTuple
@@ -29,8 +27,6 @@ GRACE = 2.0
 _POLL_INTERVAL = 0.1
 #: The same for the exit of the program, where the kernel offers no descriptor for it.
 _EXIT_POLL_INTERVAL = 0.01
-#: Seconds that the worker thread waits for its starter, which takes microseconds.
-_BEGIN_TIMEOUT = 10.0
 _CHUNK_SIZE = 64 * 1024
 
 
@@ -73,71 +69,12 @@ def run(
     """Run the program with `data` on its stdin, in `directory`, and wait for its end. OSError if it cannot be started.
 
     `limit` bytes of its output, and of its errors, are kept; the rest is read and discarded. When `cancelled()` is true the
-    program is ended as after its timeout. `cancelled` may be called on another thread. `grace`: seconds between TERM and
-    KILL, `GRACE` if None.
+    program is ended as after its timeout. `grace`: seconds between TERM and KILL, `GRACE` if None.
+
+    Not on the main thread of a process whose signal handlers raise: an exception between the fork and the first statement
+    that knows the process would leave it running.
     """
     grace = GRACE if grace is None else grace
-    if threading.current_thread() is not threading.main_thread():
-        return _run(argv, data, environment, timeout, limit, directory, cancelled, grace)
-    return _run_on_another_thread(
-        lambda interrupted: _run(
-            argv, data, environment, timeout, limit, directory, lambda: bool(interrupted) or cancelled(), grace
-        )
-    )
-
-
-def _run_on_another_thread(work: Callable[[list[bool]], Ran]) -> Ran:
-    """Call `work(interrupted)` on another thread; `interrupted` gets an item when an exception interrupts this thread.
-
-    On the main thread a signal handler may raise at any point, also between the fork and the first statement that knows the
-    process. On other threads no signal handler runs. Bare locks, because an exception in the `with` of a Condition can
-    leave it locked.
-    """
-    interrupted: list[bool] = []
-    outcomes: list[Ran | BaseException] = []
-    may_begin, has_ended = threading.Lock(), threading.Lock()
-
-    def run_work() -> None:
-        if not may_begin.acquire(timeout=_BEGIN_TIMEOUT):
-            return  # the starter was interrupted before it could wait for this thread
-        try:
-            outcomes.append(work(interrupted))
-        except BaseException as error:
-            outcomes.append(error)
-        finally:
-            has_ended.release()
-
-    may_begin.acquire()
-    has_ended.acquire()
-    _thread.start_new_thread(run_work, ())
-    try:
-        may_begin.release()
-        # With a timeout: a signal that the kernel delivered to another thread does not interrupt this wait.
-        while not has_ended.acquire(timeout=_POLL_INTERVAL):
-            pass
-    except BaseException:
-        interrupted.append(True)
-        if may_begin.locked() and not outcomes:
-            may_begin.release()
-        while not outcomes:
-            has_ended.acquire(timeout=_POLL_INTERVAL)
-        raise
-    [outcome] = outcomes
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome
-
-
-def _run(
-    argv: Sequence[str],
-    data: bytes,
-    environment: Mapping[bytes, bytes],
-    timeout: float | None,
-    limit: int,
-    directory: str | None,
-    cancelled: Callable[[], bool],
-    grace: float,
-) -> Ran:
     started = monotonic()
     process = subprocess.Popen(
         argv,

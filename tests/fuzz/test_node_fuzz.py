@@ -80,7 +80,8 @@ def assert_a_good_node(directory, fake, victim):
                 other.publish(TOPIC, {"n": n})
                 victim("publish", topic="from.victim", n=n)
             wait_until(lambda: len(victim("stats")["seen"]) == already + 200, 20, "the node hears")
-            wait_until(lambda: len(seen) == 200, 20, "the node is heard")
+            wait_until(lambda: len(seen) + other.stats()["missed"] == 200, 20, "the node is heard")
+            assert len(seen) == 200, (other.stats(), victim("stats"))
             assert (victim("stats")["seen"][already:], seen) == (list(range(200)), list(range(200)))
             other.endpoint("other", lambda message: message.body["n"]).wait_ready(10)
             assert victim("request", to="other", n=7) == {"answer": 7}

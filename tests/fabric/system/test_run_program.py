@@ -1,7 +1,6 @@
 """Programs that misbehave in every way: `run` ends them in time, and leaves no process and no descriptor."""
 
 import os
-import signal
 import sys
 import threading
 from time import monotonic
@@ -10,7 +9,7 @@ import pytest
 
 from fabric.system.run_program import run
 from fabric.testing import wait_until
-from tests.processes import children_of, has_ended
+from tests.processes import has_ended
 
 
 def shell(script, data=b"", *, timeout=10.0, limit=100_000, grace=0.3, **options):
@@ -26,28 +25,6 @@ def test_a_program_gets_its_input_and_its_output_and_errors_are_kept_apart():
     ran = shell("cat; echo bad >&2; exit 3", b"hello")
     assert (ran.output, ran.errors, ran.status, ran.timed_out) == (b"hello", b"bad\n", 3, False)
     assert ran.problem == "ended with exit status 3"
-
-
-def test_a_signal_handler_that_raises_at_any_point_leaves_no_program():
-    class Interrupted(BaseException):
-        pass
-
-    def interrupt(_number, _frame):
-        raise Interrupted
-
-    def run_interrupted(delay):
-        signal.setitimer(signal.ITIMER_REAL, delay)
-        run(["/bin/sleep", "600"], b"", dict(os.environb), limit=0)
-
-    others = set(children_of(os.getpid()))
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for delay in range(1, 80, 4):
-            with pytest.raises(Interrupted):
-                run_interrupted(delay / 10_000)
-            wait_until(lambda: set(children_of(os.getpid())) <= others, what="the program ends")
-    finally:
-        signal.signal(signal.SIGALRM, before)
 
 
 def test_an_input_larger_than_any_pipe_goes_through_while_output_comes_back():
